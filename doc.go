@@ -1,0 +1,21 @@
+// Package customstatus keeps a chat server's catalog of custom user statuses:
+// the entries such as "In a meeting" (busy) that an admin defines and that
+// users pick from.
+//
+// There are three nouns. A status is a [CustomUserStatus]. The [Catalog] is all
+// of them together with the [Rules] they obey; it is what a server works with.
+// A [Store] is where they last: [OpenBolt] keeps them in a bbolt file,
+// [NewMemoryStore] in memory, and anyone can write another.
+//
+// One idea carries them: the catalog has a [Revision], and every commit gives it
+// a greater one. List a page, remember its revision, and [Catalog.Watch] yields
+// every change that came after it, none missing. A status knows the revision
+// that wrote it, and a write can demand that it still be the current one.
+//
+// Reads are served from memory, from an immutable snapshot: they never wait for
+// the disk, the network or a writer, and see only what is durable. Writes that
+// arrive while another is being made durable share the next commit.
+//
+// Package httpadapter puts a catalog behind the custom-user-status.* endpoints
+// of Rocket.Chat's REST API.
+package customstatus
