@@ -1,0 +1,89 @@
+// Command tidy checks that "go mod tidy" has nothing to change in any module of
+// this checkout. It looks as somebody would who has each module alone: without
+// go.work, with the others by version. Checksums of this repository's own
+// modules stand in no go.sum, for they change with every commit.
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/customstatus/customstatus/scripts/internal/tree"
+)
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "tidy:", err)
+		os.Exit(1)
+	}
+}
+
+func run() (err error) {
+	t, err := tree.Load(".")
+	if err != nil {
+		return err
+	}
+	scratch, err := os.MkdirTemp("", "customstatus-tidy-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	proxy, err := t.WriteProxy(filepath.Join(scratch, "proxy"))
+	if err != nil {
+		return err
+	}
+	env, err := tree.Env(proxy, scratch)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, m := range t.Modules {
+		if err := check(t, m, env, filepath.Join(scratch, "copies", m.Dir)); err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", m.Path, err))
+			continue
+		}
+		fmt.Println("tidy", m.Path)
+	}
+	return errors.Join(failed...)
+}
+
+func check(t *tree.Tree, m tree.Module, env []string, dir string) error {
+	before, after := filepath.Join(dir, "before"), filepath.Join(dir, "after")
+	for _, to := range []string{before, after} {
+		if err := t.Copy(m, to); err != nil {
+			return err
+		}
+	}
+	if err := tree.Run(after, env, os.Stdout, "go", "mod", "tidy"); err != nil {
+		return err
+	}
+	if err := dropOwn(filepath.Join(after, "go.sum")); err != nil {
+		return err
+	}
+	return tree.Run(dir, env, os.Stdout, "git", "--no-pager", "diff", "--no-index", "--exit-code", "before", "after")
+}
+
+// dropOwn removes the checksums of this repository's modules from a go.sum.
+func dropOwn(file string) error {
+	data, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var kept []byte
+	for line := range bytes.Lines(data) {
+		name, _, _ := bytes.Cut(line, []byte(" "))
+		if !tree.InNamespace(string(name)) {
+			kept = append(kept, line...)
+		}
+	}
+	if len(kept) == 0 {
+		return os.Remove(file)
+	}
+	return os.WriteFile(file, kept, 0o666)
+}
