@@ -1,0 +1,339 @@
+package benchmarks_test
+
+import (
+	"fmt"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/benchmarks/contestant"
+)
+
+const warmUp = 100 * time.Millisecond
+
+func BenchmarkGetByID(b *testing.B) {
+	benchmarkGet(b, func(d *dataset) []string { return d.ids }, contestant.Reader.GetByID)
+}
+
+func BenchmarkGetByName(b *testing.B) {
+	benchmarkGet(b, func(d *dataset) []string { return d.names }, contestant.Reader.GetByName)
+}
+
+type get func(contestant.Reader, string) (customstatus.CustomUserStatus, error)
+
+func benchmarkGet(b *testing.B, keysOf func(*dataset) []string, get get) {
+	run := func(b *testing.B, r contestant.Reader, n int) {
+		keys := keysOf(lab.set(n))
+		warm(n, warmUp, func(i int) { _, _ = get(r, keys[i]) })
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			if _, err := get(r, keys[i]); err != nil {
+				b.Fatal(err)
+			}
+			if i++; i == len(keys) {
+				i = 0
+			}
+		}
+	}
+	eachKind(b, reads, func(b *testing.B, kind contestant.Kind, n int) { run(b, lab.shared(b, kind, n), n) })
+	eachSize(b, contestant.MapFloor, 0, func(b *testing.B, n int) {
+		lab.release(b)
+		run(b, contestant.NewMapFloor(lab.set(n).statuses), n)
+	})
+}
+
+// eachSize runs a benchmark of one floor for each size up to limit, if that is
+// not 0.
+func eachSize(b *testing.B, floor string, limit int, run func(*testing.B, int)) {
+	for _, n := range sizes(b) {
+		if limit == 0 || n <= limit {
+			b.Run(fmt.Sprintf("n=%d/by=%s", n, floor), func(b *testing.B) { run(b, n) })
+		}
+	}
+}
+
+func BenchmarkListStart(b *testing.B) { benchmarkList(b, func(int) int { return 0 }) }
+
+func BenchmarkListMiddle(b *testing.B) {
+	benchmarkList(b, func(n int) int { return (n - pageSize) / 2 })
+}
+
+func BenchmarkListEnd(b *testing.B) { benchmarkList(b, func(n int) int { return n - pageSize }) }
+
+func benchmarkList(b *testing.B, offsetIn func(n int) int) {
+	eachKind(b, reads, func(b *testing.B, kind contestant.Kind, n int) {
+		c, offset := lab.shared(b, kind, n), offsetIn(n)
+		b.ReportAllocs()
+		for b.Loop() {
+			page, total, err := c.List(offset, pageSize)
+			if err != nil || len(page) != pageSize || total != n {
+				b.Fatalf("%d of %d, %v", len(page), total, err)
+			}
+		}
+	})
+}
+
+// BenchmarkCreate is one goroutine that creates. It begins again with a fresh
+// catalog whenever the old one has grown by a tenth, or by 100.
+func BenchmarkCreate(b *testing.B) {
+	eachKind(b, allSizes, func(b *testing.B, kind contestant.Kind, n int) {
+		names := contestant.Names(max(n/10, 100), otherSeed)
+		c := lab.fresh(b, kind, n)
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			if i == len(names) {
+				b.StopTimer()
+				closeAll(b, c)
+				c, i = lab.fresh(b, kind, n), 0
+				b.StartTimer()
+			}
+			if _, err := c.Create(customstatus.Fields{Name: names[i], StatusType: customstatus.Busy}); err != nil {
+				b.Fatal(err)
+			}
+			i++
+		}
+		closeAll(b, c)
+	})
+	eachSize(b, contestant.SyncFloor, big-1, func(b *testing.B, n int) {
+		f, err := contestant.OpenSync(lab.scratch(b))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			if err := f.Write(); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if err := f.Close(); err != nil {
+			b.Fatal(err)
+		}
+	})
+}
+
+// createsEach is what each goroutine of BenchmarkCreate64 does before all begin
+// again with a fresh catalog: enough that their start and end don't count.
+const createsEach = 25
+
+// BenchmarkCreate64 is 64 goroutines that create. The time is that of one
+// create among them.
+func BenchmarkCreate64(b *testing.B) {
+	eachKind(b, writes, func(b *testing.B, kind contestant.Kind, n int) {
+		names := contestant.Names(workers*createsEach, otherSeed)
+		rounds := 0
+		for b.Loop() {
+			b.StopTimer()
+			c := lab.fresh(b, kind, n)
+			b.StartTimer()
+			parallel(b, len(names), func(_, i int) error {
+				_, err := c.Create(customstatus.Fields{Name: names[i], StatusType: customstatus.Busy})
+				return err
+			})
+			b.StopTimer()
+			closeAll(b, c)
+			rounds++
+			b.StartTimer()
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(rounds*len(names)), "ns/op")
+	})
+}
+
+// BenchmarkUpdate changes the status type of one status after the other.
+func BenchmarkUpdate(b *testing.B) {
+	eachKind(b, writes, func(b *testing.B, kind contestant.Kind, n int) {
+		c, set := lab.fresh(b, kind, n), lab.set(n)
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			s := &set.shuffled[i]
+			if _, err := c.Update(s.ID, customstatus.Fields{Name: s.Name, StatusType: customstatus.Busy}); err != nil {
+				b.Fatal(err)
+			}
+			if i++; i == n {
+				i = 0
+			}
+		}
+		closeAll(b, c)
+	})
+}
+
+// BenchmarkRename changes the name of one status after the other: all get
+// another one, then all their first one back, and so on.
+func BenchmarkRename(b *testing.B) {
+	eachKind(b, writes, func(b *testing.B, kind contestant.Kind, n int) {
+		c, set := lab.fresh(b, kind, n), lab.set(n)
+		names, others := set.names, contestant.Names(n, otherSeed)
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			if _, err := c.Update(set.ids[i], customstatus.Fields{Name: others[i], StatusType: customstatus.Busy}); err != nil {
+				b.Fatal(err)
+			}
+			if i++; i == n {
+				i, names, others = 0, others, names
+			}
+		}
+		closeAll(b, c)
+	})
+}
+
+func BenchmarkOpen(b *testing.B) {
+	eachKind(b, durable, func(b *testing.B, kind contestant.Kind, n int) {
+		lab.release(b)
+		dir := lab.copied(b, kind, n)
+		b.ReportAllocs()
+		for b.Loop() {
+			c, err := kind.Open(dir)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.StopTimer()
+			if _, total, err := c.List(0, 1); err != nil || total != n {
+				b.Fatalf("%d statuses, %v", total, err)
+			}
+			closeAll(b, c)
+			b.StartTimer()
+		}
+	})
+}
+
+// BenchmarkImport imports n statuses, their names in no order, into an empty
+// catalog. The time is that of all of them.
+func BenchmarkImport(b *testing.B) {
+	eachKind(b, func(kind contestant.Kind, n int) bool { return reads(kind, n) && n < big },
+		func(b *testing.B, kind contestant.Kind, n int) {
+			lab.release(b)
+			statuses := lab.set(n).statuses
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				c, err := kind.Open(lab.scratch(b))
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+				if err := c.Import(statuses); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				closeAll(b, c)
+				b.StartTimer()
+			}
+		})
+}
+
+// BenchmarkMemory measures what Go's heap holds for each status. What an engine
+// keeps elsewhere, as bbolt and SQLite keep pages, is not in it.
+func BenchmarkMemory(b *testing.B) {
+	eachKind(b, reads, func(b *testing.B, kind contestant.Kind, n int) {
+		lab.release(b)
+		dir := ""
+		if kind.Durable {
+			dir = lab.copied(b, kind, n)
+		}
+		for b.Loop() {
+			before := heap()
+			c, err := kind.Open(dir)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if !kind.Durable {
+				if err := c.Import(contestant.Statuses(n, seed)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			held := heap() - before
+			b.ReportMetric(float64(held)/float64(n), "B/status")
+			b.ReportMetric(0, "ns/op") // leaves it out
+			closeAll(b, c)
+		}
+	})
+}
+
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // the first one may leave what has a finalizer
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// BenchmarkLatency times each get by itself.
+func BenchmarkLatency(b *testing.B) { benchmarkLatency(b, 0) }
+
+// BenchmarkLatencyAmidWrites does so while 64 goroutines change statuses
+// without a pause.
+func BenchmarkLatencyAmidWrites(b *testing.B) { benchmarkLatency(b, workers) }
+
+func benchmarkLatency(b *testing.B, writers int) {
+	eachKind(b, func(kind contestant.Kind, n int) bool { return reads(kind, n) && n < big },
+		func(b *testing.B, kind contestant.Kind, n int) {
+			c, set := lab.fresh(b, kind, n), lab.set(n)
+			warm(n, warmUp, func(i int) { _, _ = c.GetByID(set.ids[i]) })
+			stop := keepUpdating(b, c, set, writers)
+			var h histogram
+			i := 0
+			for b.Loop() {
+				start := time.Now()
+				if _, err := c.GetByID(set.ids[i]); err != nil {
+					b.Fatal(err)
+				}
+				h.add(time.Since(start))
+				if i++; i == n {
+					i = 0
+				}
+			}
+			elapsed := b.Elapsed()
+			updates := stop()
+			b.ReportMetric(h.quantile(0.5), "p50-ns")
+			b.ReportMetric(h.quantile(0.99), "p99-ns")
+			b.ReportMetric(h.quantile(0.999), "p99.9-ns")
+			if writers > 0 {
+				b.ReportMetric(float64(updates)/elapsed.Seconds(), "updates/s")
+			}
+			closeAll(b, c)
+		})
+}
+
+// keepUpdating lets goroutines change the types of statuses until the function
+// it returns is called, which returns how many changes they made.
+func keepUpdating(b *testing.B, c contestant.Contestant, set *dataset, goroutines int) (stop func() int) {
+	var (
+		wg     sync.WaitGroup
+		done   = make(chan struct{})
+		counts = make([]int, goroutines)
+		errs   = make([]error, goroutines)
+	)
+	for w := range goroutines {
+		wg.Go(func() {
+			for i := w; ; i += goroutines {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				s := &set.shuffled[i%len(set.shuffled)]
+				if _, err := c.Update(s.ID, customstatus.Fields{Name: s.Name, StatusType: customstatus.Away}); err != nil {
+					errs[w] = err
+					return
+				}
+				counts[w]++
+			}
+		})
+	}
+	return func() int {
+		close(done)
+		wg.Wait()
+		total := 0
+		for w, n := range counts {
+			total += n
+			if errs[w] != nil {
+				b.Fatal(errs[w])
+			}
+		}
+		return total
+	}
+}

@@ -1,0 +1,111 @@
+package contestant
+
+import (
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"github.com/customstatus/customstatus"
+)
+
+// The floors: no contestant, but what the machine allows at best.
+const (
+	// MapFloor is a get from a plain map behind an atomic pointer. Nothing
+	// that may change under its readers reads quicker, and it can't be
+	// written: each change would copy the whole map.
+	MapFloor = "floor-map"
+	// SyncFloor is one block written to a file and synced: the least that
+	// one durable write costs.
+	SyncFloor = "floor-sync"
+	// HTTPFloor is a bare net/http handler that answers with the same bytes.
+	HTTPFloor = "floor-http"
+)
+
+// maps are the two maps of NewMapFloor.
+type maps struct {
+	byID, byName map[string]*customstatus.CustomUserStatus
+}
+
+type mapFloor struct {
+	current atomic.Pointer[maps]
+}
+
+// NewMapFloor returns a MapFloor with the statuses.
+func NewMapFloor(statuses []customstatus.CustomUserStatus) Reader {
+	m := &maps{
+		byID:   make(map[string]*customstatus.CustomUserStatus, len(statuses)),
+		byName: make(map[string]*customstatus.CustomUserStatus, len(statuses)),
+	}
+	for _, s := range statuses {
+		m.byID[s.ID], m.byName[s.Name] = &s, &s
+	}
+	f := &mapFloor{}
+	f.current.Store(m)
+	return f
+}
+
+func (f *mapFloor) GetByID(id string) (customstatus.CustomUserStatus, error) {
+	if s := f.current.Load().byID[id]; s != nil {
+		return *s, nil
+	}
+	return customstatus.CustomUserStatus{}, customstatus.ErrNotFound
+}
+
+func (f *mapFloor) GetByName(name string) (customstatus.CustomUserStatus, error) {
+	if s := f.current.Load().byName[name]; s != nil {
+		return *s, nil
+	}
+	return customstatus.CustomUserStatus{}, customstatus.ErrNotFound
+}
+
+// The file of a Sync is written over and over within this size, so that no sync
+// has to make it longer.
+const (
+	syncBlock  = 4 << 10
+	syncBlocks = 1024
+)
+
+// Sync is the SyncFloor.
+type Sync struct {
+	file  *os.File
+	block [syncBlock]byte
+	next  int64
+}
+
+// OpenSync makes the file of a Sync in dir.
+func OpenSync(dir string) (*Sync, error) {
+	file, err := os.Create(filepath.Join(dir, "floor"))
+	if err != nil {
+		return nil, err
+	}
+	s := &Sync{file: file}
+	for range syncBlocks {
+		if err := s.write(); err != nil {
+			file.Close()
+			return nil, err
+		}
+	}
+	if err := file.Sync(); err != nil {
+		file.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Sync) write() error {
+	s.block[0]++ // so that no layer finds it unchanged
+	_, err := s.file.WriteAt(s.block[:], s.next%syncBlocks*syncBlock)
+	s.next++
+	return err
+}
+
+// Write writes one block and syncs it. It must not be called concurrently.
+func (s *Sync) Write() error {
+	if err := s.write(); err != nil {
+		return err
+	}
+	return datasync(s.file)
+}
+
+// Close closes the file.
+func (s *Sync) Close() error { return s.file.Close() }

@@ -1,0 +1,354 @@
+package benchmarks_test
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/benchmarks/contestant"
+)
+
+var (
+	sizesFlag = flag.String("sizes", "100,10000,100000,1000000", "comma-separated `numbers` of statuses")
+	dataFlag  = flag.String("data", "", "`folder` on a real disk for the data sets, kept for the next run; default: a temporary one")
+)
+
+const (
+	// workers is the number of goroutines or connections in the rows that
+	// have several.
+	workers = 64
+	// pageSize is the number of statuses on a listed page.
+	pageSize = 50
+	// big is the number of statuses from which on only this library and the
+	// map are timed: what they do at this size is about growth.
+	big = 1_000_000
+	// seed makes the statuses that are there, otherSeed names that aren't.
+	seed, otherSeed = 1, 2
+)
+
+// lab holds what the benchmarks of a process share, so that a data set is made
+// once.
+var lab = &laboratory{sets: map[int]*dataset{}}
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	code := m.Run()
+	if err := lab.close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+type laboratory struct {
+	dir       string // for data sets
+	temporary bool
+	sets      map[int]*dataset
+
+	// The catalog that read benchmarks share, one at a time.
+	kind   string
+	n      int
+	reader contestant.Contestant
+}
+
+// dataset is n statuses and their keys in another, random order.
+type dataset struct {
+	statuses []customstatus.CustomUserStatus
+	shuffled []customstatus.CustomUserStatus
+	// ids and names are of shuffled, but strings of their own one after the
+	// other in memory: keys come from outside, and to read them should cost
+	// all contestants little and the same.
+	ids, names []string
+}
+
+func (l *laboratory) set(n int) *dataset {
+	if d := l.sets[n]; d != nil {
+		return d
+	}
+	d := &dataset{statuses: contestant.Statuses(n, seed)}
+	d.shuffled = slices.Clone(d.statuses)
+	rng := rand.New(rand.NewPCG(seed, 2))
+	rng.Shuffle(n, func(i, j int) { d.shuffled[i], d.shuffled[j] = d.shuffled[j], d.shuffled[i] })
+	d.ids = copies(d.shuffled, func(s customstatus.CustomUserStatus) string { return s.ID })
+	d.names = copies(d.shuffled, func(s customstatus.CustomUserStatus) string { return s.Name })
+	l.sets[n] = d
+	return d
+}
+
+func copies(of []customstatus.CustomUserStatus, key func(customstatus.CustomUserStatus) string) []string {
+	var all strings.Builder
+	for _, s := range of {
+		all.WriteString(key(s))
+	}
+	rest := all.String()
+	out := make([]string, len(of))
+	for i, s := range of {
+		out[i], rest = rest[:len(key(s))], rest[len(key(s)):]
+	}
+	return out
+}
+
+// folder is where data sets are kept.
+func (l *laboratory) folder(b *testing.B) string {
+	if l.dir == "" {
+		l.dir = *dataFlag
+		if l.dir == "" {
+			dir, err := os.MkdirTemp("", "customstatus-benchmarks-")
+			if err != nil {
+				b.Fatal(err)
+			}
+			l.dir, l.temporary = dir, true
+		}
+	}
+	return l.dir
+}
+
+// prepared returns a folder with the files of a contestant that has n statuses.
+// Nobody may write it.
+func (l *laboratory) prepared(b *testing.B, kind contestant.Kind, n int) string {
+	name := kind.Name
+	if kind.WritesAs != "" {
+		name = kind.WritesAs
+	}
+	dir := filepath.Join(l.folder(b), fmt.Sprintf("%s-%d", name, n))
+	if _, err := os.Stat(dir); err == nil {
+		return dir
+	}
+	making := dir + ".making"
+	if err := os.RemoveAll(making); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.MkdirAll(making, 0o777); err != nil {
+		b.Fatal(err)
+	}
+	c, err := kind.Open(making)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := c.Import(l.set(n).statuses); err != nil {
+		b.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.Rename(making, dir); err != nil {
+		b.Fatal(err)
+	}
+	return dir
+}
+
+// copied returns a copy of prepared, which lasts as long as b and is on the
+// disk: else the first sync of what is timed would have to bring it there.
+func (l *laboratory) copied(b *testing.B, kind contestant.Kind, n int) string {
+	from, to := l.prepared(b, kind, n), l.scratch(b)
+	files, err := os.ReadDir(from)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, f := range files {
+		if err := copyFile(filepath.Join(to, f.Name()), filepath.Join(from, f.Name())); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return to
+}
+
+// scratch returns a new folder beside the data sets, which lasts as long as b.
+func (l *laboratory) scratch(b *testing.B) string {
+	dir, err := os.MkdirTemp(l.folder(b), "scratch-")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			b.Error(err)
+		}
+	})
+	return dir
+}
+
+func copyFile(to, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		out.Close()
+		return err
+	}
+	if err := out.Sync(); err != nil {
+		out.Close()
+		return err
+	}
+	return out.Close()
+}
+
+// shared returns a catalog of n statuses that is only read.
+func (l *laboratory) shared(b *testing.B, kind contestant.Kind, n int) contestant.Contestant {
+	if l.reader != nil && l.kind == kind.Name && l.n == n {
+		return l.reader
+	}
+	l.release(b)
+	var c contestant.Contestant
+	if kind.Durable {
+		var err error
+		if c, err = kind.Open(l.prepared(b, kind, n)); err != nil {
+			b.Fatal(err)
+		}
+	} else {
+		c = l.imported(b, kind, n)
+	}
+	l.reader, l.kind, l.n = c, kind.Name, n
+	return c
+}
+
+// release closes what shared returned, so that it takes no memory from what is
+// timed next.
+func (l *laboratory) release(b *testing.B) {
+	if l.reader != nil {
+		if err := l.reader.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	l.reader = nil
+}
+
+// fresh returns a catalog of n statuses that may be written; close closes it.
+func (l *laboratory) fresh(b *testing.B, kind contestant.Kind, n int) contestant.Contestant {
+	l.release(b)
+	if !kind.Durable {
+		return l.imported(b, kind, n)
+	}
+	c, err := kind.Open(l.copied(b, kind, n))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return c
+}
+
+// imported returns a catalog in memory of n statuses.
+func (l *laboratory) imported(b *testing.B, kind contestant.Kind, n int) contestant.Contestant {
+	c, err := kind.Open("")
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := c.Import(l.set(n).statuses); err != nil {
+		b.Fatal(err)
+	}
+	return c
+}
+
+func (l *laboratory) close() error {
+	if l.reader != nil {
+		if err := l.reader.Close(); err != nil {
+			return err
+		}
+	}
+	if l.temporary {
+		return os.RemoveAll(l.dir)
+	}
+	return nil
+}
+
+func closeAll(b *testing.B, c contestant.Contestant) {
+	if err := c.Close(); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// sizes are the numbers of statuses to time.
+func sizes(b *testing.B) []int {
+	var out []int
+	for s := range strings.SplitSeq(*sizesFlag, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < pageSize {
+			b.Fatalf("-sizes: %q is no number from %d up", s, pageSize)
+		}
+		out = append(out, n)
+	}
+	return out
+}
+
+func ours(name string) bool {
+	return name == contestant.CustomStatusBolt || name == contestant.CustomStatusMemory
+}
+
+// eachKind runs a benchmark for each size and kind that wanted takes.
+func eachKind(b *testing.B, wanted func(contestant.Kind, int) bool, run func(*testing.B, contestant.Kind, int)) {
+	for _, n := range sizes(b) {
+		b.Run(fmt.Sprintf("n=%d", n), func(b *testing.B) {
+			for _, kind := range contestant.All() {
+				if wanted(kind, n) {
+					b.Run("by="+kind.Name, func(b *testing.B) { run(b, kind, n) })
+				}
+			}
+		})
+	}
+}
+
+// The choices for eachKind.
+
+func reads(kind contestant.Kind, n int) bool {
+	return kind.WritesAs == "" && (n < big || ours(kind.Name))
+}
+
+func writes(kind contestant.Kind, n int) bool { return n < big }
+
+func allSizes(kind contestant.Kind, n int) bool { return n < big || ours(kind.Name) }
+
+func durable(kind contestant.Kind, n int) bool { return kind.Durable && reads(kind, n) }
+
+// parallel shares total calls among the workers, each of which gets its number
+// and that of the call.
+func parallel(b *testing.B, total int, do func(worker, i int) error) {
+	var (
+		next   atomic.Int64
+		failed atomic.Pointer[error]
+		wg     sync.WaitGroup
+	)
+	for w := range workers {
+		wg.Go(func() {
+			for {
+				i := int(next.Add(1)) - 1
+				if i >= total || failed.Load() != nil {
+					return
+				}
+				if err := do(w, i); err != nil {
+					failed.Store(&err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := failed.Load(); err != nil {
+		b.Fatal(*err)
+	}
+}
+
+// warm does do for each of n, but no longer than limit, before the clock runs:
+// the first to touch a page of a file pays for it.
+func warm(n int, limit time.Duration, do func(i int)) {
+	start := time.Now()
+	for i := range n {
+		if i%64 == 0 && time.Since(start) > limit {
+			return
+		}
+		do(i)
+	}
+}
