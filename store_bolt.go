@@ -1,0 +1,737 @@
+package customstatus
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/customstatus/customstatus/internal/boltfile"
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+// BoltStore is a [Store] in a bbolt file.
+//
+// # Durability
+//
+// A commit is one bbolt transaction: when it returns nil, what it wrote has been
+// synced and survives the end of the process, of the system and of the power,
+// as far as the disk keeps what it has acknowledged, and as far as a disk sector
+// of 512 bytes is written whole or not at all.
+//
+// A commit that fails has written nothing, and the store goes on working when
+// the reason was a lack of room (a full disk, a quota, a limit on file sizes).
+// After any other failure of the disk, later commits are [ErrNeedsReopen]. If
+// the very last sync of a commit fails, that commit is [ErrOutcomeUnknown], and
+// from then on everything but Close is ErrNeedsReopen, for what can be read may
+// not be what lasts.
+//
+// # Damage
+//
+// OpenBolt verifies the structure of the whole file before bbolt maps it, for
+// bbolt trusts what it reads and can end the process over it. Load verifies the
+// checksum of every record, that the name index says the same, and that no
+// record is missing or an old one. Damage is [ErrDamaged] and says where it is;
+// [SalvageBolt] gets out what is intact. A file that is cut short under a running
+// process is an error too, as is any panic of bbolt; both are [ErrNeedsReopen]
+// for the commits that follow.
+//
+// A file that has been deleted, moved away or replaced while it was open would
+// take writes that nobody finds again: commits are refused for as long as the
+// open file is not the one at its path. (A process that loses sight of its path,
+// by a chroot or a change of mounts, can therefore not commit.)
+//
+// # Concurrency
+//
+// A BoltStore may be used by several goroutines at once. Its file is locked: a
+// second OpenBolt of it, by any process, is [ErrLocked].
+type BoltStore struct {
+	db   *bbolt.DB
+	path string
+
+	// Of a file that OpenBolt opened; nil if the db is the host's.
+	file *os.File
+	info os.FileInfo
+
+	life   sync.RWMutex // read-locked by methods that run, locked by Close
+	closed bool
+
+	failures sync.Mutex
+	noCommit error // why no commit can be made any more
+	noRead   error // why nothing can be read any more either
+	leaked   bool  // a panic left locks of bbolt held for ever
+
+	turn chan struct{} // held by the commit that runs; guards the rest
+	last storedState   // what an own file must hold
+	size int64         // which an own file has reached
+}
+
+// BoltOptions configure [OpenBolt]. A nil *BoltOptions and the zero value are
+// the defaults.
+type BoltOptions struct {
+	// Timeout is how long to wait for the lock of a file that another
+	// process holds. 0 is Bolt.Timeout, and if that is 0 too, half a second.
+	Timeout time.Duration
+	// FileMode is the mode of a new file, before the umask. 0 is 0600.
+	FileMode os.FileMode
+	// Bolt are bbolt's own options, or nil. They are copied. OpenFile is also
+	// called for the temporary file in which a new file is made, never with
+	// os.O_CREATE for the file itself. With ReadOnly, the file must exist, and
+	// every commit fails. NoSync and NoGrowSync give up the durability, and
+	// NoFreelistSync makes bbolt read the file after a failed commit in a way
+	// that ends the process if it has been cut short.
+	Bolt *bbolt.Options
+}
+
+const (
+	defaultLockTimeout = 500 * time.Millisecond
+	defaultFileMode    = 0o600
+)
+
+// boltFill is how full pages of records get before they are split. The ids that
+// a catalog makes are in order of time, so that records are appended and the
+// room would stay unused.
+const boltFill = 0.9
+
+// OpenBolt opens the bbolt file at path, or makes a new one if there is none. A
+// new file is complete before it appears under its name. The folder must exist.
+//
+// The errors: [ErrLocked] if another process (or another store of this one)
+// holds the file, after the timeout; [ErrDamaged] if the file is not a sound
+// one, is empty, or is some other program's; without a sentinel, if a newer
+// version of this package wrote it; what the system says if it can't be opened.
+func OpenBolt(path string, opts *BoltOptions) (*BoltStore, error) {
+	s, err := openBolt(path, opts)
+	if err != nil {
+		return nil, fmt.Errorf("bolt: open %s: %w", path, err)
+	}
+	return s, nil
+}
+
+// NewBoltStore returns a store in buckets of its own in a bbolt file that the
+// caller has open: "customstatus.meta", "customstatus.records" and
+// "customstatus.names" at the top level. It makes them if there are none, which
+// fails if db is read-only. Close leaves db open; close the store before it.
+//
+// All else that [OpenBolt] does for a file is the caller's to do or not: it opens
+// the file with a timeout, and bbolt may panic on a damaged one while opening
+// it. A commit is as durable as db makes it (NoSync, NoGrowSync). It waits for
+// write transactions of the caller, so that a call of Commit within one never
+// returns, and a read transaction that stays open can hold up a commit that
+// must grow the file. The store does not look whether the file stays in its
+// place, and when it says [ErrNeedsReopen], it is db that must be reopened.
+func NewBoltStore(db *bbolt.DB) (*BoltStore, error) {
+	if db == nil {
+		return nil, errors.New("bolt: no database")
+	}
+	s := newBoltStore(db, db.Path())
+	err := s.transaction(false, func(tx *bbolt.Tx) error {
+		_, err := readState(tx)
+		return err
+	})
+	if errors.Is(err, errNoBuckets) {
+		err = s.transaction(true, func(tx *bbolt.Tx) error {
+			if err := createBuckets(tx); err != nil {
+				return err
+			}
+			return tx.Commit()
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("bolt: %s: %w", s.path, err)
+	}
+	return s, nil
+}
+
+func newBoltStore(db *bbolt.DB, path string) *BoltStore {
+	return &BoltStore{db: db, path: path, turn: make(chan struct{}, 1)}
+}
+
+// Load implements [Store]. It reads and verifies all there is.
+func (s *BoltStore) Load(ctx context.Context) ([]CustomUserStatus, Revision, error) {
+	s.life.RLock()
+	defer s.life.RUnlock()
+	var (
+		statuses []CustomUserStatus
+		state    storedState
+	)
+	err := s.ready(ctx)
+	if err == nil {
+		err = s.transaction(false, func(tx *bbolt.Tx) error {
+			var err error
+			statuses, state, err = load(ctx, tx)
+			return err
+		})
+	}
+	if err != nil {
+		return nil, 0, fmt.Errorf("bolt: load %s: %w", s.path, err)
+	}
+	return statuses, state.revision, nil
+}
+
+// Commit implements [Store]. Ids and names have at least one byte and at most
+// 32,768, status types less than 64 KiB; a commit beyond that is an error.
+func (s *BoltStore) Commit(ctx context.Context, changes []Change) (Revision, error) {
+	s.life.RLock()
+	defer s.life.RUnlock()
+	revision, err := s.commit(ctx, changes)
+	if err != nil {
+		return 0, fmt.Errorf("bolt: commit to %s: %w", s.path, err)
+	}
+	return revision, nil
+}
+
+func (s *BoltStore) commit(ctx context.Context, changes []Change) (Revision, error) {
+	if err := s.ready(ctx); err != nil {
+		return 0, err
+	}
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	if err := s.ready(ctx); err != nil {
+		return 0, err
+	}
+	if err := s.refused(); err != nil {
+		return 0, err
+	}
+	if len(changes) == 0 {
+		var state storedState
+		err := s.transaction(false, func(tx *bbolt.Tx) (err error) {
+			state, err = readState(tx)
+			return err
+		})
+		return state.revision, err
+	}
+	if err := s.inPlace(); err != nil {
+		return 0, err
+	}
+
+	var (
+		next       storedState
+		committing bool
+	)
+	err := s.transaction(true, func(tx *bbolt.Tx) error {
+		state, err := readState(tx)
+		if err != nil {
+			return err
+		}
+		if s.file != nil && state != s.last {
+			err := fmt.Errorf("%w: the file was changed by someone else while it was open", ErrDamaged)
+			s.refuse(err, true)
+			return err
+		}
+		e := newBoltEdit(tx, state)
+		for i := range changes {
+			if err := e.change(&changes[i]); err != nil {
+				return err
+			}
+		}
+		if err := e.write(); err != nil {
+			return err
+		}
+		next = e.state
+		committing = true
+		return tx.Commit()
+	})
+	switch {
+	case err == nil:
+		s.last = next
+		return next.revision, nil
+	case committing:
+		return 0, s.failed(err, next)
+	}
+	if isPanic(err) {
+		s.refuse(err, false)
+	}
+	return 0, err
+}
+
+// failed finds out what a commit has done that should have led to next, and
+// returns the error to say so.
+func (s *BoltStore) failed(cause error, next storedState) error {
+	var now storedState
+	err := s.transaction(false, func(tx *bbolt.Tx) (err error) {
+		now, err = readState(tx)
+		return err
+	})
+	switch {
+	case err == nil && now == next:
+		cause = fmt.Errorf("it is written but not known to be durable: %w", cause)
+	case err == nil:
+		if !lackOfRoom(cause) {
+			s.refuse(cause, false)
+		}
+		return fmt.Errorf("nothing was written: %w", cause)
+	case errors.Is(err, bolterrors.ErrInvalidMapping):
+		// bbolt loses its mapping only while it makes room, before it writes.
+		s.refuse(cause, true)
+		return fmt.Errorf("nothing was written: %w", cause)
+	default:
+		cause = fmt.Errorf("%w, and then: %w", cause, err)
+	}
+	s.refuse(cause, true)
+	return fmt.Errorf("%w: %w", ErrOutcomeUnknown, cause)
+}
+
+// lackOfRoom reports whether a commit failed in a way after which bbolt is known
+// to be sound: it had not yet written the page that makes a commit visible, and
+// none of the syncs failed, after which the system may forget what it should
+// have written.
+func lackOfRoom(err error) bool {
+	if errors.Is(err, bolterrors.ErrMaxSizeReached) || strings.HasPrefix(err.Error(), "file resize error") {
+		return true
+	}
+	var write *fs.PathError
+	return errors.As(err, &write) && write.Op == "write" &&
+		(errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG))
+}
+
+// inPlace returns an error if the open file is not the one at its path, or is
+// shorter than it was.
+func (s *BoltStore) inPlace() error {
+	if s.file == nil {
+		return nil
+	}
+	info, err := os.Stat(s.path)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return nil // the process has given up the right to look
+	case err != nil:
+		return fmt.Errorf("the file is no longer in its place, what is written to it would be lost: %w", err)
+	case !os.SameFile(info, s.info):
+		return errors.New("another file has taken its place, what is written to the open one would be lost")
+	case info.Size() < s.size:
+		err := fmt.Errorf("%w: the file was cut from %d bytes to %d while it was open", ErrDamaged, s.size, info.Size())
+		s.refuse(err, true)
+		return err
+	}
+	s.size = info.Size()
+	return nil
+}
+
+// Backup writes a copy of the store's bbolt file to w, as it is at one instant
+// between call and return. [OpenBolt] opens the copy. The copy has everything
+// that is in the file, also what the host of [NewBoltStore] keeps beside.
+//
+// The copy is first made in a temporary file, in the folder of the store or else
+// in that of the system, and its structure is verified; so a slow w holds up no
+// one. What is damaged is [ErrDamaged].
+func (s *BoltStore) Backup(w io.Writer) error {
+	s.life.RLock()
+	defer s.life.RUnlock()
+	err := s.ready(context.Background())
+	if err == nil {
+		err = s.backup(w)
+	}
+	if err != nil {
+		return fmt.Errorf("bolt: backup of %s: %w", s.path, err)
+	}
+	return nil
+}
+
+func (s *BoltStore) backup(w io.Writer) error {
+	spool, err := os.CreateTemp(filepath.Dir(s.path), filepath.Base(s.path)+".backup*")
+	if err != nil {
+		if spool, err = os.CreateTemp("", "customstatus.backup*"); err != nil {
+			return err
+		}
+	}
+	defer func() {
+		_ = spool.Close()
+		_ = os.Remove(spool.Name())
+	}()
+	var size int64
+	err = s.transaction(false, func(tx *bbolt.Tx) (err error) {
+		size, err = tx.WriteTo(spool)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := verify(spool, size); err != nil {
+		return err
+	}
+	_, err = io.Copy(w, io.NewSectionReader(spool, 0, size))
+	return err
+}
+
+// Close implements [Store]. It closes the file, but not the database that was
+// given to [NewBoltStore].
+func (s *BoltStore) Close() error {
+	s.life.Lock()
+	defer s.life.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	if s.file == nil {
+		return nil
+	}
+	err := guard(func() error {
+		if s.leaked {
+			// bbolt's own Close would wait for ever. The file's pages stay
+			// mapped, but the lock and the descriptor go.
+			return errors.Join(unlockFile(s.file), s.file.Close())
+		}
+		return s.db.Close()
+	})
+	if err != nil {
+		return fmt.Errorf("bolt: close %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// ready returns the error with which a method has to return before it begins,
+// or nil.
+func (s *BoltStore) ready(ctx context.Context) error {
+	if s.closed {
+		return ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.failures.Lock()
+	defer s.failures.Unlock()
+	return s.noRead
+}
+
+// refused returns the error with which every commit ends, or nil.
+func (s *BoltStore) refused() error {
+	s.failures.Lock()
+	defer s.failures.Unlock()
+	return s.noCommit
+}
+
+// refuse lets every commit from now on fail with [ErrNeedsReopen] and the cause,
+// and if all is set, everything but Close.
+func (s *BoltStore) refuse(cause error, all bool) {
+	s.failures.Lock()
+	defer s.failures.Unlock()
+	err := fmt.Errorf("%w: %w", ErrNeedsReopen, cause)
+	if s.noCommit == nil {
+		s.noCommit = err
+	}
+	if all && s.noRead == nil {
+		s.noRead = err
+	}
+}
+
+// errNoBuckets: the database has none of the store's buckets.
+var errNoBuckets = fmt.Errorf("%w: not a file of customstatus: no bucket %q", ErrDamaged, boltMeta)
+
+// readState returns the state of the store in a database.
+func readState(tx *bbolt.Tx) (storedState, error) {
+	meta := tx.Bucket([]byte(boltMeta))
+	for _, name := range []string{boltRecords, boltNames} {
+		switch exists := tx.Bucket([]byte(name)) != nil; {
+		case meta == nil && exists:
+			return storedState{}, fmt.Errorf("%w: no bucket %q", ErrDamaged, boltMeta)
+		case meta != nil && !exists:
+			return storedState{}, fmt.Errorf("%w: no bucket %q", ErrDamaged, name)
+		}
+	}
+	if meta == nil {
+		return storedState{}, errNoBuckets
+	}
+	state, err := decodeState(meta.Get([]byte(boltStateKey)))
+	if err != nil {
+		return storedState{}, fmt.Errorf("bucket %q: %w", boltMeta, err)
+	}
+	return state, nil
+}
+
+// createBuckets makes an empty store in a database that has none.
+func createBuckets(tx *bbolt.Tx) error {
+	for _, name := range []string{boltMeta, boltRecords, boltNames} {
+		if _, err := tx.CreateBucket([]byte(name)); err != nil {
+			return fmt.Errorf("bucket %q: %w", name, err)
+		}
+	}
+	return tx.Bucket([]byte(boltMeta)).Put([]byte(boltStateKey), storedState{}.encode())
+}
+
+// damaged is the error for damage in a bucket, at a key if there is one.
+func damaged(bucket string, key []byte, format string, args ...any) error {
+	what := fmt.Sprintf(format, args...)
+	if key != nil {
+		return fmt.Errorf("%w: bucket %q, key %q: %s", ErrDamaged, bucket, key, what)
+	}
+	return fmt.Errorf("%w: bucket %q: %s", ErrDamaged, bucket, what)
+}
+
+// load reads and verifies everything in the store.
+func load(ctx context.Context, tx *bbolt.Tx) ([]CustomUserStatus, storedState, error) {
+	want, err := readState(tx)
+	if err != nil {
+		return nil, want, err
+	}
+	// That both buckets have the same names for the same ids is seen from the
+	// sums of the pairs' hashes; a map would take longer than all the rest.
+	var (
+		got         = storedState{revision: want.revision}
+		pairs       uint64
+		seed        = maphash.MakeSeed()
+		pairBuf     []byte
+		previous    []byte
+		statuses    = make([]CustomUserStatus, 0, min(want.count, uint64(tx.Size()/recordMin)))
+		checkCtx    = 0
+		interrupted = func() error {
+			if checkCtx++; checkCtx%1024 == 0 {
+				return ctx.Err()
+			}
+			return nil
+		}
+	)
+	pair := func(name, id []byte) uint64 {
+		pairBuf = append(append(append(pairBuf[:0], name...), 0), id...)
+		return maphash.Bytes(seed, pairBuf) ^ uint64(len(name))
+	}
+	records := tx.Bucket([]byte(boltRecords)).Cursor()
+	for key, value := records.First(); key != nil; key, value = records.Next() {
+		if err := interrupted(); err != nil {
+			return nil, want, err
+		}
+		s, sum, err := decodeRecord(value)
+		switch {
+		case err != nil:
+			return nil, want, damaged(boltRecords, key, "%v", err)
+		case s.ID != string(key):
+			return nil, want, damaged(boltRecords, key, "the record is that of %q", s.ID)
+		case s.Revision == 0 || s.Revision > want.revision:
+			return nil, want, damaged(boltRecords, key, "the record is of revision %d, the store of %d", s.Revision, want.revision)
+		case previous != nil && bytes.Compare(previous, key) >= 0:
+			return nil, want, damaged(boltRecords, key, "out of order")
+		}
+		previous = key
+		got.add(sum)
+		pairs += pair([]byte(s.Name), key)
+		statuses = append(statuses, s)
+	}
+	if got != want {
+		return nil, want, damaged(boltRecords, nil,
+			"the records are not those of the last commit: there are %d of %d, with digest %016x instead of %016x",
+			got.count, want.count, got.digest, want.digest)
+	}
+	previous = nil
+	names := tx.Bucket([]byte(boltNames)).Cursor()
+	for key, value := names.First(); key != nil; key, value = names.Next() {
+		if err := interrupted(); err != nil {
+			return nil, want, err
+		}
+		if previous != nil && bytes.Compare(previous, key) >= 0 {
+			return nil, want, damaged(boltNames, key, "out of order")
+		}
+		previous = key
+		got.count--
+		pairs -= pair(key, value)
+	}
+	if got.count != 0 || pairs != 0 {
+		return nil, want, damagedNames(tx, statuses)
+	}
+	return statuses, want, nil
+}
+
+// damagedNames returns what is wrong with the name index, given the statuses
+// that it should have.
+func damagedNames(tx *bbolt.Tx, statuses []CustomUserStatus) error {
+	ids := make(map[string]string, len(statuses))
+	for _, s := range statuses {
+		if other, twice := ids[s.Name]; twice {
+			return damaged(boltRecords, []byte(s.ID), "it has the name %q of %q", s.Name, other)
+		}
+		ids[s.Name] = s.ID
+	}
+	names := tx.Bucket([]byte(boltNames)).Cursor()
+	for key, value := names.First(); key != nil; key, value = names.Next() {
+		id, ok := ids[string(key)]
+		if !ok {
+			return damaged(boltNames, key, "no record has this name")
+		}
+		if id != string(value) {
+			return damaged(boltNames, key, "it leads to %q, but the name is that of %q", value, id)
+		}
+		delete(ids, string(key))
+	}
+	missing := make([]string, 0, len(ids))
+	for name := range ids {
+		missing = append(missing, name)
+	}
+	slices.Sort(missing)
+	return damaged(boltNames, nil, "%d names are missing: %.3q", len(missing), missing[:min(3, len(missing))])
+}
+
+// boltEdit is the writes of one commit. They are collected first and made in the
+// order of the keys, for bbolt takes quadratic time for keys in disorder.
+type boltEdit struct {
+	records, names *bbolt.Bucket
+	meta           *bbolt.Bucket
+	state          storedState
+	writes         []boltWrite
+	owners         map[string]string // of the names that the commit touches; "" if none
+	seen           map[string]struct{}
+}
+
+// boltWrite puts a record, or deletes it if the record is nil.
+type boltWrite struct {
+	id     string
+	record []byte
+}
+
+func newBoltEdit(tx *bbolt.Tx, state storedState) *boltEdit {
+	state.revision++
+	e := &boltEdit{
+		meta:    tx.Bucket([]byte(boltMeta)),
+		records: tx.Bucket([]byte(boltRecords)),
+		names:   tx.Bucket([]byte(boltNames)),
+		state:   state,
+		owners:  make(map[string]string),
+		seen:    make(map[string]struct{}),
+	}
+	e.records.FillPercent = boltFill
+	return e
+}
+
+// change checks a change against the database and the changes before it, and
+// adds what it writes.
+func (e *boltEdit) change(c *Change) error {
+	s := c.Status
+	if err := e.storable(c); err != nil {
+		return err
+	}
+	if _, twice := e.seen[s.ID]; twice {
+		return fmt.Errorf("status %q stands twice in the commit", s.ID)
+	}
+	e.seen[s.ID] = struct{}{}
+
+	var old CustomUserStatus
+	if value := e.records.Get([]byte(s.ID)); value != nil {
+		var sum uint64
+		var err error
+		if old, sum, err = decodeRecord(value); err != nil {
+			return damaged(boltRecords, []byte(s.ID), "%v", err)
+		}
+		if old.ID != s.ID {
+			return damaged(boltRecords, []byte(s.ID), "the record is that of %q", old.ID)
+		}
+		e.state.remove(sum)
+	}
+	switch {
+	case old.Revision == c.Replaces:
+	case old.Revision == 0:
+		return fmt.Errorf("no status %q at revision %d: %w", s.ID, c.Replaces, ErrConflict)
+	default:
+		return fmt.Errorf("status %q is at revision %d, not %d: %w", s.ID, old.Revision, c.Replaces, ErrConflict)
+	}
+	if old.Revision != 0 {
+		if owner := e.owner(old.Name); owner != old.ID {
+			return damaged(boltNames, []byte(old.Name), "it leads to %q, but the name is that of %q", owner, old.ID)
+		}
+	}
+	if c.Deleted {
+		e.owners[old.Name] = ""
+		e.writes = append(e.writes, boltWrite{id: s.ID})
+		return nil
+	}
+	if old.Revision == 0 || old.Name != s.Name {
+		switch owner := e.owner(s.Name); owner {
+		case "":
+		case s.ID:
+			return damaged(boltNames, []byte(s.Name), "it leads to %q, which has no such name", owner)
+		default:
+			return fmt.Errorf("the name %q belongs to status %q: %w", s.Name, owner, ErrConflict)
+		}
+		if old.Revision != 0 {
+			e.owners[old.Name] = ""
+		}
+		e.owners[s.Name] = s.ID
+	}
+	s.Revision = e.state.revision
+	record, sum := appendRecord(make([]byte, 0, recordSize(&s)), &s)
+	e.state.add(sum)
+	e.writes = append(e.writes, boltWrite{s.ID, record})
+	return nil
+}
+
+// storable returns an error if the store has no way to keep what c says.
+func (e *boltEdit) storable(c *Change) error {
+	s := &c.Status
+	switch {
+	case s.ID == "" || len(s.ID) > bbolt.MaxKeySize:
+		return fmt.Errorf("an id of %d bytes cannot be stored", len(s.ID))
+	case c.Deleted && c.Replaces == 0:
+		return fmt.Errorf("the change that deletes status %q has no revision that it replaces", s.ID)
+	case c.Deleted:
+		return nil
+	case s.Name == "" || len(s.Name) > bbolt.MaxKeySize:
+		return fmt.Errorf("status %q: a name of %d bytes cannot be stored", s.ID, len(s.Name))
+	case len(s.StatusType) >= 1<<16:
+		return fmt.Errorf("status %q: a status type of %d bytes cannot be stored", s.ID, len(s.StatusType))
+	}
+	return nil
+}
+
+// owner returns the id that has a name at this point of the commit, or "".
+func (e *boltEdit) owner(name string) string {
+	if id, ok := e.owners[name]; ok {
+		return id
+	}
+	return string(e.names.Get([]byte(name)))
+}
+
+// write makes all writes.
+func (e *boltEdit) write() error {
+	slices.SortFunc(e.writes, func(a, b boltWrite) int { return strings.Compare(a.id, b.id) })
+	for _, w := range e.writes {
+		if err := set(e.records, w.id, w.record); err != nil {
+			return fmt.Errorf("bucket %q: %w", boltRecords, err)
+		}
+	}
+	names := make([]string, 0, len(e.owners))
+	for name := range e.owners {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		var id []byte
+		if owner := e.owners[name]; owner != "" {
+			id = []byte(owner)
+		}
+		if err := set(e.names, name, id); err != nil {
+			return fmt.Errorf("bucket %q: %w", boltNames, err)
+		}
+	}
+	if err := e.meta.Put([]byte(boltStateKey), e.state.encode()); err != nil {
+		return fmt.Errorf("bucket %q: %w", boltMeta, err)
+	}
+	return nil
+}
+
+func set(b *bbolt.Bucket, key string, value []byte) error {
+	if value == nil {
+		return b.Delete([]byte(key))
+	}
+	return b.Put([]byte(key), value)
+}
+
+// verify checks the structure of a bbolt file.
+func verify(file io.ReaderAt, size int64) error {
+	err := boltfile.Check(file, size)
+	if damage := (*boltfile.DamageError)(nil); errors.As(err, &damage) {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
+}

@@ -1,0 +1,262 @@
+package customstatus_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/customstatus/customstatus"
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
+)
+
+// tempPath returns a path in a folder of the test's own.
+func tempPath(t testing.TB) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "statuses.db")
+}
+
+func openBolt(t testing.TB, path string) *customstatus.BoltStore {
+	t.Helper()
+	s, err := customstatus.OpenBolt(path, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+// gone is a change that deletes a status.
+func gone(id string, replaces customstatus.Revision) customstatus.Change {
+	return customstatus.Change{Replaces: replaces, Deleted: true, Status: customstatus.CustomUserStatus{ID: id}}
+}
+
+func commit(t testing.TB, s customstatus.Store, changes ...customstatus.Change) customstatus.Revision {
+	t.Helper()
+	revision, err := s.Commit(context.Background(), changes)
+	require.NoError(t, err)
+	return revision
+}
+
+// contents is what a store holds, by id.
+type contents struct {
+	revision customstatus.Revision
+	statuses map[string]customstatus.CustomUserStatus
+}
+
+func loadAll(s customstatus.Store) (contents, error) {
+	all, revision, err := s.Load(context.Background())
+	c := contents{revision, make(map[string]customstatus.CustomUserStatus, len(all))}
+	for _, status := range all {
+		c.statuses[status.ID] = status
+	}
+	if err == nil && len(c.statuses) != len(all) {
+		err = errors.New("a status came twice")
+	}
+	return c, err
+}
+
+func load(t testing.TB, s customstatus.Store) contents {
+	t.Helper()
+	c, err := loadAll(s)
+	require.NoError(t, err)
+	return c
+}
+
+// history commits random changes to all stores, with updates, renames, deletions
+// and refusals among them, and requires that they agree.
+type history struct {
+	random *rand.Rand
+	ids    int
+}
+
+func newHistory(seed uint64) *history {
+	return &history{random: rand.New(rand.NewPCG(seed, seed))}
+}
+
+func (h *history) id() string {
+	h.ids++
+	if h.random.IntN(4) == 0 { // a few ids that are not in order
+		return fmt.Sprintf("%x-%d", h.random.Uint32(), h.ids)
+	}
+	return fmt.Sprintf("0192f3c4-%08d-7000-8000-000000000000", h.ids)
+}
+
+func (h *history) name() string {
+	switch h.random.IntN(10) {
+	case 0:
+		return strings.Repeat("😀", customstatus.MaxNameLength-8) + fmt.Sprintf("%08d", h.random.IntN(1e6))
+	case 1, 2, 3:
+		return fmt.Sprintf("name %d", h.random.IntN(20)) // often in use
+	}
+	return fmt.Sprintf("In a meeting, number %d", h.random.IntN(1e9))
+}
+
+// changes returns up to n changes of what now holds.
+func (h *history) changes(now contents, n int) []customstatus.Change {
+	var changes []customstatus.Change
+	picked := make(map[string]bool)
+	ids := make([]string, 0, len(now.statuses))
+	for id := range now.statuses {
+		ids = append(ids, id)
+	}
+	for range 1 + h.random.IntN(n) {
+		kind := h.random.IntN(10)
+		c := customstatus.Change{Status: customstatus.CustomUserStatus{
+			Name:       h.name(),
+			StatusType: [...]customstatus.StatusType{customstatus.Busy, customstatus.Away, "", "other"}[h.random.IntN(4)],
+			UpdatedAt:  time.UnixMilli(h.random.Int64N(1 << 41)).UTC(),
+		}}
+		if kind < 5 || len(ids) == 0 {
+			c.Status.ID = h.id()
+		} else {
+			c.Status.ID = ids[h.random.IntN(len(ids))]
+			old := now.statuses[c.Status.ID]
+			c.Replaces = old.Revision
+			c.Deleted = kind == 5
+			if kind == 6 || kind == 7 {
+				c.Status.Name = old.Name
+			}
+		}
+		if !picked[c.Status.ID] {
+			picked[c.Status.ID] = true
+			changes = append(changes, c)
+		}
+	}
+	return changes
+}
+
+// run makes n commits, and returns what the stores hold afterwards.
+func (h *history) run(t testing.TB, n, size int, stores ...customstatus.Store) contents {
+	t.Helper()
+	now := load(t, stores[0])
+	for range n {
+		changes := h.changes(now, size)
+		var first error
+		for i, s := range stores {
+			_, err := s.Commit(context.Background(), changes)
+			if err != nil {
+				require.ErrorIs(t, err, customstatus.ErrConflict)
+			}
+			if i == 0 {
+				first = err
+			} else {
+				require.Equal(t, first == nil, err == nil, "%v, %v", first, err)
+			}
+		}
+		now = load(t, stores[0])
+	}
+	for _, s := range stores[1:] {
+		require.Equal(t, now, load(t, s))
+	}
+	return now
+}
+
+func TestBoltStoreDoesWhatTheMemoryStoreDoes(t *testing.T) {
+	for seed := range uint64(4) {
+		path := tempPath(t)
+		store, memory := openBolt(t, path), customstatus.NewMemoryStore()
+		h := newHistory(seed)
+		want := h.run(t, 60, 12, memory, store)
+		require.NotEmpty(t, want.statuses)
+		require.NoError(t, store.Close())
+
+		again := openBolt(t, path)
+		require.Equal(t, want, load(t, again))
+		h.run(t, 20, 300, memory, again)
+	}
+}
+
+func TestBoltStoreHandsNamesOnWithinACommit(t *testing.T) {
+	s := openBolt(t, tempPath(t))
+	commit(t, s, put("a", "x", 0), put("b", "y", 0), put("c", "z", 0))
+	commit(t, s, put("a", "free", 1), put("b", "x", 1), gone("c", 1), put("d", "y", 0), put("e", "z", 0))
+	now := load(t, s)
+	names := make(map[string]string)
+	for id, status := range now.statuses {
+		names[id] = status.Name
+	}
+	require.Equal(t, map[string]string{"a": "free", "b": "x", "d": "y", "e": "z"}, names)
+}
+
+func TestBoltStoreRefuses(t *testing.T) {
+	ctx := context.Background()
+	s := openBolt(t, tempPath(t))
+	commit(t, s, put("a", "x", 0), put("b", "y", 0))
+	before := load(t, s)
+	long := strings.Repeat("n", bbolt.MaxKeySize+1)
+	for _, c := range []struct {
+		what     string
+		conflict bool
+		changes  []customstatus.Change
+	}{
+		{"an id that exists", true, []customstatus.Change{put("a", "z", 0)}},
+		{"an old revision", true, []customstatus.Change{put("new", "new", 0), put("a", "z", 2)}},
+		{"an id that does not exist", true, []customstatus.Change{put("c", "z", 1)}},
+		{"a delete of an id that does not exist", true, []customstatus.Change{gone("c", 1)}},
+		{"a name of another", true, []customstatus.Change{put("a", "y", 1)}},
+		{"a name taken before", true, []customstatus.Change{put("c", "z", 0), put("a", "z", 1)}},
+		{"a name given up later", true, []customstatus.Change{put("c", "x", 0), gone("a", 1)}},
+		{"two names at once", true, []customstatus.Change{put("a", "y", 1), put("b", "x", 1)}},
+		{"an id twice", false, []customstatus.Change{put("a", "z", 1), put("a", "z", 1)}},
+		{"a delete of nothing", false, []customstatus.Change{gone("a", 0)}},
+		{"no id", false, []customstatus.Change{put("", "z", 0)}},
+		{"no name", false, []customstatus.Change{put("c", "", 0)}},
+		{"a long id", false, []customstatus.Change{put(long, "z", 0)}},
+		{"a long name", false, []customstatus.Change{put("c", long, 0)}},
+		{"a long status type", false, []customstatus.Change{{Status: customstatus.CustomUserStatus{
+			ID: "c", Name: "z", StatusType: customstatus.StatusType(strings.Repeat("t", 1<<16))}}}},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			_, err := s.Commit(ctx, c.changes)
+			require.Error(t, err)
+			require.Equal(t, c.conflict, errors.Is(err, customstatus.ErrConflict), "%v", err)
+			require.Equal(t, before, load(t, s))
+		})
+	}
+	require.Equal(t, customstatus.Revision(2), commit(t, s, put("c", "z", 0)))
+}
+
+func TestBoltStoreKeepsWhatFitsABboltKey(t *testing.T) {
+	path := tempPath(t)
+	s := openBolt(t, path)
+	id, name := strings.Repeat("i", bbolt.MaxKeySize), strings.Repeat("n", bbolt.MaxKeySize)
+	commit(t, s, put(id, name, 0))
+	commit(t, s, put(id, name+"", 1), put("other", "\x00\xff", 0))
+	want := load(t, s)
+	require.Equal(t, name, want.statuses[id].Name)
+	require.NoError(t, s.Close())
+	require.Equal(t, want, load(t, openBolt(t, path)))
+}
+
+func TestOpenBoltMakesAFileWithModeAndWithoutLeftovers(t *testing.T) {
+	for _, c := range []struct{ given, want os.FileMode }{{0, 0o600}, {0o640, 0o640}} {
+		path := tempPath(t)
+		s, err := customstatus.OpenBolt(path, &customstatus.BoltOptions{FileMode: c.given})
+		require.NoError(t, err)
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		require.Equal(t, c.want, info.Mode())
+		require.NoError(t, s.Close())
+		entries, err := os.ReadDir(filepath.Dir(path))
+		require.NoError(t, err)
+		require.Len(t, entries, 1)
+	}
+}
+
+func TestBackupIsACopyThatOpens(t *testing.T) {
+	s := openBolt(t, tempPath(t))
+	want := newHistory(1).run(t, 50, 20, s)
+	var backup bytes.Buffer
+	require.NoError(t, s.Backup(&backup))
+	path := tempPath(t)
+	require.NoError(t, os.WriteFile(path, backup.Bytes(), 0o600))
+	copied := openBolt(t, path)
+	require.Equal(t, want, load(t, copied))
+	newHistory(2).run(t, 20, 20, copied, s) // and both go on
+}
