@@ -120,14 +120,15 @@ func (c *Catalog) commit(leader *write, group []*write) {
 		// Only a panic, of the store or of an injected clock or id source,
 		// leaves writes unfinished. It is for the leader's caller to see,
 		// but the others must not wait for ever.
-		err := errors.New("customstatus: a write of the same commit panicked")
-		if began {
-			err = fmt.Errorf("%w: the store panicked", ErrOutcomeUnknown)
-		}
 		for _, w := range group {
-			if !w.finished() {
-				c.stale = c.shared == nil
-				w.finish(err)
+			if w.finished() {
+				continue
+			}
+			c.stale = c.shared == nil
+			if began {
+				w.finish(fmt.Errorf("%w: the store panicked", ErrOutcomeUnknown))
+			} else {
+				w.finish(errors.New("customstatus: a write of the same commit panicked"))
 			}
 		}
 	}()

@@ -6,164 +6,231 @@ import (
 	"slices"
 )
 
-// index finds statuses by one of their two unique keys. It is a persistent hash
-// trie: an edit copies the nodes on its path and leaves the index it came from
-// as it was, so readers of that one need no lock. An index is a value; copying
-// it is the way to begin an edit.
+// index finds statuses by one of their two unique keys. It is a hash table that
+// grows and shrinks a bucket at a time (linear hashing, W. Litwin, 1980), so
+// that no write ever pays for a table that doubles, and whose parts are copied
+// when they are changed. An edit begins by copying the index, which is a value,
+// and leaves the one it came from as it was; readers of that one need no lock.
 //
-// A plain map would be faster to read by a half, but must be copied whole for
-// each commit.
+// A plain map is read faster, but would have to be copied whole for each commit.
 type index struct {
-	key  func(*CustomUserStatus) string
-	hash func(string) uint64
-	root *indexNode
+	byName  bool // the key is the name, else the id
+	seed    maphash.Seed
+	len     int // statuses
+	buckets int
+	pages   []*indexPage
+	owned   uint64 // the edit that made pages and may still change it
+}
+
+// A bucket is found in three steps, each an array small enough to be copied.
+type indexPage struct {
+	edit   uint64
+	chunks []*indexChunk
+}
+
+type indexChunk struct {
+	edit    uint64
+	buckets [chunkLen]indexBucket
+}
+
+// indexBucket holds about four statuses. It is searched by a byte of each
+// status's hash, all at once, so that as a rule one status is looked at and the
+// processor never guesses wrong.
+type indexBucket struct {
+	tags     uint64 // of the first eight; 0: none
+	statuses []*CustomUserStatus
 }
 
 const (
-	indexBits  = 5                // of the hash, used up by each level
-	indexMask  = 1<<indexBits - 1 // one level's part of the hash
-	indexDepth = 64/indexBits + 1 // levels; a node below them is a plain list
+	chunkLen = 16  // buckets
+	pageLen  = 128 // chunks
+
+	// The statuses a bucket, on average, between which the table neither
+	// grows nor shrinks.
+	indexLoad    = 4
+	indexMinLoad = 2
+
+	lowBits  = 0x0101010101010101
+	highBits = 0x8080808080808080
 )
 
-// indexNode has up to 32 slots, each empty, a status, or a deeper node. The
-// bitmaps tell which, and the slices hold only what is there.
-type indexNode struct {
-	edit     uint64 // the edit that made the node and may still change it
-	statuses uint32 // slots that hold a status
-	children uint32 // slots that hold a node
-	status   []*CustomUserStatus
-	child    []*indexNode
-}
-
-func newIndex(key func(*CustomUserStatus) string) index {
-	seed := maphash.MakeSeed() // of our own, so that nobody can choose names that collide
-	return index{
-		key:  key,
-		hash: func(s string) uint64 { return maphash.String(seed, s) },
-		root: &indexNode{},
+func newIndex(byName bool, size int) index {
+	x := index{byName: byName, seed: maphash.MakeSeed()} // nobody can choose keys that collide
+	for range max(1, size/indexLoad) {
+		x.grow(0)
 	}
+	return x
 }
 
-// rank is the place in a slice of the slot that bit stands for.
-func rank(bitmap, bit uint32) int { return bits.OnesCount32(bitmap & (bit - 1)) }
+func (x *index) key(s *CustomUserStatus) string {
+	if x.byName {
+		return s.Name
+	}
+	return s.ID
+}
+
+// bucketOf returns the number of the bucket for a hash. A bucket that there
+// isn't yet is still part of the one that it will be split from.
+func (x *index) bucketOf(hash uint64) int {
+	mask := 1<<bits.Len(uint(x.buckets-1)) - 1
+	b := int(hash) & mask
+	if b >= x.buckets {
+		b &= mask >> 1
+	}
+	return b
+}
+
+// splitFrom returns the bucket that bucket b came from.
+func splitFrom(b int) int { return b &^ (1 << (bits.Len(uint(b)) - 1)) }
+
+// tag is the byte of the hash that a bucket keeps. It is never 0, and made of
+// bits that don't decide on the bucket.
+func tag(hash uint64) uint64 { return hash>>57 | 0x80 }
 
 // get returns the status with the key, or nil.
 func (x *index) get(key string) *CustomUserStatus {
-	n, hash := x.root, x.hash(key)
-	for range indexDepth {
-		bit := uint32(1) << (hash & indexMask)
-		switch {
-		case n.statuses&bit != 0:
-			if s := n.status[rank(n.statuses, bit)]; x.key(s) == key {
-				return s
-			}
-			return nil
-		case n.children&bit == 0:
-			return nil
-		}
-		n = n.child[rank(n.children, bit)]
-		hash >>= indexBits
-	}
-	if i := x.find(n, key); i >= 0 {
-		return n.status[i]
+	hash := maphash.String(x.seed, key)
+	n := x.bucketOf(hash)
+	b := &x.pages[n/chunkLen/pageLen].chunks[n/chunkLen%pageLen].buckets[n%chunkLen]
+	if i := x.find(b, hash, key); i >= 0 {
+		return b.statuses[i]
 	}
 	return nil
 }
 
-// find is for nodes below the last level, whose keys have one and the same hash.
-func (x *index) find(n *indexNode, key string) int {
-	return slices.IndexFunc(n.status, func(s *CustomUserStatus) bool { return x.key(s) == key })
+func (x *index) find(b *indexBucket, hash uint64, key string) int {
+	// A byte of differ is 0 where the tag is the same. The next line sets the
+	// high bit of each such byte, and now and then of one more.
+	differ := b.tags ^ lowBits*tag(hash)
+	for same := (differ - lowBits) &^ differ & highBits; same != 0; same &= same - 1 {
+		if i := bits.TrailingZeros64(same) / 8; x.key(b.statuses[i]) == key {
+			return i
+		}
+	}
+	for i := 8; i < len(b.statuses); i++ {
+		if x.key(b.statuses[i]) == key {
+			return i
+		}
+	}
+	return -1
 }
 
 // put adds s, in place of the status with the same key if there is one.
 func (x *index) put(edit uint64, s *CustomUserStatus) {
 	key := x.key(s)
-	x.root = x.putAt(x.root, edit, s, key, x.hash(key), 0)
-}
-
-func (x *index) putAt(n *indexNode, edit uint64, s *CustomUserStatus, key string, hash uint64, level int) *indexNode {
-	n = n.own(edit)
-	if level == indexDepth {
-		if i := x.find(n, key); i >= 0 {
-			n.status[i] = s
-		} else {
-			n.status = append(n.status, s)
-		}
-		return n
+	hash := maphash.String(x.seed, key)
+	b := x.own(edit, x.bucketOf(hash))
+	if i := x.find(b, hash, key); i >= 0 {
+		b.statuses = slices.Clone(b.statuses)
+		b.statuses[i] = s
+		return
 	}
-	bit := uint32(1) << (hash & indexMask)
-	c := rank(n.children, bit)
-	if n.children&bit != 0 {
-		n.child[c] = x.putAt(n.child[c], edit, s, key, hash>>indexBits, level+1)
-		return n
+	b.add(hash, s)
+	x.len++
+	if x.len > indexLoad*x.buckets {
+		x.grow(edit)
 	}
-	i := rank(n.statuses, bit)
-	if n.statuses&bit == 0 {
-		n.statuses |= bit
-		n.status = slices.Insert(n.status, i, s)
-		return n
-	}
-	there := n.status[i]
-	thereKey := x.key(there)
-	if thereKey == key {
-		n.status[i] = s
-		return n
-	}
-	// Two keys want the slot: both move into a node of their own.
-	child := &indexNode{edit: edit}
-	x.putAt(child, edit, there, thereKey, x.hash(thereKey)>>(indexBits*(level+1)), level+1)
-	x.putAt(child, edit, s, key, hash>>indexBits, level+1)
-	n.statuses &^= bit
-	n.status = slices.Delete(n.status, i, i+1)
-	n.children |= bit
-	n.child = slices.Insert(n.child, c, child)
-	return n
 }
 
 // remove takes out the status with the key, which must be there.
 func (x *index) remove(edit uint64, key string) {
-	x.root = x.removeAt(x.root, edit, key, x.hash(key), 0)
+	hash := maphash.String(x.seed, key)
+	b := x.own(edit, x.bucketOf(hash))
+	gone := x.find(b, hash, key)
+	x.split(b, nil, func(i int, _ uint64) bool { return i == gone })
+	x.len--
+	if x.len < indexMinLoad*x.buckets && x.buckets > 1 {
+		x.shrink(edit)
+	}
 }
 
-func (x *index) removeAt(n *indexNode, edit uint64, key string, hash uint64, level int) *indexNode {
-	n = n.own(edit)
-	if level == indexDepth {
-		i := x.find(n, key)
-		n.status = slices.Delete(n.status, i, i+1)
-		return n
+// grow splits one bucket in two.
+func (x *index) grow(edit uint64) {
+	n := x.buckets
+	if n%(chunkLen*pageLen) == 0 {
+		x.ownPages(edit)
+		x.pages = append(x.pages, &indexPage{edit: edit})
 	}
-	bit := uint32(1) << (hash & indexMask)
-	i := rank(n.statuses, bit)
-	if n.statuses&bit != 0 {
-		n.statuses &^= bit
-		n.status = slices.Delete(n.status, i, i+1)
-		return n
+	if n%chunkLen == 0 {
+		page := x.ownPage(edit, n/chunkLen/pageLen)
+		page.chunks = append(page.chunks, &indexChunk{edit: edit})
 	}
-	c := rank(n.children, bit)
-	child := x.removeAt(n.child[c], edit, key, hash>>indexBits, level+1)
-	if len(child.child) > 0 || len(child.status) > 1 {
-		n.child[c] = child
-		return n
+	x.buckets++
+	if x.len > 0 {
+		x.split(x.own(edit, splitFrom(n)), x.own(edit, n), func(_ int, hash uint64) bool { return x.bucketOf(hash) == n })
 	}
-	// A last status moves up, so that an index that shrinks gives its nodes
-	// back and depends only on what it holds.
-	n.children &^= bit
-	n.child = slices.Delete(n.child, c, c+1)
-	if len(child.status) == 1 {
-		n.statuses |= bit
-		n.status = slices.Insert(n.status, i, child.status[0])
-	}
-	return n
 }
 
-// own returns n if the edit made it, or else a copy that the edit may change.
-func (n *indexNode) own(edit uint64) *indexNode {
-	if n.edit == edit {
-		return n
+// shrink puts the last bucket back into the one it was split from.
+func (x *index) shrink(edit uint64) {
+	n := x.buckets - 1
+	last := x.own(edit, n)
+	to := x.own(edit, splitFrom(n))
+	for _, s := range last.statuses {
+		to.add(maphash.String(x.seed, x.key(s)), s)
 	}
-	own := *n
-	own.edit = edit
-	own.status = slices.Clone(n.status)
-	own.child = slices.Clone(n.child)
-	return &own
+	*last = indexBucket{}
+	x.buckets--
+	if n%chunkLen == 0 {
+		page := x.ownPage(edit, n/chunkLen/pageLen)
+		page.chunks = slices.Delete(page.chunks, len(page.chunks)-1, len(page.chunks))
+	}
+	if n%(chunkLen*pageLen) == 0 {
+		x.ownPages(edit)
+		x.pages = slices.Delete(x.pages, len(x.pages)-1, len(x.pages))
+	}
+}
+
+// split takes the statuses that leave out of a bucket and adds them to another,
+// or drops them if to is nil.
+func (x *index) split(from, to *indexBucket, leaves func(i int, hash uint64) bool) {
+	old := from.statuses
+	*from = indexBucket{}
+	for i, s := range old {
+		hash := maphash.String(x.seed, x.key(s))
+		if !leaves(i, hash) {
+			from.add(hash, s)
+		} else if to != nil {
+			to.add(hash, s)
+		}
+	}
+}
+
+// add puts s last. The statuses of a bucket are shared by the indexes that have
+// it, so they are copied; a bucket itself belongs to its chunk.
+func (b *indexBucket) add(hash uint64, s *CustomUserStatus) {
+	n := len(b.statuses)
+	statuses := make([]*CustomUserStatus, n+1)
+	copy(statuses, b.statuses)
+	statuses[n] = s
+	b.statuses = statuses
+	if n < 8 {
+		b.tags |= tag(hash) << (8 * n)
+	}
+}
+
+// own returns a bucket that the edit may change.
+func (x *index) own(edit uint64, n int) *indexBucket {
+	page := x.ownPage(edit, n/chunkLen/pageLen)
+	chunk := &page.chunks[n/chunkLen%pageLen]
+	if (*chunk).edit != edit {
+		own := **chunk
+		own.edit = edit
+		*chunk = &own
+	}
+	return &(*chunk).buckets[n%chunkLen]
+}
+
+func (x *index) ownPage(edit uint64, i int) *indexPage {
+	x.ownPages(edit)
+	if x.pages[i].edit != edit {
+		x.pages[i] = &indexPage{edit: edit, chunks: slices.Clone(x.pages[i].chunks)}
+	}
+	return x.pages[i]
+}
+
+func (x *index) ownPages(edit uint64) {
+	if x.owned != edit {
+		x.pages, x.owned = slices.Clone(x.pages), edit
+	}
 }

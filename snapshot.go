@@ -21,16 +21,13 @@ type snapshot struct {
 	order    *btree.BTreeG[*CustomUserStatus] // by name
 }
 
-func statusID(s *CustomUserStatus) string   { return s.ID }
-func statusName(s *CustomUserStatus) string { return s.Name }
-
 // newSnapshot takes over statuses. Those of a store that keeps its contract have
 // unique ids and names.
 func newSnapshot(statuses []CustomUserStatus, revision Revision) (*snapshot, error) {
 	s := &snapshot{
 		revision: revision,
-		ids:      newIndex(statusID),
-		names:    newIndex(statusName),
+		ids:      newIndex(false, len(statuses)),
+		names:    newIndex(true, len(statuses)),
 		order: btree.NewBTreeGOptions(func(a, b *CustomUserStatus) bool { return a.Name < b.Name },
 			btree.Options{NoLocks: true}),
 	}
