@@ -1,0 +1,183 @@
+package httpadapter
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/internal/strictjson"
+)
+
+// What this package itself refuses. What the client is told stands in refusals.
+var (
+	errNoEndpoint    = errors.New("no such endpoint")
+	errMethod        = errors.New("method not allowed")
+	errNotAuthorized = errors.New("caller may not manage statuses")
+	errBodyTooLarge  = errors.New("body too large")
+	errNoStatusID    = errors.New("no customUserStatusId")
+	errParams        = errors.New("parameters refused")
+	errSort          = errors.New("sort refused")
+)
+
+// reasonError is one of the errors above with words for the client.
+type reasonError struct {
+	is     error
+	reason string
+}
+
+func (e *reasonError) Error() string { return e.is.Error() + ": " + e.reason }
+func (e *reasonError) Unwrap() error { return e.is }
+
+// invalidParam refuses the parameter of this name, of a body or a query.
+func invalidParam(name, why string) error {
+	return &reasonError{errParams, `Invalid parameter "` + cut(name) + `": ` + why}
+}
+
+// cut shortens what an answer repeats of a request.
+func cut(s string) string {
+	const limit = 200
+	if len(s) <= limit {
+		return s
+	}
+	return strings.ToValidUTF8(s[:limit], "") + "…"
+}
+
+// The values of method in the details of an error, by which Rocket.Chat names
+// the functions of its server.
+const (
+	upsertMethod = "insertOrUpdateUserStatus"
+	deleteMethod = "deleteCustomUserStatus"
+)
+
+// refusal says how an error is answered.
+type refusal struct {
+	is       error  // tested with errors.Is
+	endpoint string // empty: any
+	status   int
+	body     func(err error) []byte // nil: the row doesn't fit after all
+}
+
+// refusals are all errors that a client is told of, of this package and of the
+// library. The first row that fits counts; an error that none fits is answered
+// 500.
+var refusals = []refusal{
+	{errNoEndpoint, "", http.StatusNotFound, always(failure{text: "Endpoint not found"})},
+	{errMethod, "", http.StatusMethodNotAllowed, always(failure{text: "Method not allowed"})},
+	{ErrUnauthenticated, "", http.StatusUnauthorized, unauthorized},
+	{errNotAuthorized, "", http.StatusBadRequest, always(failure{code: "not_authorized"})},
+	{errBodyTooLarge, "", http.StatusRequestEntityTooLarge, always(failure{text: "The request body is too large", code: "error-body-too-large"})},
+	{errParams, "", http.StatusBadRequest, withReason("invalid-params")},
+	{errSort, "", http.StatusBadRequest, withReason("error-invalid-sort")},
+	{errNoStatusID, "", http.StatusBadRequest, always(failure{text: `The "customUserStatusId" params is required!`})},
+	{customstatus.ErrRequired, "", http.StatusBadRequest, fromCatalog(upsertMethod, true)},
+	{customstatus.ErrInvalid, "", http.StatusBadRequest, fromCatalog(upsertMethod, true)},
+	{customstatus.ErrNameInUse, "", http.StatusBadRequest, fromCatalog(upsertMethod, false)},
+	{customstatus.ErrNotFound, updatePath, http.StatusBadRequest, idNotFound},
+	{customstatus.ErrNotFound, deletePath, http.StatusBadRequest, fromCatalog(deleteMethod, false)},
+}
+
+// fail is the one way in which a request that could not be served is answered.
+func (x *exchange) fail(err error) {
+	for _, row := range refusals {
+		if !errors.Is(err, row.is) || row.endpoint != "" && row.endpoint != x.endpoint {
+			continue
+		}
+		if body := row.body(err); body != nil {
+			x.answer(row.status, body)
+			return
+		}
+	}
+	x.logFailure(err)
+	x.answer(http.StatusInternalServerError, internalError())
+}
+
+// logFailure logs an error that no client caused. One that comes of a request
+// being given up is of no interest, unless nobody knows what it did.
+func (x *exchange) logFailure(err error) {
+	level := slog.LevelError
+	if x.r.Context().Err() != nil && !errors.Is(err, customstatus.ErrOutcomeUnknown) {
+		level = slog.LevelDebug
+	}
+	x.logger().Log(x.r.Context(), level, "httpadapter: request failed", "error", err)
+}
+
+// failure is the body of an error answer: a text, and a code and details where
+// it has them.
+type failure struct {
+	text, code           string
+	method, input, field string // details; without a method there are none
+}
+
+func (f failure) json() []byte {
+	b := append(make([]byte, 0, 256), `{"success":false,"error":`...)
+	text := f.text
+	if f.code != "" {
+		text = strings.TrimLeft(text+" ["+f.code+"]", " ")
+	}
+	b = strictjson.AppendString(b, text)
+	if f.code != "" {
+		b = strictjson.AppendString(append(b, `,"errorType":`...), f.code)
+	}
+	if f.method != "" {
+		b = strictjson.AppendString(append(b, `,"details":{"method":`...), f.method)
+		if f.input != "" {
+			b = strictjson.AppendString(append(b, `,"input":`...), f.input)
+		}
+		if f.field != "" {
+			b = strictjson.AppendString(append(b, `,"field":`...), f.field)
+		}
+		b = append(b, '}')
+	}
+	return append(b, '}')
+}
+
+func internalError() []byte {
+	return failure{text: "Internal server error", code: "error-internal"}.json()
+}
+
+// always is the body of an error that has only one.
+func always(f failure) func(error) []byte {
+	return func(error) []byte { return f.json() }
+}
+
+// unauthorized is the union of what the two documents show, see the README.
+func unauthorized(error) []byte {
+	return []byte(`{"success":false,"status":"error","message":"You must be logged in to do this.","error":"unauthorized"}`)
+}
+
+// withReason is the body of a reasonError.
+func withReason(code string) func(error) []byte {
+	return func(err error) []byte {
+		var e *reasonError
+		if !errors.As(err, &e) {
+			return nil
+		}
+		return failure{text: e.reason, code: code}.json()
+	}
+}
+
+// fromCatalog is the body of a customstatus.Error, with its field or without.
+func fromCatalog(method string, withField bool) func(error) []byte {
+	return func(err error) []byte {
+		var e *customstatus.Error
+		if !errors.As(err, &e) {
+			return nil
+		}
+		f := failure{text: e.Reason, code: string(e.Code), method: method}
+		if withField {
+			f.input, f.field = e.Input, e.Field
+		}
+		return f.json()
+	}
+}
+
+// idNotFound is what Rocket.Chat says only of an update.
+func idNotFound(err error) []byte {
+	var e *customstatus.Error
+	if !errors.As(err, &e) {
+		return nil
+	}
+	return failure{text: `No custom user status found with the id of "` + e.Input + `".`}.json()
+}
