@@ -183,7 +183,7 @@ func (c *Catalog) Create(ctx context.Context, f Fields) (CustomUserStatus, error
 		if e.names.get(f.Name) != nil {
 			return errNameInUse(f.Name)
 		}
-		id, err := c.freshID(e)
+		id, err := c.freshID(e, nil)
 		if err != nil {
 			return err
 		}
@@ -288,7 +288,7 @@ func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus) error {
 			s.UpdatedAt = now
 		}
 		if s.ID == "" {
-			id, err := c.freshID(e)
+			id, err := c.freshID(e, ids)
 			if err != nil {
 				return err
 			}
@@ -346,11 +346,11 @@ func (e *edit) lookUp(id string, opts *WriteOptions) (*CustomUserStatus, error) 
 	return s, nil
 }
 
-// freshID returns an id that no status has. A source that gives only ids in use
-// is broken, which must not hang the writer.
-func (c *Catalog) freshID(e *edit) (string, error) {
+// freshID returns an id that no status has and that is not taken either. A source
+// that gives only ids in use is broken, which must not hang the writer.
+func (c *Catalog) freshID(e *edit, taken map[string]bool) (string, error) {
 	for range 10 {
-		if id := c.newID(); validID(id) && e.ids.get(id) == nil && e.base.ids.get(id) == nil {
+		if id := c.newID(); validID(id) && !taken[id] && e.ids.get(id) == nil && e.base.ids.get(id) == nil {
 			return id, nil
 		}
 	}

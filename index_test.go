@@ -1,0 +1,139 @@
+package customstatus
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// check compares an index with what it should hold.
+func checkIndex(t *testing.T, x *index, want map[string]*CustomUserStatus) {
+	t.Helper()
+	require.Equal(t, len(want), x.len)
+	for name, s := range want {
+		require.Same(t, s, x.get(name))
+	}
+	n := 0
+	for _, page := range x.pages {
+		for _, chunk := range page.chunks {
+			for _, b := range chunk.buckets {
+				n += len(b.statuses)
+			}
+		}
+	}
+	require.Equal(t, len(want), n)
+	require.Nil(t, x.get("not there"))
+	require.Nil(t, x.get(""))
+}
+
+func TestIndex(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	now := newIndex(true, 0)
+	want := map[string]*CustomUserStatus{}
+	type version struct {
+		index index
+		want  map[string]*CustomUserStatus
+	}
+	var kept []version
+	keep := func() {
+		copied := make(map[string]*CustomUserStatus, len(want))
+		for k, v := range want {
+			copied[k] = v
+		}
+		kept = append(kept, version{now, copied})
+	}
+
+	// It grows to 20,000 and shrinks to nothing, in edits of several changes.
+	for edit := uint64(1); edit <= 1200; edit++ {
+		if edit%100 == 0 {
+			keep()
+		}
+		next := now
+		for range 50 {
+			name := fmt.Sprint(rng.IntN(20000))
+			if edit > 600 {
+				break
+			}
+			if s := want[name]; s != nil && rng.IntN(4) == 0 {
+				next.remove(edit, name)
+				delete(want, name)
+				continue
+			}
+			s := &CustomUserStatus{Name: name}
+			next.put(edit, s)
+			want[name] = s
+		}
+		if edit > 600 {
+			n := 0
+			for name := range want {
+				if n++; n > 60 {
+					break
+				}
+				next.remove(edit, name)
+				delete(want, name)
+			}
+		}
+		now = next
+	}
+	require.Empty(t, want)
+	checkIndex(t, &now, want)
+	require.LessOrEqual(t, now.buckets, 2, "an empty index gives its memory back")
+	require.Len(t, now.pages, 1)
+	for _, v := range kept {
+		checkIndex(t, &v.index, v.want)
+	}
+}
+
+// TestIndexFullBuckets is about buckets beyond the eight statuses that tags tell
+// apart.
+func TestIndexFullBuckets(t *testing.T) {
+	x := newIndex(false, 0)
+	want := map[string]*CustomUserStatus{}
+	for i := range 40 {
+		s := &CustomUserStatus{ID: fmt.Sprint(i)}
+		want[s.ID] = s
+		b := x.own(1, 0)
+		b.statuses = append(b.statuses, s) // without tags: found by their keys alone from the ninth on
+		x.len++
+	}
+	b := x.own(1, 0)
+	for i, s := range b.statuses[:8] {
+		require.Nil(t, x.get(s.ID))
+		b.tags |= tag(hashOf(&x, s)) << (8 * i)
+	}
+	checkIndex(t, &x, want)
+	for id := range want {
+		s := &CustomUserStatus{ID: id}
+		want[id] = s
+		x.put(2, s)
+	}
+	checkIndex(t, &x, want)
+	for id := range want {
+		x.remove(3, id)
+		delete(want, id)
+		checkIndex(t, &x, want)
+	}
+}
+
+func hashOf(x *index, s *CustomUserStatus) uint64 {
+	c := newIndex(x.byName, 0)
+	c.seed = x.seed
+	c.put(1, s)
+	return (c.pages[0].chunks[0].buckets[0].tags & 0x7f) << 57
+}
+
+func TestIndexPresized(t *testing.T) {
+	const n = 3000
+	x := newIndex(true, n)
+	buckets := x.buckets
+	want := map[string]*CustomUserStatus{}
+	for i := range n {
+		s := &CustomUserStatus{Name: fmt.Sprint(i)}
+		want[s.Name] = s
+		x.put(0, s)
+	}
+	require.Equal(t, buckets, x.buckets, "an index of the right size doesn't grow")
+	checkIndex(t, &x, want)
+}

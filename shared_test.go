@@ -1,0 +1,221 @@
+package customstatus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/customstatus/customstatus"
+)
+
+// sharedFault is a shared store whose feed and commits a test can cut.
+type sharedFault struct {
+	*customstatus.SharedMemoryStore
+	watch  func(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error]
+	commit func(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error)
+	loads  atomic.Int64
+}
+
+func (s *sharedFault) Watch(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+	if s.watch != nil {
+		return s.watch(ctx, after)
+	}
+	return s.SharedMemoryStore.Watch(ctx, after)
+}
+
+func (s *sharedFault) Commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
+	if s.commit != nil {
+		return s.commit(ctx, changes)
+	}
+	return s.SharedMemoryStore.Commit(ctx, changes)
+}
+
+func (s *sharedFault) Load(ctx context.Context) ([]customstatus.CustomUserStatus, customstatus.Revision, error) {
+	s.loads.Add(1)
+	return s.SharedMemoryStore.Load(ctx)
+}
+
+func TestSharedCatalogs(t *testing.T) {
+	place := customstatus.NewSharedMemory()
+	a, b := open(t, place.Open(), nil), open(t, place.Open(), nil)
+
+	s := create(t, a, "a", customstatus.Busy)
+	got, err := a.Get(s.ID)
+	require.NoError(t, err, "a caller sees its own write at once")
+	require.Equal(t, s, got)
+
+	require.NoError(t, b.Sync(ctx))
+	got, err = b.GetByName("a")
+	require.NoError(t, err, "and everybody's after Sync")
+	require.Equal(t, s, got)
+
+	// b has not synced; what it is told is still true of the store.
+	require.NoError(t, a.Delete(ctx, s.ID, nil))
+	create(t, b, "a", customstatus.Away)
+	_, err = a.Create(ctx, customstatus.Fields{Name: "a", StatusType: "busy"})
+	require.ErrorIs(t, err, customstatus.ErrNameInUse)
+
+	require.NoError(t, a.Sync(ctx))
+	s, err = a.GetByName("a")
+	require.NoError(t, err)
+	_, err = b.Update(ctx, s.ID, customstatus.Fields{Name: "b", StatusType: "busy"}, nil)
+	require.NoError(t, err)
+	_, err = a.Update(ctx, s.ID, customstatus.Fields{Name: "c", StatusType: "busy"}, &customstatus.WriteOptions{IfRevision: s.Revision})
+	require.ErrorIs(t, err, customstatus.ErrConflict)
+
+	// An import that is there already is a question about the store as it is.
+	s, err = b.Get(s.ID)
+	require.NoError(t, err)
+	require.NoError(t, b.Delete(ctx, s.ID, nil))
+	revision, err := a.Import(ctx, []customstatus.CustomUserStatus{s})
+	require.NoError(t, err)
+	require.Greater(t, revision, s.Revision, "imported anew, since it was gone")
+}
+
+func TestSharedConcurrent(t *testing.T) {
+	place := customstatus.NewSharedMemory()
+	const catalogs, writers, rounds = 3, 4, 60
+	var all []*customstatus.Catalog
+	for range catalogs {
+		all = append(all, open(t, place.Open(), nil))
+	}
+	var wg sync.WaitGroup
+	var won [rounds]atomic.Int64
+	for i, c := range all {
+		for w := range writers {
+			wg.Go(func() {
+				for n := range rounds {
+					// Of all that want this name, one gets it.
+					s, err := c.Create(ctx, customstatus.Fields{Name: fmt.Sprint("name", n), StatusType: "busy"})
+					if err == nil {
+						won[n].Add(1)
+						if _, err := c.Get(s.ID); err != nil {
+							t.Errorf("catalog %d doesn't see its own write: %v", i, err)
+						}
+					} else if !errors.Is(err, customstatus.ErrNameInUse) {
+						t.Errorf("writer %d: %v", w, err)
+					}
+				}
+			})
+		}
+	}
+	wg.Wait()
+	for n := range won {
+		require.EqualValues(t, 1, won[n].Load(), "name%d", n)
+	}
+	require.NoError(t, all[0].Sync(ctx))
+	want := list(t, all[0])
+	require.Len(t, want, rounds)
+	for _, c := range all {
+		require.NoError(t, c.Sync(ctx))
+		require.Equal(t, want, list(t, c))
+	}
+}
+
+func TestSharedWatch(t *testing.T) {
+	place := customstatus.NewSharedMemory()
+	a, b := open(t, place.Open(), nil), open(t, place.Open(), nil)
+	s := create(t, a, "a", customstatus.Busy)
+	renamed, err := a.Update(ctx, s.ID, customstatus.Fields{Name: "b", StatusType: "away"}, nil)
+	require.NoError(t, err)
+	require.NoError(t, a.Delete(ctx, s.ID, nil))
+	var got []customstatus.Change
+	for commit, err := range b.Watch(ctx, 0) {
+		require.NoError(t, err)
+		got = append(got, commit.Changes...)
+		if len(got) == 3 {
+			break
+		}
+	}
+	require.Equal(t, []customstatus.Change{
+		{Status: s},
+		{Replaces: s.Revision, Status: renamed},
+		{Replaces: renamed.Revision, Deleted: true, Status: renamed}, // what it was last, for those who show its name
+	}, got)
+}
+
+func TestSharedFeedFails(t *testing.T) {
+	failure := errors.New("connection lost")
+	fails := func(err error) func(context.Context, customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+		return func(context.Context, customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+			return func(yield func(customstatus.Commit, error) bool) { yield(customstatus.Commit{}, err) }
+		}
+	}
+	gap := func(change customstatus.Change) func(context.Context, customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+		return func(_ context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+			return func(yield func(customstatus.Commit, error) bool) {
+				yield(customstatus.Commit{Revision: after + 1000, Changes: []customstatus.Change{change}}, nil)
+			}
+		}
+	}
+	for name, tt := range map[string]struct {
+		watch   func(context.Context, customstatus.Revision) iter.Seq2[customstatus.Commit, error]
+		reloads bool
+	}{
+		"connection": {fails(failure), false},
+		"compacted":  {fails(customstatus.ErrCompacted), true},
+		"ends": {func(context.Context, customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+			return func(func(customstatus.Commit, error) bool) {}
+		}, false},
+		"deletes a stranger": {gap(customstatus.Change{Deleted: true, Replaces: 1, Status: customstatus.CustomUserStatus{ID: "stranger"}}), true},
+		"updates a stranger": {gap(customstatus.Change{Replaces: 1, Status: customstatus.CustomUserStatus{ID: "stranger", Name: "x"}}), true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			place := customstatus.NewSharedMemory()
+			other := open(t, place.Open(), nil)
+			create(t, other, "before", customstatus.Busy)
+			store := &sharedFault{SharedMemoryStore: place.Open()}
+			broken := atomic.Bool{}
+			broken.Store(true)
+			tried := make(chan struct{}, 1000)
+			store.watch = func(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+				if !broken.Load() {
+					return store.SharedMemoryStore.Watch(ctx, after)
+				}
+				tried <- struct{}{}
+				return tt.watch(ctx, after)
+			}
+			c := open(t, store, nil)
+			<-tried
+			create(t, other, "meanwhile", customstatus.Busy)
+			<-tried
+			if !tt.reloads {
+				// Reads go on; Sync and writes wait as long as they are let.
+				short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+				defer cancel()
+				require.Len(t, list(t, c), 1)
+				require.ErrorIs(t, c.Sync(short), context.DeadlineExceeded)
+				_, err := c.Create(short, customstatus.Fields{Name: "before", StatusType: "busy"})
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+			}
+			broken.Store(false)
+			require.NoError(t, c.Sync(ctx))
+			require.Len(t, list(t, c), 2)
+			require.Equal(t, tt.reloads, store.loads.Load() > 1)
+			create(t, c, "after", customstatus.Busy)
+			require.Len(t, list(t, c), 3)
+		})
+	}
+}
+
+func TestSharedStoreAway(t *testing.T) {
+	store := &sharedFault{SharedMemoryStore: customstatus.NewSharedMemory().Open()}
+	c := open(t, store, nil)
+	create(t, c, "a", customstatus.Busy)
+	failure := errors.New("no leader")
+	store.commit = func(context.Context, []customstatus.Change) (customstatus.Revision, error) { return 0, failure }
+	require.ErrorIs(t, c.Sync(ctx), failure)
+	_, err := c.Create(ctx, customstatus.Fields{Name: "a", StatusType: "busy"})
+	require.ErrorIs(t, err, failure, "a refusal that can't be verified is not one")
+	_, err = c.Create(ctx, customstatus.Fields{Name: "b", StatusType: "busy"})
+	require.ErrorIs(t, err, failure)
+	store.commit = nil
+	create(t, c, "b", customstatus.Busy)
+}
