@@ -306,21 +306,29 @@ func (s *BoltStore) inPlace() error {
 	if s.file == nil {
 		return nil
 	}
-	info, err := os.Stat(s.path)
+	size, same, err := atPath(s.path, s.info)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return nil // the process has given up the right to look
 	case err != nil:
 		return fmt.Errorf("the file is no longer in its place, what is written to it would be lost: %w", err)
-	case !os.SameFile(info, s.info):
+	case !same:
 		return errors.New("another file has taken its place, what is written to the open one would be lost")
-	case info.Size() < s.size:
-		err := fmt.Errorf("%w: the file was cut from %d bytes to %d while it was open", ErrDamaged, s.size, info.Size())
+	case size < s.size:
+		err := fmt.Errorf("%w: the file was cut from %d bytes to %d while it was open", ErrDamaged, s.size, size)
 		s.refuse(err, true)
 		return err
 	}
-	s.size = info.Size()
+	s.size = size
 	return nil
+}
+
+func statPath(path string, info os.FileInfo) (size int64, same bool, err error) {
+	at, err := os.Stat(path)
+	if err != nil {
+		return 0, false, err
+	}
+	return at.Size(), os.SameFile(at, info), nil
 }
 
 // Backup writes a copy of the store's bbolt file to w, as it is at one instant

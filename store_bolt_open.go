@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -13,6 +14,19 @@ import (
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+)
+
+const (
+	// mapSize is the address space in which bbolt maps a file from the start.
+	// A map that gets too small has to be made anew, which waits for all
+	// readers and copies all that the commit has touched: a third of the
+	// time of a large import. Address space costs nothing; where it is
+	// scarce, and on Windows, where the file would get as long as the map,
+	// bbolt starts small.
+	mapSize = 256 << 20
+	// growStep is by how much the file grows beyond what is needed, which
+	// bbolt makes 16 MiB once the map is as large as that.
+	growStep = 256 << 10
 )
 
 func openBolt(path string, opts *BoltOptions) (*BoltStore, error) {
@@ -54,6 +68,10 @@ func openBolt(path string, opts *BoltOptions) (*BoltStore, error) {
 		return nil, fmt.Errorf("it is no regular file but %v", info.Mode().Type())
 	}
 
+	roomy := bolt.InitialMmapSize == 0 && bolt.MaxSize == 0 && runtime.GOOS != "windows" && bits.UintSize == 64
+	if roomy {
+		bolt.InitialMmapSize = mapSize
+	}
 	var file *os.File
 	db, err := guardedOpen(path, mode, bolt, func(f *os.File) error {
 		file = f
@@ -67,6 +85,10 @@ func openBolt(path string, opts *BoltOptions) (*BoltStore, error) {
 			err = fmt.Errorf("%w: %w", ErrLocked, err)
 		}
 		return nil, err
+	}
+
+	if roomy {
+		db.AllocSize = growStep
 	}
 
 	s := newBoltStore(db, path)
