@@ -57,13 +57,14 @@ func check(t *tree.Tree, m tree.Module, env []string, dir string) error {
 			return err
 		}
 	}
-	if err := tree.Run(after, env, os.Stdout, "go", "mod", "tidy"); err != nil {
+	if _, err := tree.Run(after, env, "go", "mod", "tidy"); err != nil {
 		return err
 	}
 	if err := dropOwn(filepath.Join(after, "go.sum")); err != nil {
 		return err
 	}
-	return tree.Run(dir, env, os.Stdout, "git", "--no-pager", "diff", "--no-index", "--exit-code", "before", "after")
+	_, err := tree.Run(dir, env, "git", "--no-pager", "diff", "--no-index", "--exit-code", "before", "after")
+	return err
 }
 
 // dropOwn removes the checksums of this repository's modules from a go.sum.

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
@@ -50,11 +49,11 @@ func (m Module) IsRoot() bool { return m.Dir == "." }
 // Load reads the checkout that the folder dir belongs to. Its files are those
 // that git tracks or would take, as they are in the working tree.
 func Load(dir string) (*Tree, error) {
-	work, err := output(dir, "go", "env", "GOWORK")
+	work, err := Run(dir, nil, "go", "env", "GOWORK")
 	if err != nil {
 		return nil, err
 	}
-	file := strings.TrimSpace(string(work))
+	file := strings.TrimSpace(work)
 	if file == "" || file == "off" {
 		return nil, errors.New("there is no go.work here: run this inside the checkout, without GOWORK=off")
 	}
@@ -65,7 +64,7 @@ func Load(dir string) (*Tree, error) {
 	}
 
 	var parsed struct{ Use []struct{ DiskPath string } }
-	if err := outputJSON(t.Root, &parsed, "go", "work", "edit", "-json"); err != nil {
+	if err := outputJSON(t.Root, &parsed, "work", "edit", "-json"); err != nil {
 		return nil, err
 	}
 	required := make(map[string]string) // version → who requires it
@@ -76,7 +75,7 @@ func Load(dir string) (*Tree, error) {
 			Require []struct{ Path, Version string }
 			Replace []any
 		}
-		if err := outputJSON(t.Root, &mod, "go", "mod", "edit", "-json", path.Join(m.Dir, "go.mod")); err != nil {
+		if err := outputJSON(t.Root, &mod, "mod", "edit", "-json", path.Join(m.Dir, "go.mod")); err != nil {
 			return nil, err
 		}
 		if len(mod.Replace) > 0 {
@@ -107,12 +106,12 @@ func InNamespace(modulePath string) bool {
 
 // files returns the files of the whole checkout, sorted, with slashes.
 func (t *Tree) files() ([]string, error) {
-	out, err := output(t.Root, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+	out, err := Run(t.Root, nil, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	if err != nil {
 		return nil, err
 	}
 	var files []string
-	for name := range strings.SplitSeq(string(out), "\x00") {
+	for name := range strings.SplitSeq(out, "\x00") {
 		info, err := os.Lstat(filepath.Join(t.Root, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // tracked, but deleted in the working tree
@@ -262,7 +261,7 @@ func (t *Tree) Copy(m Module, dir string) error {
 // used; whatever else the machine's own cache already has comes from there.
 func Env(proxy, scratch string) ([]string, error) {
 	var machine struct{ GOMODCACHE, GOPROXY, GONOSUMDB string }
-	if err := outputJSON("", &machine, "go", "env", "-json", "GOMODCACHE", "GOPROXY", "GONOSUMDB"); err != nil {
+	if err := outputJSON("", &machine, "env", "-json", "GOMODCACHE", "GOPROXY", "GONOSUMDB"); err != nil {
 		return nil, err
 	}
 	cached, err := withoutNamespace(filepath.Join(machine.GOMODCACHE, "cache", "download"), filepath.Join(scratch, "cached"))
@@ -317,33 +316,23 @@ func FileURL(p string) string {
 	return "file://" + p
 }
 
-func outputJSON(dir string, v any, name string, args ...string) error {
-	out, err := output(dir, name, args...)
+// Run runs a command with this environment and returns what it prints. What it
+// says beside is part of the error.
+func Run(dir string, env []string, name string, args ...string) (string, error) {
+	var stderr bytes.Buffer
+	cmd := exec.Command(name, args...)
+	cmd.Dir, cmd.Env, cmd.Stderr = dir, env, &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("%s: %w\n%s%s", strings.Join(cmd.Args, " "), err, out, stderr.Bytes())
+	}
+	return string(out), nil
+}
+
+func outputJSON(dir string, v any, args ...string) error {
+	out, err := Run(dir, nil, "go", args...)
 	if err != nil {
 		return err
 	}
-	return json.Unmarshal(out, v)
-}
-
-func output(dir, name string, args ...string) ([]byte, error) {
-	var stderr bytes.Buffer
-	cmd := exec.Command(name, args...)
-	cmd.Dir = dir
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, stderr.Bytes())
-	}
-	return out, nil
-}
-
-// Run runs a command with this environment and shows what it prints.
-func Run(dir string, env []string, stdout io.Writer, name string, args ...string) error {
-	cmd := exec.Command(name, args...)
-	cmd.Dir, cmd.Env = dir, env
-	cmd.Stdout, cmd.Stderr = stdout, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("%s: %w", strings.Join(cmd.Args, " "), err)
-	}
-	return nil
+	return json.Unmarshal([]byte(out), v)
 }

@@ -1,0 +1,58 @@
+# The commands of this repository. Its modules are those that go.work names.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+PACKAGES = $$(go list -m -f '{{.Dir}}/...')
+MODULE := github.com/customstatus/customstatus
+
+# How long each fuzz target runs in "make fuzz".
+FUZZTIME ?= 5s
+# What "make run" hands on, as in: make run ARGS="--addr 127.0.0.1:4000"
+ARGS ?=
+
+.PHONY: help test run race cover lint tidy stranger fuzz bench torture chat ci
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+test: ## all tests of all modules, and which were skipped and why
+	@go run ./scripts/runtests
+
+run: ## the single binary, on 127.0.0.1:3000
+	@go run ./cmd/customstatusd $(ARGS)
+
+race: ## all tests under the race detector; fails if too little is covered
+	@go run ./scripts/runtests -race -cover | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
+
+cover: ## how much of the library and the adapter their tests cover
+	@go test -cover . ./httpadapter | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
+
+lint: ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l .)
+	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	go vet $(PACKAGES)
+	go run $(STATICCHECK) $(PACKAGES)
+
+tidy: ## whether go mod tidy has nothing to do in any module
+	@go run ./scripts/tidy
+
+stranger: ## use each module by version from outside, as a stranger would
+	@go run ./scripts/stranger
+
+fuzz: ## each fuzz target for FUZZTIME
+	@scripts/fuzz $(FUZZTIME)
+
+bench: ## the benchmarks, side by side, into docs/performance.md
+	@go run ./benchmarks/cmd/report
+
+torture: ## the long rounds of crashes, damage and fuzzing
+	@scripts/torture
+
+chat: ## the example chat server, on 127.0.0.1:3001
+	@go run ./examples/chatserver $(ARGS)
+
+ci: ## what a change has to pass
+	@.ci/run

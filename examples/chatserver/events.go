@@ -1,0 +1,45 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// sendTimeout is how long a client may take to receive one event.
+const sendTimeout = 20 * time.Second
+
+// eventStream is an answer that never ends: server-sent events.
+type eventStream struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+}
+
+// openStream begins the answer.
+func openStream(w http.ResponseWriter) *eventStream {
+	s := &eventStream{w: w, control: http.NewResponseController(w)}
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would collect events
+	w.WriteHeader(http.StatusOK)
+	_ = s.control.Flush()
+	return s
+}
+
+// send writes one event. Its time limit takes the place of the server's
+// WriteTimeout, which is meant for whole answers. An error means that the client has gone, or does not
+// read.
+func (s *eventStream) send(id uint64, name string, data any) error {
+	encoded, err := json.Marshal(data)
+	if err != nil {
+		return err
+	}
+	if err := s.control.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(s.w, "id: %d\nevent: %s\ndata: %s\n\n", id, name, encoded); err != nil {
+		return err
+	}
+	return s.control.Flush()
+}

@@ -1,0 +1,206 @@
+// Command stranger uses each module of this checkout as somebody does who has
+// never seen it: in throw-away projects, by version, without go.work. It shows
+// that the modules build alone, that the library works from outside, and what
+// embedding it brings along.
+package main
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/customstatus/customstatus/scripts/internal/tree"
+)
+
+const root = "github.com/customstatus/customstatus"
+
+// allowed are the modules that a program with the library and the HTTP adapter
+// may consist of, beside the program's own.
+var allowed = []string{
+	root,
+	"github.com/google/uuid",
+	"github.com/tidwall/btree",
+	"go.etcd.io/bbolt",
+	"golang.org/x/sys",
+}
+
+//go:embed testdata
+var projects embed.FS
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "stranger:", err)
+		os.Exit(1)
+	}
+}
+
+func run() (err error) {
+	t, err := tree.Load(".")
+	if err != nil {
+		return err
+	}
+	scratch, err := os.MkdirTemp("", "customstatus-stranger-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	proxy, err := t.WriteProxy(filepath.Join(scratch, "proxy"))
+	if err != nil {
+		return err
+	}
+	env, err := tree.Env(proxy, scratch)
+	if err != nil {
+		return err
+	}
+	s := stranger{tree: t, env: env, scratch: scratch}
+	if err := s.embed(); err != nil {
+		return fmt.Errorf("embedding the library: %w", err)
+	}
+	if err := s.ownStore(); err != nil {
+		return fmt.Errorf("testing a store of one's own: %w", err)
+	}
+	if err := s.install(); err != nil {
+		return fmt.Errorf("installing customstatusd: %w", err)
+	}
+	for _, m := range t.Modules {
+		if !m.IsRoot() {
+			if err := s.build(m); err != nil {
+				return fmt.Errorf("building %s: %w", m.Path, err)
+			}
+		}
+	}
+	return nil
+}
+
+type stranger struct {
+	tree    *tree.Tree
+	env     []string
+	scratch string
+}
+
+// do runs a command in a project and returns what it prints.
+func (s stranger) do(dir, name string, args ...string) (string, error) {
+	return tree.Run(dir, s.env, name, args...)
+}
+
+// project makes a new project that requires the module of ours, from the files
+// in the folder of testdata, if there is one.
+func (s stranger) project(name, require string) (string, error) {
+	dir := filepath.Join(s.scratch, name)
+	if err := os.Mkdir(dir, 0o777); err != nil {
+		return "", err
+	}
+	from := path.Join("testdata", name)
+	files, err := projects.ReadDir(from)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	for _, f := range files {
+		data, err := projects.ReadFile(path.Join(from, f.Name()))
+		if err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(filepath.Join(dir, f.Name()), data, 0o666); err != nil {
+			return "", err
+		}
+	}
+	if _, err := s.do(dir, "go", "mod", "init", "example.com/"+name); err != nil {
+		return "", err
+	}
+	_, err = s.do(dir, "go", "get", require+"@"+s.tree.Version)
+	return dir, err
+}
+
+// embed builds and runs a program with the library and the adapter in it.
+func (s stranger) embed() error {
+	dir, err := s.project("embed", root)
+	if err != nil {
+		return err
+	}
+	if _, err := s.do(dir, "go", "build", "-o", "program", "."); err != nil {
+		return err
+	}
+	got, err := s.do(dir, filepath.Join(dir, "program"))
+	if err != nil {
+		return err
+	}
+	if want := "the status was served\n"; got != want {
+		return fmt.Errorf("the program printed %q, want %q", got, want)
+	}
+	modules, err := s.modules(filepath.Join(dir, "program"))
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(modules, allowed) {
+		return fmt.Errorf("the program consists of the modules\n%s\nwant\n%s", strings.Join(modules, "\n"), strings.Join(allowed, "\n"))
+	}
+	fmt.Println("a program with the library and the adapter runs, and consists of", strings.Join(modules, ", "))
+	return nil
+}
+
+// modules returns the modules that the program was built from, sorted.
+func (s stranger) modules(program string) ([]string, error) {
+	out, err := s.do("", "go", "version", "-m", program)
+	if err != nil {
+		return nil, err
+	}
+	var modules []string
+	for line := range strings.Lines(out) {
+		if f := strings.Fields(line); len(f) > 1 && f[0] == "dep" {
+			modules = append(modules, f[1])
+		}
+	}
+	slices.Sort(modules)
+	return modules, nil
+}
+
+// ownStore runs the conformance suite on a store that the project defines.
+func (s stranger) ownStore() error {
+	dir, err := s.project("store", root)
+	if err != nil {
+		return err
+	}
+	out, err := s.do(dir, "go", "test", ".")
+	if err != nil {
+		return err
+	}
+	fmt.Print("the conformance suite runs outside the tree: ", out)
+	return nil
+}
+
+// install installs the single binary and starts it.
+func (s stranger) install() error {
+	bin := filepath.Join(s.scratch, "bin")
+	s.env = append(slices.Clip(s.env), "GOBIN="+bin)
+	if _, err := s.do(s.scratch, "go", "install", root+"/cmd/customstatusd@"+s.tree.Version); err != nil {
+		return err
+	}
+	out, err := s.do(s.scratch, filepath.Join(bin, "customstatusd"), "--version")
+	if err != nil {
+		return err
+	}
+	fmt.Print("customstatusd installs by version: ", out)
+	return nil
+}
+
+// build compiles all packages of a module, their tests too.
+func (s stranger) build(m tree.Module) error {
+	dir, err := s.project("use-"+strings.ReplaceAll(m.Dir, "/", "-"), m.Path)
+	if err != nil {
+		return err
+	}
+	packages := m.Path + "/..."
+	if _, err := s.do(dir, "go", "get", "-t", packages+"@"+s.tree.Version); err != nil {
+		return err
+	}
+	if _, err := s.do(dir, "go", "vet", packages); err != nil {
+		return err
+	}
+	fmt.Println("packages and tests of", m.Path, "compile by version")
+	return nil
+}
