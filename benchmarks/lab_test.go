@@ -266,9 +266,9 @@ func (l *laboratory) close() error {
 	return nil
 }
 
-func closeAll(b *testing.B, c contestant.Contestant) {
+func closeAll(tb testing.TB, c contestant.Contestant) {
 	if err := c.Close(); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 }
 

@@ -92,6 +92,16 @@ func All() []Kind {
 	}
 }
 
+// Named returns the kind with the name, which must be one of the above.
+func Named(name string) Kind {
+	for _, kind := range All() {
+		if kind.Name == name {
+			return kind
+		}
+	}
+	panic("contestant: nobody is called " + name)
+}
+
 // newStatus is what every rival's Create makes of its fields: the same check,
 // the same kind of id and the same resolution of time as the catalog's.
 func newStatus(f customstatus.Fields) (customstatus.CustomUserStatus, error) {

@@ -1,0 +1,257 @@
+// Command report runs all benchmarks in turns, has benchstat summarise them, and
+// writes docs/performance.md with its charts. A full run takes about 20 minutes
+// on two cores, which nothing else should use meanwhile.
+//
+// With -quick it runs each benchmark once, for an instant, and writes nothing
+// but a summary: whether they work, not how fast they are.
+package main
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/customstatus/customstatus/benchmarks/contestant"
+	"github.com/customstatus/customstatus/benchmarks/internal/report"
+)
+
+const module = "github.com/customstatus/customstatus/benchmarks"
+
+// plan is what one run does.
+type plan struct {
+	rounds int
+	sizes  []int
+	steps  []step
+}
+
+// step is one start of the benchmarks for one contestant at one size.
+type step struct {
+	bench string // the names, as "go test -bench" takes them
+	time  time.Duration
+}
+
+func fullPlan() plan {
+	return plan{
+		rounds: 6, // benchstat needs six for a confidence interval
+		sizes:  []int{100, 10_000, 100_000, 1_000_000},
+		steps: []step{
+			{"Benchmark(Get|List|Create|Update|Rename|Open|Import|Memory).*", 100 * time.Millisecond},
+			{"Benchmark(Latency|HTTP).*", 300 * time.Millisecond},
+		},
+	}
+}
+
+func quickPlan() plan {
+	return plan{rounds: 1, sizes: []int{100}, steps: []step{{"Benchmark.*", time.Millisecond}}}
+}
+
+func main() {
+	quick := flag.Bool("quick", false, "see whether all benchmarks work, in seconds; write no results")
+	render := flag.Bool("render", false, "run nothing, write the page from the results of the last run")
+	rounds := flag.Int("rounds", 0, "how often each benchmark runs; 0 is 6")
+	data := flag.String("data", "", "`folder` for the data sets, on a real disk; default: one in the checkout that is removed at the end")
+	flag.Parse()
+	if flag.NArg() != 0 || *rounds < 0 {
+		flag.Usage()
+		os.Exit(2)
+	}
+	if err := run(*quick, *render, *rounds, *data); err != nil {
+		fmt.Fprintln(os.Stderr, "report:", err)
+		os.Exit(1)
+	}
+}
+
+func run(quick, render bool, rounds int, data string) (err error) {
+	dir, err := output("", "go", "list", "-m", "-f", "{{.Dir}}", module)
+	if err != nil {
+		return err
+	}
+	dir = strings.TrimSpace(dir)
+	raw := filepath.Join(dir, "results", "bench.txt")
+	if render {
+		return write(dir, raw)
+	}
+
+	p := fullPlan()
+	if quick {
+		p = quickPlan()
+	}
+	if rounds > 0 {
+		p.rounds = rounds
+	}
+	scratch, err := os.MkdirTemp(dir, "scratch-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	if data == "" {
+		data = filepath.Join(scratch, "data")
+	}
+	if err := os.MkdirAll(data, 0o777); err != nil {
+		return err
+	}
+	if data, err = filepath.Abs(data); err != nil {
+		return err
+	}
+	filesystem := filesystemOf(data)
+	if filesystem == "tmpfs" && !quick {
+		return errors.New("the data would be on tmpfs, where a sync costs nothing: give -data a folder on a disk")
+	}
+
+	binary := filepath.Join(scratch, "benchmarks.test")
+	if _, err := output(dir, "go", "test", "-c", "-o", binary, module); err != nil {
+		return err
+	}
+	if quick {
+		raw = filepath.Join(scratch, "bench.txt")
+	}
+	start := time.Now()
+	var results bytes.Buffer
+	results.WriteString(head(p.rounds, filesystem, start))
+	if err := p.run(binary, data, &results); err != nil {
+		return err
+	}
+	fmt.Fprintf(os.Stderr, "took %s\n", time.Since(start).Round(time.Second))
+	if err := os.MkdirAll(filepath.Dir(raw), 0o777); err != nil {
+		return err
+	}
+	if err := os.WriteFile(raw, results.Bytes(), 0o666); err != nil {
+		return err
+	}
+	if quick {
+		return check(raw, p)
+	}
+	return write(dir, raw)
+}
+
+// run lets all contestants take their turns and appends what they print.
+func (p plan) run(binary, data string, results io.Writer) error {
+	names := everyone()
+	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
+	for round := range p.rounds {
+		for _, n := range p.sizes {
+			rng.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+			fmt.Fprintf(os.Stderr, "round %d of %d: %d statuses\n", round+1, p.rounds, n)
+			for _, by := range names {
+				for _, s := range p.steps {
+					if err := s.run(binary, data, n, by, results); err != nil {
+						return err
+					}
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (s step) run(binary, data string, n int, by string, results io.Writer) error {
+	out, err := output(data, binary,
+		"-test.run", "^$",
+		"-test.bench", fmt.Sprintf("^%s$/^n=%d$/^by=%s$", s.bench, n, by),
+		"-test.benchtime", s.time.String(),
+		"-test.timeout", "10m",
+		"-sizes", strconv.Itoa(n),
+		"-data", data)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(out) {
+		if strings.HasPrefix(line, "Benchmark") {
+			if _, err := io.WriteString(results, line); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func everyone() []string {
+	names := []string{contestant.MapFloor, contestant.SyncFloor, contestant.HTTPFloor}
+	for _, k := range contestant.All() {
+		names = append(names, k.Name)
+	}
+	return names
+}
+
+// check wants a result of everyone.
+func check(raw string, p plan) error {
+	r, err := read(raw)
+	if err != nil {
+		return err
+	}
+	for _, by := range everyone() {
+		if !r.Has(by) {
+			return fmt.Errorf("there is no result of %s", by)
+		}
+	}
+	fmt.Printf("%d benchmarks of %d contestants and floors work\n", r.Len(), len(everyone()))
+	return nil
+}
+
+func read(raw string) (*report.Results, error) {
+	f, err := os.Open(raw)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	r, err := report.Read(f, filepath.Base(raw))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := r.Rounds(); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// write makes everything that follows from the results.
+func write(dir, raw string) error {
+	r, err := read(raw)
+	if err != nil {
+		return err
+	}
+	stat, err := output(dir, "go", "tool", "benchstat",
+		"-row", ".name,/n", "-col", "/by@("+strings.Join(report.Order(), " ")+")", raw)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "results", "benchstat.txt"), []byte(stat), 0o666); err != nil {
+		return err
+	}
+	docs := filepath.Join(dir, "..", "docs")
+	if err := os.MkdirAll(docs, 0o777); err != nil {
+		return err
+	}
+	outcomes := r.Judge(report.Targets())
+	if err := os.WriteFile(filepath.Join(docs, "performance.md"), []byte(r.Page(outcomes)), 0o666); err != nil {
+		return err
+	}
+	for name, chart := range r.Charts() {
+		if err := os.WriteFile(filepath.Join(docs, name), []byte(chart), 0o666); err != nil {
+			return err
+		}
+	}
+	report.Summarise(os.Stdout, outcomes)
+	return nil
+}
+
+// output runs a command in a folder and returns what it prints.
+func output(dir, name string, args ...string) (string, error) {
+	cmd := exec.Command(name, args...)
+	cmd.Dir = dir
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("%s: %w\n%s%s", strings.Join(cmd.Args, " "), err, &stdout, &stderr)
+	}
+	return stdout.String(), nil
+}

@@ -1,0 +1,273 @@
+package report
+
+import (
+	"cmp"
+	"fmt"
+	"html"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/customstatus/customstatus/benchmarks/contestant"
+)
+
+// The size of all charts in pixels, and the room around what they plot.
+const (
+	chartWidth  = 760
+	chartTop    = 44
+	chartLeft   = 64
+	chartRight  = 176
+	chartBottom = 44
+	lineHeight  = 15
+)
+
+// chartStyle lets a chart be read on a light and on a dark page. Series c0 is
+// this library.
+const chartStyle = `<style>
+text{font:12px system-ui,sans-serif;fill:#24292f}.t{font-weight:600;font-size:14px}.s{fill:#57606a;font-size:11px}.e{text-anchor:end}.m{text-anchor:middle}
+.g{stroke:#d0d7de;stroke-width:1}path{fill:none;stroke-width:2}.l0{stroke:#0550ae;stroke-width:3.5}.l1{stroke:#54aeff;stroke-width:3.5}
+.l2{stroke:#bc4c00}.l3{stroke:#9a6700}.l4{stroke:#8250df}.l5{stroke:#cf222e}.l6{stroke:#1a7f37}.l7{stroke:#bf3989}.l8{stroke:#6e7781;stroke-dasharray:5 4}
+.f0{fill:#0550ae}.f1{fill:#54aeff}.f2{fill:#bc4c00}.f3{fill:#9a6700}.f4{fill:#8250df}.f5{fill:#cf222e}.f6{fill:#1a7f37}.f7{fill:#bf3989}.f8{fill:#6e7781}
+.b0{fill:#0550ae}.b1{fill:#8c959f}.p{opacity:.5}
+@media(prefers-color-scheme:dark){text{fill:#e6edf3}.s{fill:#9198a1}.g{stroke:#3d444d}.l0{stroke:#4493f8}.l1{stroke:#a5d6ff}.f0,.b0{fill:#4493f8}.f1{fill:#a5d6ff}.l4{stroke:#ab7df8}.f4{fill:#ab7df8}.l5{stroke:#f85149}.f5{fill:#f85149}.l6{stroke:#3fb950}.f6{fill:#3fb950}.l2{stroke:#f0883e}.f2{fill:#f0883e}.l3{stroke:#d29922}.f3{fill:#d29922}.l7{stroke:#db61a2}.f7{fill:#db61a2}}
+</style>
+`
+
+type svg struct {
+	strings.Builder
+}
+
+func newSVG(height int, title, subtitle string) *svg {
+	s := &svg{}
+	fmt.Fprintf(s, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img">`+"\n",
+		chartWidth, height, chartWidth, height)
+	fmt.Fprintf(s, "<title>%s</title>\n", html.EscapeString(title))
+	s.WriteString(chartStyle)
+	s.text(8, 18, "t", title)
+	s.text(8, 34, "s", subtitle)
+	return s
+}
+
+func (s *svg) text(x, y float64, class, text string) {
+	fmt.Fprintf(s, `<text x="%.1f" y="%.1f" class="%s">%s</text>`+"\n", x, y, class, html.EscapeString(text))
+}
+
+func (s *svg) line(x1, y1, x2, y2 float64) {
+	fmt.Fprintf(s, `<line x1="%.1f" y1="%.1f" x2="%.1f" y2="%.1f" class="g"/>`+"\n", x1, y1, x2, y2)
+}
+
+func (s *svg) close() string {
+	s.WriteString("</svg>\n")
+	return s.String()
+}
+
+// scale places values on a logarithmic axis.
+type scale struct {
+	low, high float64 // powers of ten
+	from, to  float64 // pixels
+}
+
+func newScale(values []float64, from, to float64) scale {
+	low, high := math.Inf(1), math.Inf(-1)
+	for _, v := range values {
+		low, high = min(low, math.Floor(math.Log10(v))), max(high, math.Ceil(math.Log10(v)))
+	}
+	return scale{low, max(high, low+1), from, to}
+}
+
+func (s scale) at(v float64) float64 {
+	return s.from + (math.Log10(v)-s.low)/(s.high-s.low)*(s.to-s.from)
+}
+
+func (s scale) ticks() []float64 {
+	var out []float64
+	for e := s.low; e <= s.high; e++ {
+		out = append(out, math.Pow(10, e))
+	}
+	return out
+}
+
+// series is the class in which each contestant is drawn, everywhere the same.
+func seriesClass(by string) int {
+	return slices.Index([]string{
+		contestant.CustomStatusBolt, contestant.CustomStatusMemory, contestant.Bbolt, contestant.Bolthold,
+		contestant.SQLite, contestant.BuntDB, contestant.MemDB, contestant.RWMutex, contestant.MapFloor,
+	}, by)
+}
+
+// lineChart draws a workload's time over the number of statuses, both
+// logarithmic.
+func (r *Results) lineChart(title, name string) string {
+	type point struct{ n, v float64 }
+	type series struct {
+		by     string
+		points []point
+		label  float64 // y of the name
+	}
+	var (
+		all  []series
+		ns   []float64
+		vals []float64
+	)
+	for _, by := range Order() {
+		s := series{by: by}
+		for _, n := range r.Sizes {
+			if v := r.Median(Key{name, n, by}, Seconds); !math.IsNaN(v) {
+				s.points = append(s.points, point{float64(n), v})
+				ns, vals = append(ns, float64(n)), append(vals, v)
+			}
+		}
+		if len(s.points) > 0 && seriesClass(by) >= 0 {
+			all = append(all, s)
+		}
+	}
+	if len(all) == 0 {
+		return ""
+	}
+	const height = 420
+	s := newSVG(height, title, "both axes logarithmic; lower is better")
+	x := newScale(ns, chartLeft, chartWidth-chartRight)
+	y := newScale(vals, height-chartBottom, chartTop+8)
+	for _, v := range y.ticks() {
+		s.line(chartLeft, y.at(v), chartWidth-chartRight, y.at(v))
+		s.text(chartLeft-8, y.at(v)+4, "s e", roundSeconds(v))
+	}
+	for _, v := range x.ticks() {
+		s.text(x.at(v), height-chartBottom+18, "s m", formatCount(int(v)))
+	}
+	s.text((chartLeft+chartWidth-chartRight)/2, height-8, "s m", "statuses")
+	for i := range all {
+		all[i].label = y.at(all[i].points[len(all[i].points)-1].v)
+	}
+	// Names that would lie on each other move apart.
+	slices.SortFunc(all, func(a, b series) int { return cmp.Compare(a.label, b.label) })
+	for i := 1; i < len(all); i++ {
+		all[i].label = max(all[i].label, all[i-1].label+lineHeight)
+	}
+	for i, floor := len(all)-1, float64(height-chartBottom); i >= 0; i-- {
+		all[i].label = min(all[i].label, floor)
+		floor = all[i].label - lineHeight
+	}
+	// This library is drawn over the others.
+	slices.SortFunc(all, func(a, b series) int { return cmp.Compare(seriesClass(b.by), seriesClass(a.by)) })
+	for _, l := range all {
+		var path strings.Builder
+		for i, p := range l.points {
+			fmt.Fprintf(&path, "%c%.1f %.1f", "ML"[min(i, 1)], x.at(p.n), y.at(p.v))
+		}
+		fmt.Fprintf(s, `<path d="%s" class="l%d"/>`+"\n", path.String(), seriesClass(l.by))
+		last := l.points[len(l.points)-1]
+		s.text(chartWidth-chartRight+12, l.label+4, fmt.Sprintf("f%d", seriesClass(l.by)), l.by+" "+formatSeconds(last.v))
+	}
+	return s.close()
+}
+
+// bar is one bar of a barChart.
+type bar struct {
+	Name  string
+	Value float64
+	Ours  bool
+	Part  string // what of several things of one name
+	Faint bool
+}
+
+// barChart draws bars on a logarithmic or linear axis.
+func barChart(title, subtitle string, bars []bar, logarithmic bool, format func(float64) string) string {
+	bars = slices.DeleteFunc(bars, func(b bar) bool { return math.IsNaN(b.Value) })
+	if len(bars) == 0 {
+		return ""
+	}
+	const (
+		step = 20
+		left = 190
+		end  = chartWidth - 90
+	)
+	var values []float64
+	most := 0.0
+	for _, b := range bars {
+		values, most = append(values, b.Value), max(most, b.Value)
+	}
+	at := func(v float64) float64 { return left + v/most*(end-left) }
+	if logarithmic {
+		x := newScale(values, left, end)
+		x.low -= 0.5 // so that the shortest bar is one
+		at = x.at
+	}
+	s := newSVG(chartTop+len(bars)*step+12, title, subtitle)
+	for i, b := range bars {
+		y := float64(chartTop + i*step)
+		class := "b1"
+		if b.Ours {
+			class = "b0"
+		}
+		if b.Faint {
+			class += " p"
+		}
+		name := b.Name
+		if b.Part != "" {
+			name += ", " + b.Part
+		}
+		s.text(left-8, y+13, "e", name)
+		fmt.Fprintf(s, `<rect x="%d" y="%.1f" width="%.1f" height="%d" rx="2" class="%s"/>`+"\n",
+			left, y+2, at(b.Value)-left, step-5, class)
+		s.text(at(b.Value)+6, y+13, "s", format(b.Value))
+	}
+	return s.close()
+}
+
+// Charts returns the charts by file name. One that there are no results for is
+// left out.
+func (r *Results) Charts() map[string]string {
+	const at = 100_000
+	bars := func(names ...string) []bar {
+		var out []bar
+		for i, w := range names {
+			for _, by := range Order() {
+				if by == contestant.SyncFloor && i > 0 {
+					continue
+				}
+				part := ""
+				if len(names) > 1 {
+					part = map[string]string{"Create": "alone", "Create64": "64", "Open": "open", "Import": "import"}[w]
+				}
+				out = append(out, bar{
+					Name: by, Part: part, Faint: i > 0, Value: r.Median(Key{w, at, by}, Seconds),
+					Ours: by == contestant.CustomStatusBolt || by == contestant.CustomStatusMemory,
+				})
+			}
+		}
+		return out
+	}
+	rate := func(workload, by, name string) bar {
+		return bar{Name: name, Value: 1 / r.Median(Key{workload, at, by}, Seconds), Ours: by == contestant.CustomStatusBolt}
+	}
+	charts := map[string]string{
+		"perf-get.svg":  r.lineChart("Get by id", "GetByID"),
+		"perf-list.svg": r.lineChart("List of 50 from the middle", "ListMiddle"),
+		"perf-create.svg": barChart("Create, with 100,000 statuses there",
+			"time of one create, alone and by 64 goroutines at once (faint); logarithmic; lower is better",
+			bars("Create", "Create64"), true, formatSeconds),
+		"perf-open.svg": barChart("Open and import 100,000 statuses",
+			"time of all; import faint; logarithmic; lower is better",
+			bars("Open", "Import"), true, formatSeconds),
+		"perf-http.svg": barChart("Through HTTP, 64 connections on loopback, 100,000 statuses",
+			"answers per second, the client on the same cores; higher is better", []bar{
+				rate("HTTPList", contestant.CustomStatusBolt, "list of 50"),
+				rate("HTTPList", contestant.HTTPFloor, "bare handler, same bytes"),
+				rate("HTTPListNotModified", contestant.CustomStatusBolt, "list, If-None-Match"),
+				rate("HTTPCreate", contestant.CustomStatusBolt, "create, durable"),
+				rate("HTTPCreate", contestant.HTTPFloor, "bare handler, POST"),
+			}, false, func(v float64) string { return formatCount(int(math.Round(v))) }),
+	}
+	for name, chart := range charts {
+		if chart == "" {
+			delete(charts, name)
+		}
+	}
+	return charts
+}
+
+// roundSeconds writes a power of ten.
+func roundSeconds(v float64) string {
+	return strings.Replace(strings.Replace(formatSeconds(v), ".00", "", 1), ".0", "", 1)
+}

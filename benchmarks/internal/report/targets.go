@@ -1,0 +1,316 @@
+package report
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/customstatus/customstatus/benchmarks/contestant"
+)
+
+// Target is something that the library is to reach.
+type Target struct {
+	Row   string // what is done
+	Claim string
+	// Limit is the greatest value allowed, or with AtLeast the least one.
+	Limit   float64
+	AtLeast bool
+	// Exact says that the value is a count, not a measurement.
+	Exact  bool
+	Format func(float64) string
+	Checks []Check
+}
+
+// Check is one place where a target has to hold.
+type Check struct {
+	Where string
+	// Value computes from the results of one round, or from the medians.
+	Value func(of func(Key, string) float64) float64
+}
+
+// Outcome is what the results say of a target.
+type Outcome struct {
+	Target
+	Values []Value
+	// Measured says that there are results for each check.
+	Measured bool
+	Reached  bool
+}
+
+// Value is that of one check: of the medians, and the least and the greatest of
+// any round.
+type Value struct {
+	Where               string
+	Median, Least, Most float64
+	Within              bool
+}
+
+// Judge compares the results with the targets.
+func (r *Results) Judge(targets []Target) []Outcome {
+	rounds := 0
+	for _, of := range r.samples {
+		for _, values := range of {
+			rounds = max(rounds, len(values))
+		}
+	}
+	out := make([]Outcome, len(targets))
+	for i, t := range targets {
+		o := Outcome{Target: t, Measured: true, Reached: true}
+		for _, c := range t.Checks {
+			v := Value{Where: c.Where, Median: c.Value(r.Median), Least: math.Inf(1), Most: math.Inf(-1)}
+			for round := range rounds {
+				x := c.Value(r.at(round))
+				v.Least, v.Most = min(v.Least, x), max(v.Most, x)
+			}
+			v.Within = v.Median <= t.Limit
+			if t.AtLeast {
+				v.Within = v.Median >= t.Limit
+			}
+			o.Measured = o.Measured && !math.IsNaN(v.Median)
+			o.Reached = o.Reached && v.Within // NaN is not within
+			o.Values = append(o.Values, v)
+		}
+		out[i] = o
+	}
+	return out
+}
+
+// ratio is one benchmark's value over another's.
+func ratio(unit string, a, b Key) func(func(Key, string) float64) float64 {
+	return func(of func(Key, string) float64) float64 { return of(a, unit) / of(b, unit) }
+}
+
+func value(unit string, k Key) func(func(Key, string) float64) float64 {
+	return func(of func(Key, string) float64) float64 { return of(k, unit) }
+}
+
+// against checks a workload of by against the same one of rival.
+func against(by, rival string, workloads []string, sizes ...int) []Check {
+	var out []Check
+	for _, w := range workloads {
+		for _, n := range sizes {
+			out = append(out, Check{
+				Where: place(w, n, len(workloads) > 1, len(sizes) > 1),
+				Value: ratio(Seconds, Key{w, n, by}, Key{w, n, rival}),
+			})
+		}
+	}
+	return out
+}
+
+func values(unit, by string, workloads []string, sizes ...int) []Check {
+	var out []Check
+	for _, w := range workloads {
+		for _, n := range sizes {
+			out = append(out, Check{
+				Where: place(w, n, len(workloads) > 1, len(sizes) > 1),
+				Value: value(unit, Key{w, n, by}),
+			})
+		}
+	}
+	return out
+}
+
+// place names a check among others.
+func place(workload string, n int, manyWorkloads, manySizes bool) string {
+	switch {
+	case manyWorkloads && manySizes:
+		return workloadTitle(workload) + ", " + formatCount(n)
+	case manyWorkloads:
+		return workloadTitle(workload)
+	case manySizes:
+		return formatCount(n)
+	}
+	return ""
+}
+
+// Targets are what the library is to reach.
+func Targets() []Target {
+	const (
+		bolt   = contestant.CustomStatusBolt
+		memory = contestant.CustomStatusMemory
+
+		hundred  = 100
+		thousand = 1000
+		million  = 1000 * thousand
+	)
+	upTo100k := []int{hundred, 10 * thousand, 100 * thousand}
+	upTo1M := append(upTo100k[:3:3], million)
+	gets := []string{"GetByID", "GetByName"}
+	lists := []string{"ListStart", "ListMiddle", "ListEnd"}
+	const at = 100 * thousand
+
+	return []Target{
+		{
+			Row: "get by id, by name, on bbolt", Claim: "≤ 0.05 × hand-written bbolt", Limit: 0.05,
+			Format: formatRatio, Checks: against(bolt, contestant.Bbolt, gets, upTo100k...),
+		}, {
+			Row: "get by id, by name, on bbolt", Claim: "≤ 3 × a plain map", Limit: 3,
+			Format: formatRatio, Checks: against(bolt, contestant.MapFloor, gets, upTo1M...),
+		}, {
+			Row: "get by id, by name, on bbolt", Claim: "0 allocations", Limit: 0, Exact: true,
+			Format: formatPlain, Checks: values(Allocations, bolt, gets, upTo1M...),
+		}, {
+			Row: "get by id, by name, on bbolt", Claim: "≤ 0.3 × go-memdb", Limit: 0.3,
+			Format: formatRatio, Checks: against(bolt, contestant.MemDB, gets, upTo100k...),
+		}, {
+			Row: "list of 50 on bbolt, 100,000 statuses", Claim: "≤ 0.03 × hand-written bbolt", Limit: 0.03,
+			Format: formatRatio, Checks: against(bolt, contestant.Bbolt, lists, at),
+		}, {
+			Row: "list of 50 on bbolt, 100,000 statuses", Claim: "the middle ≤ 1.3 × the start", Limit: 1.3,
+			Format: formatRatio, Checks: []Check{{
+				Value: ratio(Seconds, Key{"ListMiddle", at, bolt}, Key{"ListStart", at, bolt}),
+			}},
+		}, {
+			Row: "list of 50 on bbolt, 100,000 statuses", Claim: "≤ 2 allocations", Limit: 2, Exact: true,
+			Format: formatPlain, Checks: values(Allocations, bolt, lists, at),
+		}, {
+			Row: "create alone on bbolt", Claim: "≤ 1.05 × hand-written bbolt with db.Update", Limit: 1.05,
+			Format: formatRatio, Checks: against(bolt, contestant.Bbolt, []string{"Create"}, upTo100k...),
+		}, {
+			Row: "create by 64 goroutines on bbolt", Claim: "≤ 0.03 × hand-written bbolt with db.Update", Limit: 0.03,
+			Format: formatRatio, Checks: against(bolt, contestant.Bbolt, []string{"Create64"}, upTo100k...),
+		}, {
+			Row: "create by 64 goroutines on bbolt", Claim: "≤ 0.3 × the best db.Batch", Limit: 0.3,
+			Format: formatRatio, Checks: bestBatch(bolt, upTo100k),
+		}, {
+			Row: "create in memory", Claim: "≤ 0.5 × go-memdb at 100,000", Limit: 0.5,
+			Format: formatRatio, Checks: against(memory, contestant.MemDB, []string{"Create"}, at),
+		}, {
+			Row: "create in memory", Claim: "growth from 100 to 1,000,000 ≤ 4 ×", Limit: 4,
+			Format: formatRatio, Checks: []Check{{
+				Value: ratio(Seconds, Key{"Create", million, memory}, Key{"Create", hundred, memory}),
+			}},
+		}, {
+			Row: "import of 100,000 unordered names on bbolt", Claim: "≤ sqlite in one transaction", Limit: 1,
+			Format: formatRatio, Checks: against(bolt, contestant.SQLite, []string{"Import"}, at),
+		}, {
+			Row: "open with 100,000 on bbolt", Claim: "≤ 250 ms", Limit: 0.250,
+			Format: formatSeconds, Checks: values(Seconds, bolt, []string{"Open"}, at),
+		}, {
+			Row: "open with 100,000 on bbolt", Claim: "growth linear: 1,000,000 takes ≤ 12 × as long", Limit: 12,
+			Format: formatRatio, Checks: []Check{{
+				Value: ratio(Seconds, Key{"Open", million, bolt}, Key{"Open", at, bolt}),
+			}},
+		}, {
+			Row: "open with 100,000 on bbolt", Claim: "≤ 0.3 × buntdb", Limit: 0.3,
+			Format: formatRatio, Checks: against(bolt, contestant.BuntDB, []string{"Open"}, at),
+		}, {
+			Row: "memory held per status, names of 20 bytes", Claim: "≤ 300 bytes on bbolt", Limit: 300,
+			Format: formatBytes, Checks: values(Held, bolt, []string{"Memory"}, 10*thousand, at, million),
+		}, {
+			Row: "HTTP list of 50, unchanged catalog", Claim: "≥ 0.9 × the throughput of a bare handler", Limit: 0.9, AtLeast: true,
+			Format: formatRatio, Checks: throughput("HTTPList", bolt, upTo100k),
+		}, {
+			Row: "HTTP list of 50, unchanged catalog", Claim: "with If-None-Match ≥ 1.0 × that", Limit: 1, AtLeast: true,
+			Format: formatRatio, Checks: throughput("HTTPListNotModified", bolt, upTo100k),
+		}, {
+			Row: "HTTP create, 64 connections, durable", Claim: "≤ 1.3 × (create by 64 goroutines + a bare handler)", Limit: 1.3,
+			Format: formatRatio, Checks: httpCreate(bolt, upTo100k),
+		}, {
+			Row: "reads while 64 writers commit, on bbolt", Claim: "p99 of a get ≤ 3 × that without writers", Limit: 3,
+			Format: formatRatio, Checks: amidWrites(bolt, upTo100k),
+		},
+	}
+}
+
+func bestBatch(by string, sizes []int) []Check {
+	var out []Check
+	for _, n := range sizes {
+		out = append(out, Check{Where: formatCount(n), Value: func(of func(Key, string) float64) float64 {
+			return of(Key{"Create64", n, by}, Seconds) / min(
+				of(Key{"Create64", n, contestant.BboltBatch10ms}, Seconds),
+				of(Key{"Create64", n, contestant.BboltBatch1ms}, Seconds))
+		}})
+	}
+	return out
+}
+
+// throughput compares with a bare handler, whose time is in the numerator: more
+// is better.
+func throughput(workload, by string, sizes []int) []Check {
+	var out []Check
+	for _, n := range sizes {
+		out = append(out, Check{
+			Where: formatCount(n),
+			Value: ratio(Seconds, Key{"HTTPList", n, contestant.HTTPFloor}, Key{workload, n, by}),
+		})
+	}
+	return out
+}
+
+func httpCreate(by string, sizes []int) []Check {
+	var out []Check
+	for _, n := range sizes {
+		out = append(out, Check{Where: formatCount(n), Value: func(of func(Key, string) float64) float64 {
+			return of(Key{"HTTPCreate", n, by}, Seconds) /
+				(of(Key{"Create64", n, by}, Seconds) + of(Key{"HTTPCreate", n, contestant.HTTPFloor}, Seconds))
+		}})
+	}
+	return out
+}
+
+func amidWrites(by string, sizes []int) []Check {
+	var out []Check
+	for _, n := range sizes {
+		out = append(out, Check{
+			Where: formatCount(n),
+			Value: ratio(P99, Key{"LatencyAmidWrites", n, by}, Key{"Latency", n, by}),
+		})
+	}
+	return out
+}
+
+// The forms in which values are written.
+
+func formatRatio(v float64) string {
+	switch {
+	case math.IsNaN(v):
+		return "–"
+	case v >= 100:
+		return fmt.Sprintf("%.0f ×", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f ×", v)
+	case v >= 0.1:
+		return fmt.Sprintf("%.2f ×", v)
+	}
+	return fmt.Sprintf("%.3f ×", v)
+}
+
+func formatPlain(v float64) string { return fmt.Sprintf("%.4g", v) }
+
+func formatBytes(v float64) string { return fmt.Sprintf("%.0f B", v) }
+
+func formatSeconds(v float64) string {
+	if math.IsNaN(v) {
+		return "–"
+	}
+	for _, u := range []struct {
+		name string
+		size float64
+	}{{"s", 1}, {"ms", 1e-3}, {"µs", 1e-6}} {
+		if v >= 0.9995*u.size {
+			return fmt.Sprintf("%s %s", threeDigits(v/u.size), u.name)
+		}
+	}
+	return fmt.Sprintf("%s ns", threeDigits(v*float64(time.Second)))
+}
+
+func threeDigits(v float64) string {
+	switch {
+	case v >= 99.95:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 9.995:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+// formatCount writes n with a comma before each three digits.
+func formatCount(n int) string {
+	s := fmt.Sprint(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
