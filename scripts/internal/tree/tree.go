@@ -63,9 +63,20 @@ func Load(dir string) (*Tree, error) {
 		return nil, err
 	}
 
-	var parsed struct{ Use []struct{ DiskPath string } }
+	var parsed struct {
+		Use     []struct{ DiskPath string }
+		Replace []struct {
+			Old struct{ Path, Version string }
+		}
+	}
 	if err := outputJSON(t.Root, &parsed, "work", "edit", "-json"); err != nil {
 		return nil, err
+	}
+	// The go command asks for what the modules require of each other, even
+	// though go.work has it, unless go.work replaces it.
+	replaced := make(map[string]bool)
+	for _, r := range parsed.Replace {
+		replaced[r.Old.Path+"@"+r.Old.Version] = true
 	}
 	required := make(map[string]string) // version → who requires it
 	for _, use := range parsed.Use {
@@ -83,8 +94,12 @@ func Load(dir string) (*Tree, error) {
 		}
 		m.Path = mod.Module.Path
 		for _, r := range mod.Require {
-			if InNamespace(r.Path) {
-				required[r.Version] = m.Path
+			if !InNamespace(r.Path) {
+				continue
+			}
+			required[r.Version] = m.Path
+			if !replaced[r.Path+"@"+r.Version] {
+				return nil, fmt.Errorf("go.work has no replace for %s@%s, which %s requires", r.Path, r.Version, m.Path)
 			}
 		}
 		t.Modules = append(t.Modules, m)

@@ -12,9 +12,11 @@ import (
 	"github.com/customstatus/customstatus/scripts/internal/tree"
 )
 
+const replaced = "\nreplace github.com/customstatus/customstatus v0.3.0 => .\n"
+
 // repository is a small one of the same form as ours.
 var repository = map[string]string{
-	"go.work":          "go 1.26.0\n\nuse (\n\t.\n\t./cmd/hello\n)\n",
+	"go.work":          "go 1.26.0\n\nuse (\n\t.\n\t./cmd/hello\n)\n" + replaced,
 	"go.mod":           "module github.com/customstatus/customstatus\n\ngo 1.25.0\n\nrequire example.com/dep v1.2.3\n",
 	"root.go":          "package customstatus\n\nimport \"example.com/dep\"\n\nconst Word = dep.Word\n",
 	"sub/sub.go":       "package sub\n",
@@ -217,8 +219,12 @@ func TestLoadRefuses(t *testing.T) {
 		{"a replace", map[string]string{
 			"cmd/hello/go.mod": repository["cmd/hello/go.mod"] + "\nreplace github.com/customstatus/customstatus => ../..\n",
 		}, "cmd/hello/go.mod has a replace"},
+		{"a requirement that the go command would download", map[string]string{
+			"go.work": strings.TrimSuffix(repository["go.work"], replaced),
+		}, "go.work has no replace for github.com/customstatus/customstatus@v0.3.0"},
 		{"two versions", map[string]string{
-			"go.work":      "go 1.26.0\n\nuse (\n\t.\n\t./cmd/hello\n\t./extra\n)\n",
+			"go.work": "go 1.26.0\n\nuse (\n\t.\n\t./cmd/hello\n\t./extra\n)\n" + replaced +
+				"\nreplace github.com/customstatus/customstatus v0.4.0 => .\n",
 			"extra/go.mod": "module github.com/customstatus/customstatus/extra\n\nrequire github.com/customstatus/customstatus v0.4.0\n",
 		}, "at several versions"},
 	} {
