@@ -14,8 +14,8 @@ type Authenticator interface {
 	// are, neither of them empty. Both come from the client: any bytes that
 	// a header can have. The error is [ErrUnauthenticated], or wraps it, if
 	// they are not valid together; any other error is one of the server,
-	// which is logged and answered 500. Compare secrets in constant time,
-	// as [Tokens] does.
+	// which is logged, so it must not hold the token, and answered 500.
+	// Compare secrets in constant time, as [Tokens] does.
 	Authenticate(ctx context.Context, userID, authToken string) (Caller, error)
 }
 

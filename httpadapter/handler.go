@@ -28,8 +28,7 @@ type Options struct {
 	Prefix string
 
 	// Logger gets what goes wrong on the server's side, and a warning when an
-	// address fails to log in too often. Nil is [slog.Default]. No token is
-	// ever logged.
+	// address fails to log in too often. Nil is [slog.Default].
 	Logger *slog.Logger
 
 	// ClientAddr returns the address that failed logins are counted by. Nil

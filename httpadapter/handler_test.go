@@ -16,6 +16,7 @@ import (
 
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/httpadapter"
+	"github.com/customstatus/customstatus/internal/strictjson"
 )
 
 const (
@@ -209,7 +210,7 @@ const (
 )
 
 func invalidParams(why string) string {
-	text, _ := json.Marshal(why + " [invalid-params]")
+	text := strictjson.AppendString(nil, why+" [invalid-params]")
 	return `{"success":false,"error":` + string(text) + `,"errorType":"invalid-params"}`
 }
 

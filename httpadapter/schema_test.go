@@ -3,6 +3,7 @@ package httpadapter_test
 import (
 	"fmt"
 	"maps"
+	"math"
 	"regexp"
 	"slices"
 	"testing"
@@ -107,7 +108,7 @@ func typeOf(value any) string {
 	case string:
 		return "string"
 	case float64:
-		if value == float64(int64(value)) {
+		if value == math.Trunc(value) {
 			return "integer"
 		}
 		return "number"

@@ -26,7 +26,7 @@ var (
 	manager = [2]string{"KDgshs2PcfJn8suegn69Mo", "Tkezshpjs9bi_kO09J4PcQM72UESdz9Dit6tT1uEzYMLnqzI"}
 	reader  = [2]string{"rbAXPnMktTFbNpwtJ", "RScctEHSmLGZGywfIhWyRpyofhKOiMoUIpimhvheU3f"}
 	broken  = [2]string{"broken", "the login server is down"}
-	panicky = [2]string{"panicky", "x"}
+	panicky = [2]string{"panicky", "token of panicky"}
 	nobody  = [2]string{}
 )
 
