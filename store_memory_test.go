@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/storetest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -120,4 +121,37 @@ func TestSharedMemoryOutlivesItsStores(t *testing.T) {
 		require.Len(t, all, 1)
 		require.Equal(t, revision, got)
 	}
+}
+
+func TestMemoryStoreConforms(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Opener {
+		opened := false
+		return func() (customstatus.Store, error) {
+			if opened {
+				return nil, storetest.ErrVolatile
+			}
+			opened = true
+			return customstatus.NewMemoryStore(), nil
+		}
+	})
+}
+
+// compactable gives the store of a cluster the means to forget.
+type compactable struct {
+	*customstatus.SharedMemoryStore
+	place *customstatus.SharedMemory
+}
+
+func (c compactable) Compact(_ context.Context, upTo customstatus.Revision) error {
+	c.place.Compact(upTo)
+	return nil
+}
+
+func TestSharedMemoryStoreConforms(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Opener {
+		place := customstatus.NewSharedMemory()
+		return func() (customstatus.Store, error) {
+			return compactable{place.Open(), place}, nil
+		}
+	})
 }

@@ -1,0 +1,418 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"github.com/customstatus/customstatus"
+)
+
+func watchCases() []testCase {
+	const (
+		yields = "Watch yields the commits after a revision, its own and everybody else's: each once, whole, " +
+			"in the order of their revisions and none missing, waiting for those to come."
+		replaces = "In a change of the feed, Replaces is the revision that the status had before (0: there was none). " +
+			"If Deleted is set, only Status.ID counts."
+		ends = "Watch ends with exactly one error: that of ctx when it is done, [ErrClosed] when the store is closed, " +
+			"[ErrCompacted] when commits after the revision are no longer kept, or one of its own."
+		several = "It may be called, and its sequence iterated, by several goroutines at once."
+		memory  = "A store keeps nothing of what it is given and gives away nothing it keeps:"
+	)
+	return []testCase{
+		{"watch-past", yields, func(t *tester) {
+			s, w := t.shared()
+			r := t.commit(s, create("a", "x"), create("b", "y"))
+			t.commit(s, create("c", "z"))
+			t.commit(s, remove("b", r), write("a", r, "y"))
+			t.yields(w, 0)
+		}},
+		{"watch-to-come", yields + " Every commit is yielded sooner or later.", func(t *tester) {
+			s, w := t.shared()
+			f := t.follow(w.Watch(t.ctx, 0))
+			var last customstatus.Revision
+			for i := range 10 {
+				last = t.commit(s, write("a", last, fmt.Sprint("name ", i)), create(fmt.Sprint("b", i), fmt.Sprint("b", i)))
+				t.next(f, i)
+			}
+		}},
+		{"watch-resumes", yields, func(t *tester) {
+			s, w := t.shared()
+			random := newRandom(5)
+			for range 60 {
+				t.commitRandom(s, random)
+			}
+			t.yields(w, 0)
+			for _, c := range t.log {
+				t.yields(w, c.Revision)
+			}
+		}},
+		{"watch-changes", replaces, func(t *tester) {
+			s, w := t.shared()
+			first := t.commit(s, create("a", "x"), create("b", "y"))
+			second := t.commit(s, write("a", first, "z"))
+			third := t.commit(s, write("a", second, "w"), remove("b", first))
+			t.commit(s, remove("a", third), create("b", "y"))
+			t.commit(s, create("a", "x"))
+			t.yields(w, 0)
+			t.yields(w, second)
+		}},
+		{"watch-values", "A store keeps every string to the byte", func(t *tester) {
+			s, w := t.shared()
+			var changes []customstatus.Change
+			for i, name := range awkwardNames() {
+				c := create(fmt.Sprint("id ", i), name)
+				c.Status.UpdatedAt = awkwardTimes()[i%len(awkwardTimes())]
+				changes = append(changes, c)
+			}
+			for i, id := range awkwardIDs() {
+				c := create(id, fmt.Sprint("name ", i))
+				if i%2 == 0 {
+					c.Status.StatusType = ""
+				}
+				changes = append(changes, c)
+			}
+			r := t.commit(s, changes...)
+			for i, c := range changes {
+				changes[i] = remove(c.Status.ID, r)
+			}
+			t.commit(s, changes...)
+			t.yields(w, 0)
+		}},
+		{"watch-large", yields, func(t *tester) {
+			s, w := t.shared()
+			changes := make([]customstatus.Change, 10_000)
+			for i := range changes {
+				changes[i] = create(fmt.Sprint("id ", i), fmt.Sprint("name ", i))
+			}
+			t.commit(s, changes...)
+			t.yields(w, 0)
+		}},
+		{"watch-made-only", yields, func(t *tester) {
+			s, w := t.shared()
+			f := t.follow(w.Watch(t.ctx, 0))
+			r := t.commit(s, create("a", "x"))
+			t.conflicts(s, "the name belongs to another status", create("c", "z"), create("b", "x"))
+			if _, err := s.Commit(t.ctx, nil); err != nil {
+				t.Fatalf("Commit without changes: %v", err)
+			}
+			if _, err := s.Commit(doneContexts()[0], []customstatus.Change{create("d", "z")}); err == nil {
+				t.Fatalf("Commit with a done ctx = nil, want an error")
+			}
+			t.commit(s, remove("a", r))
+			t.next(f, 0)
+			t.next(f, 1)
+			t.yields(w, 0)
+		}},
+		{"watch-empty-commits", "A [Commit] with no changes may come at any time; it says that every commit up to its revision has been yielded.", func(t *tester) {
+			s, w := t.shared()
+			for i := range 20 {
+				t.commit(s, create(fmt.Sprint(i), fmt.Sprint(i)))
+				if _, err := s.Commit(t.ctx, nil); err != nil {
+					t.Fatalf("Commit without changes: %v", err)
+				}
+			}
+			t.yields(w, 0)
+			t.yields(w, t.log[9].Revision)
+		}},
+		{"watch-at-once", yields, func(t *tester) {
+			s, w := t.shared()
+			watchesBesideCommits(t, s, s, w.Watch(t.ctx, 0))
+		}},
+		{"watch-others", yields, func(t *tester) {
+			a, w := t.shared()
+			b, v := t.another()
+			r := t.commit(a, create("a", "x"))
+			f := t.follow(w.Watch(t.ctx, 0))
+			t.next(f, 0)
+			r = t.commit(b, write("a", r, "y"))
+			t.next(f, 1)
+			t.commit(a, remove("a", r))
+			t.next(f, 2)
+			t.yields(v, 0)
+		}},
+		{"watch-others-at-once", yields, func(t *tester) {
+			a, w := t.shared()
+			b, v := t.another()
+			watchesBesideCommits(t, a, b, w.Watch(t.ctx, 0), v.Watch(t.ctx, 0))
+		}},
+		{"watch-several", several, func(t *tester) {
+			s, w := t.shared()
+			for i := range 5 {
+				t.commit(s, create(fmt.Sprint(i), fmt.Sprint(i)))
+			}
+			seq := w.Watch(t.ctx, 0)
+			followers := []*follower{t.follow(seq), t.follow(seq), t.follow(w.Watch(t.ctx, 0)), t.follow(seq)}
+			for i := range 10 {
+				if i >= 5 {
+					t.commit(s, create(fmt.Sprint(i), fmt.Sprint(i)))
+				}
+				for _, f := range followers {
+					t.next(f, i)
+				}
+			}
+		}},
+		{"watch-break", several, func(t *tester) {
+			s, w := t.shared()
+			for i := range 3 {
+				t.commit(s, create(fmt.Sprint(i), fmt.Sprint(i)))
+			}
+			seq := w.Watch(t.ctx, 0)
+			for range 2 {
+				broken := false
+				for c, err := range seq {
+					if err != nil {
+						t.Fatalf("Watch: %v", err)
+					}
+					if len(c.Changes) > 0 {
+						t.matches(c, t.log[0], 0)
+						broken = true
+						break
+					}
+				}
+				if !broken {
+					t.Fatalf("The sequence of Watch ended without a commit or an error")
+				}
+			}
+			t.yields(w, 0)
+			t.commit(s, create("after", "the loop"))
+			t.yields(w, 0)
+			t.close(s)
+		}},
+		{"watch-memory", memory, func(t *tester) {
+			s, w := t.shared()
+			given := []customstatus.Change{create("a", "x"), create("b", "y")}
+			r, err := s.Commit(t.ctx, given)
+			if err != nil {
+				t.Fatalf("Commit: %v", err)
+			}
+			t.made([]customstatus.Change{create("a", "x"), create("b", "y")}, r)
+			overwrite := func(changes []customstatus.Change) {
+				for i := range changes {
+					changes[i] = customstatus.Change{Replaces: 99, Deleted: true, Status: status("overwritten", "overwritten")}
+				}
+			}
+			overwrite(given)
+			t.commit(s, write("a", r, "z"))
+			n := 0
+			for c, err := range w.Watch(t.ctx, 0) {
+				if err != nil {
+					t.Fatalf("Watch: %v", err)
+				}
+				if len(c.Changes) > 0 {
+					overwrite(c.Changes)
+					if n++; n == len(t.log) {
+						break
+					}
+				}
+			}
+			t.yields(w, 0)
+			t.holds(s, "after the caller has overwritten the changes of a feed")
+		}},
+		{"watch-done-ctx", ends, func(t *tester) {
+			s, w := t.shared()
+			t.commit(s, create("a", "x"))
+			for _, ctx := range doneContexts() {
+				f := t.follow(w.Watch(ctx, t.revision))
+				t.ended(f, ctx.Err(), "a ctx that was done before")
+			}
+			ctx, cancel := context.WithCancel(t.ctx)
+			defer cancel()
+			f := t.follow(w.Watch(ctx, 0))
+			other := t.follow(w.Watch(t.ctx, 0))
+			t.next(f, 0)
+			cancel()
+			t.ended(f, context.Canceled, "a ctx that was cancelled while it waited")
+			t.commit(s, create("b", "y"))
+			t.next(other, 0)
+			t.next(other, 1)
+		}},
+		{"watch-closed", ends, func(t *tester) {
+			s, w := t.shared()
+			t.commit(s, create("a", "x"))
+			behind := w.Watch(t.ctx, 0)
+			f, g := t.follow(w.Watch(t.ctx, 0)), t.follow(w.Watch(t.ctx, t.revision))
+			t.next(f, 0)
+			t.close(s)
+			t.ended(f, customstatus.ErrClosed, "a Close while it waited")
+			t.ended(g, customstatus.ErrClosed, "a Close while it waited")
+			t.ended(t.follow(behind), customstatus.ErrClosed, "a Close between Watch and the loop")
+			t.ended(t.follow(w.Watch(t.ctx, 0)), customstatus.ErrClosed, "a Close before Watch")
+		}},
+		{"watch-compacted", ends, func(t *tester) {
+			s, w := t.shared()
+			compacter, ok := s.Store.(Compacter)
+			if !ok {
+				t.Skipf("Not checked: the store is no storetest.Compacter.")
+			}
+			live := t.follow(w.Watch(t.ctx, 0))
+			for i := range 5 {
+				t.commit(s, create(fmt.Sprint(i), fmt.Sprint(i)))
+				t.next(live, i)
+			}
+			forgotten := t.log[2].Revision
+			if err := compacter.Compact(t.ctx, forgotten); err != nil {
+				t.Fatalf("Compact: %v", err)
+			}
+			t.holds(s, "after Compact")
+			for _, after := range []customstatus.Revision{0, t.log[0].Revision, t.log[1].Revision} {
+				t.ended(t.follow(w.Watch(t.ctx, after)), customstatus.ErrCompacted,
+					fmt.Sprintf("Watch after %d when commits up to %d are forgotten", after, forgotten))
+			}
+			t.yields(w, forgotten)
+			t.yields(w, t.log[3].Revision)
+			t.commit(s, create("new", "new"))
+			t.next(live, 5)
+			t.yields(w, forgotten)
+		}},
+	}
+}
+
+// follower iterates a feed in its own goroutine.
+type follower struct {
+	commits chan customstatus.Commit
+	ended   chan []error // all errors, when the sequence has ended
+	caught  []customstatus.Commit
+	said    customstatus.Revision // all commits up to it have been yielded, says the feed
+}
+
+// follow begins to iterate a feed, up to the end of the case.
+func (t *tester) follow(feed iter.Seq2[customstatus.Commit, error]) *follower {
+	f := &follower{commits: make(chan customstatus.Commit), ended: make(chan []error, 1)}
+	go func() {
+		var errs []error
+		for c, err := range feed {
+			if err != nil {
+				if errs = append(errs, err); len(errs) > 1 {
+					break
+				}
+				continue
+			}
+			if len(errs) > 0 {
+				errs = append(errs, fmt.Errorf("commit %d, which follows the error", c.Revision))
+				break
+			}
+			select {
+			case f.commits <- c:
+			case <-t.ctx.Done():
+				return
+			}
+		}
+		f.ended <- errs
+	}()
+	return f
+}
+
+// next waits for the commit with this index in the log, which has to come next.
+func (t *tester) next(f *follower, index int) {
+	t.Helper()
+	for {
+		select {
+		case c := <-f.commits:
+			if t.takes(f, c) {
+				t.matches(f.caught[len(f.caught)-1], t.log[index], index)
+				return
+			}
+		case errs := <-f.ended:
+			t.Fatalf("Watch ended with %v, want commit %d first", errs, t.log[index].Revision)
+		case <-t.ctx.Done():
+			t.Fatalf("Watch does not yield commit %d", t.log[index].Revision)
+		}
+	}
+}
+
+// takes checks a commit against what the feed has said before, and reports
+// whether it has changes.
+func (t *tester) takes(f *follower, c customstatus.Commit) bool {
+	t.Helper()
+	if len(c.Changes) == 0 {
+		f.said = max(f.said, c.Revision)
+		return false
+	}
+	if c.Revision <= f.said {
+		t.Fatalf("Watch yields commit %d after it has said, by a commit with no changes, that all up to %d were yielded", c.Revision, f.said)
+	}
+	f.caught = append(f.caught, c)
+	return true
+}
+
+// matches checks a commit of a feed.
+func (t *tester) matches(got, want customstatus.Commit, index int) {
+	t.Helper()
+	if d := differenceOfCommits(got, want); d != "" {
+		t.Fatalf("Watch yields a wrong commit for commit %d, %s, number %d in all: %s",
+			want.Revision, describeChanges(want.Changes), index+1, d)
+	}
+}
+
+// yields checks that a watch after a revision yields the commits made since.
+func (t *tester) yields(w customstatus.Watcher, after customstatus.Revision) {
+	t.Helper()
+	first := len(t.log)
+	for i, c := range t.log {
+		if c.Revision > after {
+			first = i
+			break
+		}
+	}
+	if first == len(t.log) {
+		return
+	}
+	var f follower
+	for c, err := range w.Watch(t.ctx, after) {
+		index := first + len(f.caught)
+		if err != nil {
+			t.Fatalf("Watch after %d ended with %v, want commit %d first", after, err, t.log[index].Revision)
+		}
+		if t.takes(&f, c) {
+			t.matches(c, t.log[index], index)
+			if index+1 == len(t.log) {
+				return
+			}
+		}
+	}
+	t.Fatalf("Watch after %d ended without an error", after)
+}
+
+// ended checks that a feed yields nothing more that is wrong, and ends with this
+// error alone.
+func (t *tester) ended(f *follower, want error, by string) {
+	t.Helper()
+	for {
+		select {
+		case c := <-f.commits:
+			// It may have been on its way.
+			if len(c.Changes) > 0 && !slices.ContainsFunc(t.log, func(made customstatus.Commit) bool { return differenceOfCommits(c, made) == "" }) {
+				t.Errorf("Watch yields a commit %d that was never made", c.Revision)
+			}
+			if errors.Is(want, customstatus.ErrCompacted) && len(c.Changes) > 0 {
+				t.Errorf("Watch yields commit %d where it has to end: by %s", c.Revision, by)
+			}
+		case errs := <-f.ended:
+			if len(errs) != 1 || !errors.Is(errs[0], want) {
+				t.Errorf("Watch ended with the errors %v, want exactly one that is %v: by %s", errs, want, by)
+			}
+			return
+		case <-t.ctx.Done():
+			t.Fatalf("Watch does not end by %s, want %v", by, want)
+		}
+	}
+}
+
+// watchesBesideCommits has several goroutines commit through two stores on one
+// place while feeds are iterated from the start.
+func watchesBesideCommits(t *tester, a, b *handle, feeds ...iter.Seq2[customstatus.Commit, error]) {
+	t.Helper()
+	var followers []*follower
+	for _, feed := range feeds {
+		followers = append(followers, t.follow(feed), t.follow(feed))
+	}
+	commitsAtOnce(t, a, b)
+	for _, f := range followers {
+		for i := range t.log {
+			t.next(f, i)
+		}
+	}
+}
