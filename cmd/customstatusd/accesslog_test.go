@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestLogRequests(t *testing.T) {
+	tests := []struct {
+		name, target string
+		handler      http.HandlerFunc
+		want         []string
+		not          string
+	}{
+		{
+			name: "nothing written", target: "/a?token=secret",
+			handler: func(http.ResponseWriter, *http.Request) {},
+			want:    []string{"level=INFO", "method=GET", "path=/a ", "status=200", "bytes=0", `user_id=""`, "remote=192.0.2.1"},
+			not:     "secret",
+		},
+		{
+			name: "a caller and an id", target: "/a",
+			handler: func(w http.ResponseWriter, r *http.Request) {
+				noteUser(r.Context(), "alice")
+				w.Header().Set(requestIDHeader, "id-1")
+				io.WriteString(w, "hello")
+			},
+			want: []string{"request_id=id-1", "status=200", "bytes=5", "user_id=alice"},
+		},
+		{
+			name: "the first status counts", target: "/a",
+			handler: func(w http.ResponseWriter, r *http.Request) {
+				w.WriteHeader(http.StatusEarlyHints)
+				w.WriteHeader(http.StatusTeapot)
+			},
+			want: []string{"level=INFO", "status=418"},
+		},
+		{
+			name: "an error of the server", target: "/a",
+			handler: func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+			want:    []string{"level=ERROR", "status=500"},
+		},
+		{
+			name: "cut", target: "/a",
+			handler: func(w http.ResponseWriter, r *http.Request) {
+				io.WriteString(w, "half")
+				panic(http.ErrAbortHandler)
+			},
+			want: []string{"level=ERROR", "bytes=4", "aborted=true"},
+		},
+		{
+			name: "health", target: "/healthz",
+			handler: func(http.ResponseWriter, *http.Request) {},
+			want:    []string{"level=DEBUG"},
+		},
+		{
+			name: "a line can't be forged", target: "/a%0Alevel=ERROR",
+			handler: func(http.ResponseWriter, *http.Request) {},
+			want:    []string{`path="/a\nlevel=ERROR"`},
+		},
+		{
+			name: "a long path is cut", target: "/" + strings.Repeat("x", 3*maxLogged),
+			handler: func(http.ResponseWriter, *http.Request) {},
+			want:    []string{"path=/" + strings.Repeat("x", maxLogged-1) + "…"},
+			not:     strings.Repeat("x", maxLogged),
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var out bytes.Buffer
+			log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+			func() {
+				defer func() { recover() }()
+				logRequests(log, new(serveConfig).clientAddr, tt.handler).
+					ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, tt.target, nil))
+			}()
+			for _, want := range tt.want {
+				require.Contains(t, out.String(), want)
+			}
+			require.Equal(t, 1, strings.Count(out.String(), "\n"))
+			if tt.not != "" {
+				require.NotContains(t, out.String(), tt.not)
+			}
+		})
+	}
+}
+
+// What is between the server and a handler does not keep it from streaming.
+func TestLogRequestsStreams(t *testing.T) {
+	read := make(chan struct{})
+	h := logRequests(slog.New(slog.DiscardHandler), new(serveConfig).clientAddr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rc := http.NewResponseController(w)
+		if err := rc.SetWriteDeadline(time.Now().Add(patience)); err != nil {
+			t.Error(err)
+		}
+		for range 2 {
+			io.WriteString(w, "line\n")
+			w.(http.Flusher).Flush()
+			<-read
+		}
+	}))
+	srv := httptest.NewServer(h)
+	defer srv.Close()
+	resp, err := srv.Client().Get(srv.URL)
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	r := bufio.NewReader(resp.Body)
+	for range 2 {
+		line, err := r.ReadString('\n')
+		require.NoError(t, err)
+		require.Equal(t, "line\n", line)
+		read <- struct{}{}
+	}
+}
+
+func TestClientAddr(t *testing.T) {
+	tests := []struct {
+		header string
+		values []string
+		want   string
+	}{
+		{"", []string{"10.0.0.1"}, "192.0.2.1"},
+		{"X-Forwarded-For", nil, "192.0.2.1"},
+		{"X-Forwarded-For", []string{"10.0.0.1"}, "10.0.0.1"},
+		{"x-forwarded-for", []string{"10.0.0.1, 10.0.0.2"}, "10.0.0.2"},
+		{"X-Forwarded-For", []string{"10.0.0.1", "10.0.0.2 ,10.0.0.3"}, "10.0.0.3"},
+	}
+	for _, tt := range tests {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header["X-Forwarded-For"] = tt.values
+		require.Equal(t, tt.want, (&serveConfig{clientAddrHeader: tt.header}).clientAddr(r))
+	}
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.RemoteAddr = "pipe"
+	require.Equal(t, "pipe", new(serveConfig).clientAddr(r))
+}

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// A server holds its file alone, so it does for other processes of the same
+// owner what they can't do to the file: over HTTP on a unix socket beside the
+// file, which only the owner may connect to.
+
+// controlPath is the control socket of the server that holds the file at path.
+func controlPath(path string) string { return path + ".sock" }
+
+// maxSocketPath is the greatest length of a socket's path in bytes that every
+// system takes (macOS: 104 with the end mark).
+const maxSocketPath = 103
+
+// shortSocketPath returns a name for path that fits into a socket's address,
+// and closes the folder that the name may go through with done.
+func shortSocketPath(path string) (short string, done func(), err error) {
+	done = func() {}
+	if strings.HasPrefix(path, "@") {
+		path = "./" + path // else the system takes it for a name outside all folders
+	}
+	if len(path) <= maxSocketPath {
+		return path, done, nil
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return "", done, err
+	}
+	short = fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), filepath.Base(path))
+	if _, err := os.Stat(filepath.Dir(short)); err != nil || len(short) > maxSocketPath {
+		folder.Close()
+		return "", done, fmt.Errorf("the path of the control socket is longer than %d bytes: %s", maxSocketPath, path)
+	}
+	return short, func() { folder.Close() }, nil
+}
+
+// listenControl listens on the control socket at path. The caller holds the
+// file that the socket belongs to, so what is there is left from a crash. The
+// socket comes to its place by a rename, when nobody but the owner can use it.
+func listenControl(path string) (net.Listener, error) {
+	temp, err := os.MkdirTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(temp)
+	born := filepath.Join(temp, "s")
+	short, done, err := shortSocketPath(born)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: short, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	ln.SetUnlinkOnClose(false)
+	err = os.Chmod(born, 0o600)
+	if err == nil {
+		err = os.Rename(born, path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	return ln, nil
+}
+
+// controlHandler answers on the control socket for the database. The reload
+// function reads the tokens again.
+func controlHandler(db database, reload func() error, log *slog.Logger) http.Handler {
+	fail := func(w http.ResponseWriter, r *http.Request, err error) {
+		log.Error("control", "path", r.URL.Path, "error", err)
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusInternalServerError)
+		json.NewEncoder(w).Encode(controlError{err.Error()})
+	}
+	stream := func(write func(context.Context, io.Writer) error) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			counted := &countingWriter{w: w}
+			err := write(r.Context(), counted)
+			switch {
+			case err == nil:
+				log.Info("control", "path", r.URL.Path, "bytes", counted.n)
+			case counted.n == 0:
+				fail(w, r, err)
+			default:
+				// Part of the answer is out: cut it, so that it isn't taken for all.
+				log.Error("control", "path", r.URL.Path, "bytes", counted.n, "error", err)
+				panic(http.ErrAbortHandler)
+			}
+		}
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /export", stream(db.export))
+	mux.Handle("GET /backup", stream(db.backup))
+	mux.HandleFunc("POST /import", func(w http.ResponseWriter, r *http.Request) {
+		result, err := db.importFrom(r.Context(), r.Body)
+		if err != nil {
+			fail(w, r, err)
+			return
+		}
+		log.Info("control", "path", r.URL.Path, "added", result.Added)
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(result)
+	})
+	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
+		if err := reload(); err != nil {
+			fail(w, r, err)
+			return
+		}
+		log.Info("control", "path", r.URL.Path)
+		w.WriteHeader(http.StatusNoContent)
+	})
+	return mux
+}
+
+// controlError is the answer to what failed.
+type controlError struct {
+	Error string `json:"error"`
+}
+
+type countingWriter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *countingWriter) Write(b []byte) (int, error) {
+	n, err := c.w.Write(b)
+	c.n += int64(n)
+	return n, err
+}
+
+// servedDatabase is a file that a server holds.
+type servedDatabase struct{ client *http.Client }
+
+// dialControl returns the database of the server that listens on the control
+// socket at path, or an error if there is none.
+func dialControl(ctx context.Context, path string) (*servedDatabase, error) {
+	dial := func(ctx context.Context) (net.Conn, error) {
+		short, done, err := shortSocketPath(path)
+		if err != nil {
+			return nil, err
+		}
+		defer done()
+		return new(net.Dialer).DialContext(ctx, "unix", short)
+	}
+	probe, err := dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	probe.Close()
+	return &servedDatabase{&http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+	}}}, nil
+}
+
+func (db *servedDatabase) close() error {
+	db.client.CloseIdleConnections()
+	return nil
+}
+
+// do makes a request of the server. The caller closes the body.
+func (db *servedDatabase) do(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://customstatusd"+path, body)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := db.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("the server that holds the file: %w", err)
+	}
+	if resp.StatusCode >= 300 {
+		defer resp.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+		var said controlError
+		if json.Unmarshal(text, &said) != nil || said.Error == "" {
+			said.Error = resp.Status + " " + strings.TrimSpace(string(text))
+		}
+		return nil, fmt.Errorf("the server that holds the file: %s", said.Error)
+	}
+	return resp.Body, nil
+}
+
+func (db *servedDatabase) copyTo(ctx context.Context, w io.Writer, path string) error {
+	body, err := db.do(ctx, http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	_, err = io.Copy(w, body)
+	return err
+}
+
+func (db *servedDatabase) export(ctx context.Context, w io.Writer) error {
+	return db.copyTo(ctx, w, "/export")
+}
+
+func (db *servedDatabase) backup(ctx context.Context, w io.Writer) error {
+	return db.copyTo(ctx, w, "/backup")
+}
+
+func (db *servedDatabase) importFrom(ctx context.Context, r io.Reader) (importResult, error) {
+	body, err := db.do(ctx, http.MethodPost, "/import", r)
+	if err != nil {
+		return importResult{}, err
+	}
+	defer body.Close()
+	var result importResult
+	err = json.NewDecoder(body).Decode(&result)
+	return result, err
+}
+
+// reload makes the server read its tokens again.
+func (db *servedDatabase) reload(ctx context.Context) error {
+	body, err := db.do(ctx, http.MethodPost, "/reload", nil)
+	if err != nil {
+		return err
+	}
+	return body.Close()
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/customstatus/customstatus"
+)
+
+// serveControl serves a database on a control socket and returns a client of it.
+func serveControl(t *testing.T, db database, reload func() error) *servedDatabase {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "x.db.sock")
+	ln, err := listenControl(path)
+	require.NoError(t, err)
+	srv := newServer(controlHandler(db, reload, slog.New(slog.DiscardHandler)), slog.New(slog.DiscardHandler))
+	go srv.Serve(ln)
+	t.Cleanup(func() { srv.Close() })
+	client, err := dialControl(t.Context(), path)
+	require.NoError(t, err)
+	t.Cleanup(func() { client.close() })
+	return client
+}
+
+// Whether a process has the file itself or asks the one that has makes no
+// difference to what comes of it.
+func TestDatabases(t *testing.T) {
+	const one = `{"_id":"a","name":"b","statusType":"busy","_updatedAt":"2021-09-26T14:03:43.057Z"}` + "\n"
+	open := func(t *testing.T) *localDatabase {
+		db, err := openLocal(t.Context(), filepath.Join(t.TempDir(), "x.db"), true, customstatus.Rules{})
+		require.NoError(t, err)
+		t.Cleanup(func() { db.close() })
+		return db
+	}
+	kinds := map[string]func(*testing.T) (database, *localDatabase){
+		"local": func(t *testing.T) (database, *localDatabase) {
+			db := open(t)
+			return db, db
+		},
+		"served": func(t *testing.T) (database, *localDatabase) {
+			db := open(t)
+			return serveControl(t, db, nil), db
+		},
+	}
+	for name, kind := range kinds {
+		t.Run(name, func(t *testing.T) {
+			db, local := kind(t)
+			ctx := t.Context()
+			result, err := db.importFrom(ctx, strings.NewReader(one))
+			require.NoError(t, err)
+			require.Equal(t, importResult{Read: 1, Added: 1}, result)
+			result, err = db.importFrom(ctx, strings.NewReader(one+one[:20]))
+			require.NoError(t, err)
+			require.Equal(t, 1, result.Read)
+			require.Len(t, result.Bad.Lines, 1)
+			require.Equal(t, "line 2", result.Bad.Lines[0].Where)
+			_, err = db.importFrom(ctx, strings.NewReader("\xff\xfe{"))
+			require.ErrorContains(t, err, "UTF-16")
+
+			var out bytes.Buffer
+			require.NoError(t, db.export(ctx, &out))
+			require.Equal(t, one, out.String())
+			copied := filepath.Join(t.TempDir(), "copy.db")
+			require.NoError(t, writeFile(copied, false, func(w io.Writer) error { return db.backup(ctx, w) }))
+			require.Equal(t, map[string]bool{"b": true}, stored(t, copied))
+
+			require.NoError(t, local.close())
+			require.ErrorContains(t, db.export(ctx, io.Discard), customstatus.ErrClosed.Error())
+			require.ErrorContains(t, db.backup(ctx, io.Discard), customstatus.ErrClosed.Error())
+			_, err = db.importFrom(ctx, strings.NewReader(one))
+			require.ErrorContains(t, err, customstatus.ErrClosed.Error())
+		})
+	}
+}
+
+// An import whose sender goes away imports nothing.
+func TestImportCutShort(t *testing.T) {
+	db, err := openLocal(t.Context(), filepath.Join(t.TempDir(), "x.db"), true, customstatus.Rules{})
+	require.NoError(t, err)
+	defer db.close()
+	client := serveControl(t, db, nil)
+	gone := errors.New("gone")
+	r, w := io.Pipe()
+	go func() {
+		io.WriteString(w, `{"name":"a","statusType":"busy"}`+"\n")
+		w.CloseWithError(gone)
+	}()
+	_, err = client.importFrom(t.Context(), r)
+	require.ErrorIs(t, err, gone)
+	require.Zero(t, db.catalog.Revision())
+}
+
+// cutDatabase fails when half of the answer is written.
+type cutDatabase struct{ *localDatabase }
+
+func (cutDatabase) export(_ context.Context, w io.Writer) error {
+	_, err := io.WriteString(w, "half")
+	return errors.Join(err, errors.New("disk on fire"))
+}
+
+// Half an export is an error, and not a short export.
+func TestExportCutShort(t *testing.T) {
+	client := serveControl(t, cutDatabase{}, nil)
+	require.Error(t, client.export(t.Context(), io.Discard))
+}
+
+func TestControlReload(t *testing.T) {
+	var err error
+	client := serveControl(t, cutDatabase{}, func() error { return err })
+	require.NoError(t, client.reload(t.Context()))
+	err = errors.New("no such tokens")
+	require.ErrorContains(t, client.reload(t.Context()), "no such tokens")
+	_, err = client.do(t.Context(), http.MethodGet, "/nothing", nil)
+	require.ErrorContains(t, err, "404")
+}
+
+func TestControlSocket(t *testing.T) {
+	serveOn := func(t *testing.T, path string) {
+		t.Helper()
+		ln, err := listenControl(path)
+		require.NoError(t, err)
+		defer ln.Close()
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+		accepted := make(chan error, 1)
+		go func() {
+			conn, err := ln.Accept()
+			if err == nil {
+				err = conn.Close()
+			}
+			accepted <- err
+		}()
+		client, err := dialControl(t.Context(), path)
+		require.NoError(t, err)
+		require.NoError(t, client.close())
+		require.NoError(t, <-accepted)
+	}
+	t.Run("in place of one that a crash left", func(t *testing.T) {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "x.db.sock")
+		left, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		require.NoError(t, err)
+		left.SetUnlinkOnClose(false)
+		require.NoError(t, left.Close())
+		_, err = dialControl(t.Context(), path)
+		require.Error(t, err)
+		serveOn(t, path)
+		require.Equal(t, []string{"x.db.sock"}, names(t, dir))
+	})
+	t.Run("with a path that is too long for a socket", func(t *testing.T) {
+		if _, err := os.Stat("/proc/self/fd"); err != nil {
+			t.Skip("there is no /proc/self/fd")
+		}
+		dir := filepath.Join(t.TempDir(), strings.Repeat("long", 40))
+		require.NoError(t, os.Mkdir(dir, 0o700))
+		serveOn(t, filepath.Join(dir, "x.db.sock"))
+		require.Equal(t, []string{"x.db.sock"}, names(t, dir))
+	})
+	t.Run("with a name that is too long for a socket", func(t *testing.T) {
+		_, err := dialControl(t.Context(), filepath.Join(t.TempDir(), strings.Repeat("x", 200)))
+		require.ErrorContains(t, err, "longer than 103 bytes")
+	})
+	t.Run("with a name that stands for no file elsewhere", func(t *testing.T) {
+		t.Chdir(t.TempDir())
+		serveOn(t, "@x.db.sock")
+		require.FileExists(t, "@x.db.sock")
+	})
+	t.Run("in no folder", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), strings.Repeat("none", 40), "x.db.sock")
+		_, err := listenControl(path)
+		require.ErrorIs(t, err, os.ErrNotExist)
+		_, err = dialControl(t.Context(), path)
+		require.ErrorIs(t, err, os.ErrNotExist)
+	})
+}
+
+// A server without room for its socket serves all the same.
+func TestNoControlSocket(t *testing.T) {
+	dir := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(dir, "customstatus.db.sock", "taken"), 0o700))
+	s := launch(t, dir, "first")
+	require.Contains(t, s.log.text(), `level=WARN msg="no control socket`)
+	answered, err := create(http.DefaultClient, s.addr, login(t, dir), "x")
+	require.NoError(t, err)
+	require.True(t, answered)
+	require.NoError(t, s.cmd.Process.Signal(os.Interrupt))
+	code, err := s.wait()
+	require.NoError(t, err)
+	require.Equal(t, exitOK, code, s.log.text())
+}

@@ -1,0 +1,245 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/rogpeppe/go-internal/lockedfile"
+
+	"github.com/customstatus/customstatus/httpadapter"
+)
+
+// The tokens are in a file of their own, so that a copy of the database has no
+// credentials in it. It is replaced as a whole, under a lock that is another
+// file beside it, and a running server takes up what has changed.
+
+// tokensVersion is the version of the file's format.
+const tokensVersion = 1
+
+// tokenRecords is what the file holds.
+type tokenRecords struct {
+	Version int           `json:"version"`
+	Tokens  []tokenRecord `json:"tokens"`
+}
+
+type tokenRecord struct {
+	httpadapter.Token
+	Label     string    `json:"label,omitempty"`
+	CreatedAt time.Time `json:"createdAt"`
+}
+
+// id names the token to people: the first digits of the hash.
+func (r tokenRecord) id() string { return r.hashDigits()[:idDigits] }
+
+const idDigits = 12
+
+func (r tokenRecord) hashDigits() string { return hex.EncodeToString(r.Hash[:]) }
+
+// tokensPath is the path of the tokens file: beside the database, unless one is
+// given.
+func tokensPath(given, database string) string {
+	if given != "" {
+		return given
+	}
+	return strings.TrimSuffix(database, ".db") + ".tokens"
+}
+
+// readTokens reads the file at path, and returns what it was when it was read.
+func readTokens(path string) (tokenRecords, os.FileInfo, error) {
+	var records tokenRecords
+	f, err := os.Open(path)
+	if err != nil {
+		return records, nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return records, nil, err
+	}
+	text, err := io.ReadAll(f)
+	if err != nil {
+		return records, nil, err
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&records); err != nil {
+		return records, nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return records, nil, fmt.Errorf("%s: data behind the JSON value", path)
+	}
+	if records.Version != tokensVersion {
+		return records, nil, fmt.Errorf("%s: version %d; this program knows version %d", path, records.Version, tokensVersion)
+	}
+	return records, info, nil
+}
+
+// editTokens changes the file at path, or makes it. Edits wait for one another,
+// those of other processes included.
+func editTokens(path string, edit func(*tokenRecords) error) error {
+	lock, err := lockedfile.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	records, _, err := readTokens(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	records.Version = tokensVersion
+	if err := edit(&records); err != nil {
+		return err
+	}
+	return writeFile(path, true, func(w io.Writer) error {
+		enc := json.NewEncoder(w)
+		enc.SetIndent("", "  ")
+		return enc.Encode(records)
+	})
+}
+
+// newToken is credentials that have just been made. The token is nowhere else.
+type newToken struct{ userID, token string }
+
+// addToken adds a token to the records. An empty userID makes a new user.
+func (r *tokenRecords) addToken(userID string, mayManage bool, label string) newToken {
+	if userID == "" {
+		userID = strings.ToLower(rand.Text()[:17]) // as long as Rocket.Chat's ids
+	}
+	made := newToken{userID, httpadapter.GenerateToken()}
+	r.Tokens = append(r.Tokens, tokenRecord{
+		Token:     httpadapter.Token{UserID: userID, Hash: httpadapter.HashToken(made.token), MayManage: mayManage},
+		Label:     label,
+		CreatedAt: time.Now().UTC().Truncate(time.Second),
+	})
+	return made
+}
+
+// errTokensExist says that this is not the first start.
+var errTokensExist = errors.New("there is a tokens file")
+
+// makeFirstToken makes a file with one token if there is no file, or else
+// returns nil.
+func makeFirstToken(path string) (*newToken, error) {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var made newToken
+	err := editTokens(path, func(r *tokenRecords) error {
+		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+			return errTokensExist // made by another process meanwhile
+		}
+		made = r.addToken("", true, "first start")
+		return nil
+	})
+	if errors.Is(err, errTokensExist) {
+		return nil, nil
+	}
+	return &made, err
+}
+
+// tokenFile authenticates callers by the tokens in a file. It looks whether the
+// file has changed at most once a second, when somebody logs in.
+type tokenFile struct {
+	path   string
+	log    *slog.Logger
+	now    func() time.Time
+	tokens httpadapter.Tokens
+
+	mu       sync.Mutex
+	info     os.FileInfo // of the file that tokens are from
+	loaded   time.Time   // when they were read
+	checked  time.Time   // when the file was last looked at
+	reported string      // the last error that was logged
+}
+
+const (
+	tokensCheckEvery = time.Second
+	// tokensSettle is how old a file must be for its time to tell it from a
+	// later one: file systems count time in steps.
+	tokensSettle = 2 * time.Second
+)
+
+// openTokens reads the file at path.
+func openTokens(path string, log *slog.Logger) (*tokenFile, error) {
+	f := &tokenFile{path: path, log: log, now: time.Now}
+	if err := f.reload(); err != nil {
+		return nil, err
+	}
+	if len(f.tokens.All()) == 0 {
+		log.Warn("there are no tokens, nobody can log in: make one with token add", "tokens", path)
+	}
+	return f, nil
+}
+
+// Authenticate implements httpadapter.Authenticator.
+func (f *tokenFile) Authenticate(ctx context.Context, userID, authToken string) (httpadapter.Caller, error) {
+	f.refresh()
+	caller, err := f.tokens.Authenticate(ctx, userID, authToken)
+	if err == nil {
+		noteUser(ctx, caller.UserID)
+	}
+	return caller, err
+}
+
+// refresh reads the file again if it has changed. If that fails the tokens stay
+// as they are: a file that is being edited by hand must not lock everybody out.
+func (f *tokenFile) refresh() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.now()
+	if now.Sub(f.checked) < tokensCheckEvery {
+		return
+	}
+	f.checked = now
+	info, err := os.Stat(f.path)
+	if err == nil {
+		if os.SameFile(info, f.info) && info.Size() == f.info.Size() && info.ModTime().Equal(f.info.ModTime()) &&
+			f.loaded.Sub(f.info.ModTime()) > tokensSettle {
+			return
+		}
+		err = f.load()
+	}
+	switch {
+	case err == nil:
+		f.reported = ""
+	case err.Error() != f.reported:
+		f.reported = err.Error()
+		f.log.Error("the tokens stay as they were", "error", err)
+	}
+}
+
+// reload reads the file again, changed or not.
+func (f *tokenFile) reload() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.load()
+}
+
+func (f *tokenFile) load() error {
+	now := f.now()
+	records, info, err := readTokens(f.path)
+	if err != nil {
+		return err
+	}
+	tokens := make([]httpadapter.Token, len(records.Tokens))
+	for i, r := range records.Tokens {
+		tokens[i] = r.Token
+	}
+	if err := f.tokens.Replace(tokens); err != nil {
+		return fmt.Errorf("%s: %w", f.path, err)
+	}
+	f.info, f.loaded, f.checked = info, now, now
+	return nil
+}

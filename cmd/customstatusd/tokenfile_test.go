@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/customstatus/customstatus/httpadapter"
+)
+
+func TestTokensPath(t *testing.T) {
+	tests := []struct{ given, database, want string }{
+		{"", "customstatus.db", "customstatus.tokens"},
+		{"", "/var/lib/status/live.db", "/var/lib/status/live.tokens"},
+		{"", "live.bolt", "live.bolt.tokens"},
+		{"/etc/tokens", "customstatus.db", "/etc/tokens"},
+	}
+	for _, tt := range tests {
+		require.Equal(t, tt.want, tokensPath(tt.given, tt.database))
+	}
+}
+
+// add makes a token in the file at path.
+func add(t *testing.T, path, userID string) newToken {
+	t.Helper()
+	var made newToken
+	require.NoError(t, editTokens(path, func(r *tokenRecords) error {
+		made = r.addToken(userID, true, "")
+		return nil
+	}))
+	return made
+}
+
+// Only the hash of a token is kept, where only the owner can read it.
+func TestTokensAtRest(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.tokens")
+	made := add(t, path, "alice")
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NotContains(t, string(text), made.token)
+	require.Contains(t, string(text), httpadapter.HashToken(made.token).String())
+	for _, name := range []string{path, path + ".lock"} {
+		info, err := os.Stat(name)
+		require.NoError(t, err)
+		require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
+	}
+}
+
+// A server looks at the file when somebody logs in, at most once a second.
+func TestTokenFileFollowsChanges(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.tokens")
+	first := add(t, path, "alice")
+	var log bytes.Buffer
+	f, err := openTokens(path, slog.New(slog.NewTextHandler(&log, nil)))
+	require.NoError(t, err)
+	now := time.Now()
+	f.now = func() time.Time { return now }
+	in := func(made newToken) bool {
+		caller, err := f.Authenticate(t.Context(), made.userID, made.token)
+		if err != nil {
+			require.ErrorIs(t, err, httpadapter.ErrUnauthenticated)
+			return false
+		}
+		require.Equal(t, httpadapter.Caller{UserID: made.userID, MayManage: true}, caller)
+		return true
+	}
+	pass := func(d time.Duration) { now = now.Add(d) }
+
+	require.True(t, in(first))
+	second := add(t, path, "bob")
+	require.False(t, in(second), "it looked again within the second")
+	pass(tokensCheckEvery)
+	require.True(t, in(second))
+	require.False(t, in(newToken{first.userID, second.token}), "another user's token")
+
+	// A change that the file's time and size don't show, soon after the last.
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, bytes.Replace(text, []byte("alice"), []byte("carol"), 1), 0o600))
+	require.NoError(t, os.Chtimes(path, time.Time{}, info.ModTime()))
+	pass(tokensCheckEvery)
+	require.False(t, in(first))
+	require.True(t, in(newToken{"carol", first.token}))
+
+	// A file that can't be read leaves the tokens, and is logged once.
+	require.NoError(t, os.WriteFile(path, []byte("{"), 0o600))
+	for range 3 {
+		pass(tokensCheckEvery)
+		require.True(t, in(second))
+	}
+	require.Equal(t, 1, strings.Count(log.String(), "level=ERROR"), log.String())
+	require.NoError(t, os.Remove(path))
+	pass(tokensCheckEvery)
+	require.True(t, in(second))
+	require.Equal(t, 2, strings.Count(log.String(), "level=ERROR"), log.String())
+	require.NoError(t, os.WriteFile(path, []byte(`{"version":1,"tokens":[]}`), 0o600))
+	pass(tokensCheckEvery)
+	require.False(t, in(second))
+
+	// An old file that hasn't changed isn't read again.
+	old := now.Add(-time.Hour)
+	require.NoError(t, os.Chtimes(path, old, old))
+	pass(tokensCheckEvery)
+	require.False(t, in(second))
+	loaded := f.loaded
+	pass(time.Minute)
+	require.False(t, in(second))
+	require.Equal(t, loaded, f.loaded)
+}
+
+func TestTokenFileRefuses(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.tokens")
+	hash := httpadapter.HashToken("x").String()
+	tests := map[string]string{
+		"":                        "EOF",
+		"[]":                      "cannot unmarshal",
+		`{"version":1}{}`:         "data behind the JSON value",
+		`{"version":0}`:           "version 0",
+		`{"version":1,"users":1}`: "unknown field",
+		`{"version":1,"tokens":[{"userId":"a","tokenHash":"x"}]}`:              "not a token hash",
+		`{"version":1,"tokens":[{"userId":"","tokenHash":"` + hash + `"}]}`:    "needs a user id",
+		`{"version":1,"tokens":[{"userId":"a","mayManage":true,"label":"x"}]}`: "and a hash",
+	}
+	for text, want := range tests {
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+		_, err := openTokens(path, slog.New(slog.DiscardHandler))
+		require.ErrorContains(t, err, want, text)
+		require.ErrorContains(t, err, path)
+	}
+}
+
+// Edits at once lose nothing of each other, and readers see whole files.
+func TestTokenEditsAtOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.tokens")
+	add(t, path, "first")
+	ctx, cancel := context.WithCancel(t.Context())
+	var readers, writers sync.WaitGroup
+	readers.Go(func() {
+		for ctx.Err() == nil {
+			if _, _, err := readTokens(path); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	const n, each = 8, 5
+	for i := range n {
+		writers.Go(func() {
+			for j := range each {
+				err := editTokens(path, func(r *tokenRecords) error {
+					r.addToken(fmt.Sprint(i, " ", j), true, "")
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	writers.Wait()
+	cancel()
+	readers.Wait()
+	records, _, err := readTokens(path)
+	require.NoError(t, err)
+	require.Len(t, records.Tokens, 1+n*each)
+}
+
+// Of first starts at once on one tokens file, one makes it.
+func TestFirstTokenOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.tokens")
+	made := make(chan *newToken, 8)
+	var starts sync.WaitGroup
+	for range cap(made) {
+		starts.Go(func() {
+			token, err := makeFirstToken(path)
+			if err != nil {
+				t.Error(err)
+			}
+			made <- token
+		})
+	}
+	starts.Wait()
+	close(made)
+	n := 0
+	for token := range made {
+		if token != nil {
+			n++
+		}
+	}
+	require.Equal(t, 1, n)
+}
+
+func TestFindToken(t *testing.T) {
+	var r tokenRecords
+	for _, first := range []byte{0x11, 0x12, 0x12} {
+		hash := httpadapter.TokenHash{first, 0, 0, 0, 0, byte(len(r.Tokens))}
+		r.Tokens = append(r.Tokens, tokenRecord{Token: httpadapter.Token{UserID: "a", Hash: hash}})
+	}
+	i, err := r.find("11000000")
+	require.NoError(t, err)
+	require.Zero(t, i)
+	i, err = r.find(r.Tokens[2].id())
+	require.NoError(t, err)
+	require.Equal(t, 2, i)
+	_, err = r.find("12000000")
+	require.ErrorContains(t, err, "more than one")
+	for _, id := range []string{"", "11", "1100000", "13000000", strings.Repeat("1", 100)} {
+		_, err = r.find(id)
+		require.ErrorContains(t, err, "no token has this id", id)
+	}
+}
