@@ -193,7 +193,7 @@ func (s *SharedMemoryStore) Commit(ctx context.Context, changes []Change) (Revis
 		if c.Deleted {
 			made[i].Status = CustomUserStatus{ID: c.Status.ID}
 		} else {
-			made[i].Status = stored(c.Status, revision)
+			made[i].Status.Revision = revision
 		}
 	}
 	m.history = append(m.history, Commit{Revision: revision, Changes: made})
@@ -322,7 +322,8 @@ func (t table) applyOne(c Change, revision Revision) (old *CustomUserStatus, err
 	if other := t.byName[c.Status.Name]; other != nil && other.ID != c.Status.ID {
 		return nil, fmt.Errorf("memory: the name %q belongs to status %q: %w", c.Status.Name, other.ID, ErrConflict)
 	}
-	s := stored(c.Status, revision)
+	s := c.Status
+	s.Revision = revision
 	t.replace(old, &s)
 	return old, nil
 }
@@ -337,13 +338,6 @@ func (t table) replace(old, s *CustomUserStatus) {
 		t.byID[s.ID] = s
 		t.byName[s.Name] = s
 	}
-}
-
-// stored is s as a commit at the given revision keeps it.
-func stored(s CustomUserStatus, revision Revision) CustomUserStatus {
-	s.Revision = revision
-	s.UpdatedAt = stamp(s.UpdatedAt)
-	return s
 }
 
 // onceEach returns an error if an id stands twice in changes.

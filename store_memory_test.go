@@ -107,6 +107,26 @@ func TestSharedMemoryHistory(t *testing.T) {
 	}
 }
 
+// A delete in the feed tells no more than the contract asks for, so that nobody
+// relies on more.
+func TestSharedMemoryFeedOfDelete(t *testing.T) {
+	ctx := context.Background()
+	store := customstatus.NewSharedMemory().Open()
+	first, err := store.Commit(ctx, []customstatus.Change{put("a", "x", 0)})
+	require.NoError(t, err)
+	change := put("a", "x", first)
+	change.Deleted = true
+	second, err := store.Commit(ctx, []customstatus.Change{change})
+	require.NoError(t, err)
+	for c, err := range store.Watch(ctx, first) {
+		require.NoError(t, err)
+		require.Equal(t, customstatus.Commit{Revision: second, Changes: []customstatus.Change{
+			{Replaces: first, Deleted: true, Status: customstatus.CustomUserStatus{ID: "a"}},
+		}}, c)
+		break
+	}
+}
+
 func TestSharedMemoryOutlivesItsStores(t *testing.T) {
 	ctx := context.Background()
 	place := customstatus.NewSharedMemory()

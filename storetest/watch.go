@@ -363,6 +363,9 @@ func (t *tester) yields(w customstatus.Watcher, after customstatus.Revision) {
 	var f follower
 	for c, err := range w.Watch(t.ctx, after) {
 		index := first + len(f.caught)
+		if t.ctx.Err() != nil {
+			t.Fatalf("Watch after %d does not yield commit %d", after, t.log[index].Revision)
+		}
 		if err != nil {
 			t.Fatalf("Watch after %d ended with %v, want commit %d first", after, err, t.log[index].Revision)
 		}
