@@ -56,9 +56,10 @@ type Handler struct {
 	lists      listCache
 	logins     failedLogins
 
-	heartbeat  time.Duration
-	streaming  context.Context // done when streams have to end
-	endStreams context.CancelFunc
+	heartbeat    time.Duration   // of streams
+	writeTimeout time.Duration   // for the client of a stream to take what is written
+	streaming    context.Context // done when streams have to end
+	endStreams   context.CancelFunc
 }
 
 // endpoint is one path under the prefix.
@@ -100,8 +101,9 @@ func New(catalog *customstatus.Catalog, opts *Options) *Handler {
 			listPath:   {methods: []string{http.MethodGet, http.MethodHead}, serve: (*exchange).list},
 			streamPath: {methods: []string{http.MethodGet}, serve: (*exchange).stream},
 		},
-		logins:    failedLogins{limit: opts.FailedLogins},
-		heartbeat: 15 * time.Second,
+		logins:       failedLogins{limit: opts.FailedLogins},
+		heartbeat:    15 * time.Second,
+		writeTimeout: 10 * time.Second,
 	}
 	if opts.Prefix != "" {
 		h.prefix = "/"
@@ -236,17 +238,17 @@ func (x *exchange) answerStatus(s customstatus.CustomUserStatus) {
 
 // answer writes an answer that is not to be kept.
 func (x *exchange) answer(status int, body []byte) {
-	x.header("application/json", "no-store")
+	header := x.w.Header()
+	setHeader(header, "application/json", "no-store")
+	header.Set("X-Request-Id", x.requestID)
 	x.write(status, body)
 }
 
-// header sets what every answer has.
-func (x *exchange) header(contentType, cacheControl string) {
-	header := x.w.Header()
+// setHeader sets what every answer has, but for the request id.
+func setHeader(header http.Header, contentType, cacheControl string) {
 	header.Set("Content-Type", contentType)
 	header.Set("Cache-Control", cacheControl)
 	header.Set("X-Content-Type-Options", "nosniff")
-	header.Set("X-Request-Id", x.requestID)
 }
 
 func (x *exchange) write(status int, body []byte) {

@@ -19,11 +19,12 @@ func (x *exchange) list() error {
 	if err != nil {
 		return err
 	}
-	x.header("application/json", "private, no-cache")
 	header := x.w.Header()
-	header["Etag"] = page.etag
-	header["X-Catalog-Revision"] = page.revision
-	if holds(x.r.Header["If-None-Match"], page.etag[0]) {
+	for _, f := range page.header {
+		header[f.name] = f.values
+	}
+	header["X-Request-Id"] = []string{x.requestID}
+	if holds(x.r.Header["If-None-Match"], page.etag) {
 		x.write(http.StatusNotModified, nil)
 		return nil
 	}
@@ -46,11 +47,18 @@ func holds(ifNoneMatch []string, etag string) bool {
 	return false
 }
 
-// listPage is the answer to one query at one revision. It never changes; its
-// header values are shared by all answers.
+// listPage is the answer to one query at one revision. It never changes, and
+// all answers share the values of its header.
 type listPage struct {
-	body                   []byte
-	etag, length, revision []string
+	body   []byte
+	etag   string
+	header []headerField
+	length []string // the value of Content-Length
+}
+
+type headerField struct {
+	name   string
+	values []string
 }
 
 func encodeList(catalog *customstatus.Catalog, q customstatus.Query) (*listPage, error) {
@@ -74,12 +82,19 @@ func encodeList(catalog *customstatus.Catalog, q customstatus.Query) (*listPage,
 	// doesn't tell one list from another.
 	hash := sha256.Sum256(b)
 	revision := strconv.FormatUint(uint64(page.Revision), 10)
-	return &listPage{
-		body:     b,
-		etag:     []string{`"` + revision + "-" + hex.EncodeToString(hash[:8]) + `"`},
-		length:   []string{strconv.Itoa(len(b))},
-		revision: []string{revision},
-	}, nil
+	p := &listPage{
+		body:   b,
+		etag:   `"` + revision + "-" + hex.EncodeToString(hash[:8]) + `"`,
+		length: []string{strconv.Itoa(len(b))},
+	}
+	header := make(http.Header)
+	setHeader(header, "application/json", "private, no-cache")
+	header.Set("ETag", p.etag)
+	header.Set("X-Catalog-Revision", revision)
+	for name, values := range header {
+		p.header = append(p.header, headerField{name, values})
+	}
+	return p, nil
 }
 
 const (

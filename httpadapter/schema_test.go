@@ -6,6 +6,7 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"sync"
 	"testing"
 	"unicode/utf8"
 
@@ -30,7 +31,7 @@ func (d document) validate(schema, value any) error {
 			ok = slices.Contains(want.([]any), value)
 		case "pattern":
 			text, is := value.(string)
-			ok = !is || regexp.MustCompile(want.(string)).MatchString(text)
+			ok = !is || compiled(want.(string)).MatchString(text)
 		case "minLength", "maxLength":
 			if text, is := value.(string); is {
 				ok = within(keyword, float64(utf8.RuneCountInString(text)), want)
@@ -90,6 +91,18 @@ func (d document) validate(schema, value any) error {
 		}
 	}
 	return nil
+}
+
+// patterns are compiled once, for the fuzz targets' sake.
+var patterns sync.Map
+
+func compiled(pattern string) *regexp.Regexp {
+	if re, ok := patterns.Load(pattern); ok {
+		return re.(*regexp.Regexp)
+	}
+	re := regexp.MustCompile(pattern)
+	patterns.Store(pattern, re)
+	return re
 }
 
 func within(keyword string, n float64, limit any) bool {

@@ -11,13 +11,8 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-const (
-	// writeTimeout is how long the client of a stream may keep a write
-	// waiting.
-	writeTimeout = 10 * time.Second
-	// writeSize is about the number of bytes that are written at a time.
-	writeSize = 32 << 10
-)
+// writeSize is about the number of bytes that a stream writes at a time.
+const writeSize = 32 << 10
 
 // stream answers with the changes to come, until the client or the server ends
 // it.
@@ -27,16 +22,18 @@ func (x *exchange) stream() error {
 		return err
 	}
 	s := &eventStream{exchange: x, after: after, conn: http.NewResponseController(x.w)}
-	if err := s.conn.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return fmt.Errorf("event stream: %w", err) // there is nothing to cut a slow client with
+	if err := s.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout)); err != nil {
+		return fmt.Errorf("event stream: %w", err) // a slow client could not be cut
 	}
 	_ = s.conn.SetReadDeadline(time.Time{}) // of the request, which would end the answer too
 	ctx, cancel := context.WithCancel(x.r.Context())
 	defer cancel()
 	defer context.AfterFunc(x.streaming, cancel)()
 
-	x.header("text/event-stream", "no-store")
-	x.w.Header().Set("X-Accel-Buffering", "no") // for nginx, which would keep events back
+	header := x.w.Header()
+	setHeader(header, "text/event-stream", "no-store")
+	header.Set("X-Accel-Buffering", "no") // for nginx, which would keep events back
+	header.Set("X-Request-Id", x.requestID)
 	x.write(http.StatusOK, nil)
 	s.mark()
 	s.flush()
@@ -159,7 +156,7 @@ func (s *eventStream) mark() {
 // send writes what there is.
 func (s *eventStream) send() {
 	if s.err == nil {
-		s.err = s.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+		s.err = s.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout))
 	}
 	if s.err == nil {
 		_, s.err = s.w.Write(s.buf)

@@ -39,7 +39,7 @@ var records = []customstatus.CustomUserStatus{
 // server is a handler over a catalog in memory, behind a real listener.
 type server struct {
 	*httptest.Server
-	t       *testing.T
+	t       testing.TB
 	prefix  string
 	catalog *customstatus.Catalog
 	tokens  *httpadapter.Tokens
@@ -57,7 +57,7 @@ type setup struct {
 	http    func(*http.Server)
 }
 
-func newServer(t *testing.T, with setup) *server {
+func newServer(t testing.TB, with setup) *server {
 	t.Helper()
 	s := &server{t: t, log: &logBuffer{}, tokens: new(httpadapter.Tokens), prefix: httpadapter.DefaultPrefix}
 	if with.store == nil {
@@ -207,7 +207,7 @@ func (s *server) list(query string) []string {
 }
 
 // checkAnswer checks what is true of every answer but those of a stream.
-func checkAnswer(t *testing.T, method, endpoint string, a answer) {
+func checkAnswer(t testing.TB, method, endpoint string, a answer) {
 	t.Helper()
 	if a.status != http.StatusNotModified { // which has nothing of any type
 		require.Equal(t, []string{"application/json"}, a.header["Content-Type"])
@@ -233,10 +233,15 @@ func checkAnswer(t *testing.T, method, endpoint string, a answer) {
 // document is the OpenAPI document.
 type document map[string]any
 
-func api(t *testing.T) document {
+var readDocument = sync.OnceValues(func() (d document, err error) {
+	err = json.Unmarshal(httpadapter.OpenAPI(), &d)
+	return d, err
+})
+
+func api(t testing.TB) document {
 	t.Helper()
-	var d document
-	require.NoError(t, json.Unmarshal(httpadapter.OpenAPI(), &d))
+	d, err := readDocument()
+	require.NoError(t, err)
 	return d
 }
 
