@@ -305,31 +305,44 @@ func (c *checker) freelist() error {
 		return err
 	}
 	defer c.release(p)
-	if p.flags != freelistPage {
-		return damage(p.number, "it should be the list of free pages, but is of type %#x", p.flags)
+	ids, err := freePages(p, c.meta.pages)
+	if err != nil {
+		return err
 	}
-	ids := p.body[headerSize:]
-	count := uint64(p.count)
-	if count == math.MaxUint16 { // the number does not fit in the header
-		count = order.Uint64(ids)
-		ids = ids[8:]
-	}
-	if count > uint64(len(ids)/8) {
-		return damage(p.number, "the list of free pages says it has %d, more than fit in it", count)
-	}
-	previous := uint64(1)
-	for i := range count {
-		id := order.Uint64(ids[i*8:])
-		if id <= previous || id >= c.meta.pages {
-			return damage(p.number, "the list of free pages has page %d behind page %d, of %d", id, previous, c.meta.pages)
-		}
-		previous = id
+	for _, id := range ids {
 		if c.used.has(id) {
 			return damage(id, "it is in the list of free pages, but used")
 		}
 		c.used.add(id)
 	}
 	return nil
+}
+
+// freePages returns the numbers in a list of free pages, of a file with so many
+// pages in all.
+func freePages(p page, pages uint64) ([]uint64, error) {
+	if p.flags != freelistPage {
+		return nil, damage(p.number, "it should be the list of free pages, but is of type %#x", p.flags)
+	}
+	list := p.body[headerSize:]
+	count := uint64(p.count)
+	if count == math.MaxUint16 { // the number does not fit in the header
+		count = order.Uint64(list)
+		list = list[8:]
+	}
+	if count > uint64(len(list)/8) {
+		return nil, damage(p.number, "the list of free pages says it has %d, more than fit in it", count)
+	}
+	ids := make([]uint64, count)
+	previous := uint64(1)
+	for i := range ids {
+		id := order.Uint64(list[i*8:])
+		if id <= previous || id >= pages {
+			return nil, damage(p.number, "the list of free pages has page %d behind page %d, of %d", id, previous, pages)
+		}
+		ids[i], previous = id, id
+	}
+	return ids, nil
 }
 
 // bounds are the keys that a page may have: from min on and below max; nil is
@@ -348,15 +361,8 @@ func (c *checker) tree(number uint64, within bounds, bucket string, depth int) e
 		return inBucket(err, bucket)
 	}
 	defer c.release(p)
-	switch {
-	case p.flags == leafPage:
-		if p.count == 0 && within.min != nil {
-			return inBucket(damage(number, "an empty page within a bucket"), bucket)
-		}
-	case p.flags != branchPage:
-		return inBucket(damage(number, "it should be part of a bucket, but is of type %#x", p.flags), bucket)
-	case p.count == 0:
-		return inBucket(damage(number, "a branch that leads nowhere"), bucket)
+	if err := p.inTree(within); err != nil {
+		return inBucket(err, bucket)
 	}
 	elements, err := parse(p, within)
 	if err != nil {
@@ -376,6 +382,8 @@ func (c *checker) tree(number uint64, within bounds, bucket string, depth int) e
 				name = string(e.key)
 			}
 			err = c.bucket(number, e.value, name, depth+1)
+		case bucket == "":
+			err = damage(number, "a key beside the buckets: %.40q", e.key)
 		}
 		if err != nil {
 			return err
@@ -386,25 +394,14 @@ func (c *checker) tree(number uint64, within bounds, bucket string, depth int) e
 
 // bucket checks the bucket whose header is an element's value.
 func (c *checker) bucket(number uint64, value []byte, bucket string, depth int) error {
-	if len(value) < bucketSize {
-		return inBucket(damage(number, "a bucket's header of %d bytes", len(value)), bucket)
+	root, inline, err := parseBucket(number, value)
+	if err != nil {
+		return inBucket(err, bucket)
 	}
-	root, inline := order.Uint64(value), value[bucketSize:]
 	if root != 0 {
-		if len(inline) != 0 {
-			return inBucket(damage(number, "a bucket with a page of its own and %d bytes beside", len(inline)), bucket)
-		}
 		return c.tree(root, bounds{}, bucket, depth)
 	}
-	// A small bucket stands in its parent's page, as a page that has no number.
-	if len(inline) < headerSize {
-		return inBucket(damage(number, "a bucket's page of %d bytes", len(inline)), bucket)
-	}
-	p := page{number: number, flags: order.Uint16(inline[8:]), count: int(order.Uint16(inline[10:])), body: inline}
-	if p.flags != leafPage || order.Uint64(inline) != 0 || order.Uint32(inline[12:]) != 0 {
-		return inBucket(damage(number, "a bucket's page within it has a wrong header"), bucket)
-	}
-	elements, err := parse(p, bounds{})
+	elements, err := parse(inline, bounds{})
 	if err != nil {
 		return inBucket(err, bucket)
 	}
@@ -412,6 +409,43 @@ func (c *checker) bucket(number uint64, value []byte, bucket string, depth int) 
 		if e.bucket {
 			return inBucket(damage(number, "a bucket within a bucket that has no page of its own"), bucket)
 		}
+	}
+	return nil
+}
+
+// parseBucket returns the root page of a bucket whose header is the value, or the
+// page itself: a small bucket stands in its parent's page, as a page that has no
+// number.
+func parseBucket(number uint64, value []byte) (root uint64, inline page, err error) {
+	if len(value) < bucketSize {
+		return 0, page{}, damage(number, "a bucket's header of %d bytes", len(value))
+	}
+	root, body := order.Uint64(value), value[bucketSize:]
+	if root != 0 {
+		if len(body) != 0 {
+			err = damage(number, "a bucket with a page of its own and %d bytes beside", len(body))
+		}
+		return root, page{}, err
+	}
+	if len(body) < headerSize {
+		return 0, page{}, damage(number, "a bucket's page of %d bytes", len(body))
+	}
+	inline = page{number: number, flags: order.Uint16(body[8:]), count: int(order.Uint16(body[10:])), body: body}
+	if inline.flags != leafPage || order.Uint64(body) != 0 || order.Uint32(body[12:]) != 0 {
+		return 0, page{}, damage(number, "a bucket's page within it has a wrong header")
+	}
+	return 0, inline, nil
+}
+
+// inTree returns an error if the page can't be part of a bucket's tree.
+func (p page) inTree(within bounds) error {
+	switch {
+	case p.flags != leafPage && p.flags != branchPage:
+		return damage(p.number, "it should be part of a bucket, but is of type %#x", p.flags)
+	case p.flags == branchPage && p.count == 0:
+		return damage(p.number, "a branch that leads nowhere")
+	case p.count == 0 && within.min != nil:
+		return damage(p.number, "an empty page within a bucket")
 	}
 	return nil
 }
