@@ -43,6 +43,9 @@ database, which it makes if there is none. GET /healthz answers 200 while it doe
 If there is no tokens file, the first start makes one with a user and prints the
 credentials once; only a hash of the token is kept. "token add" makes more.
 
+Only one process can hold the database. The other commands reach the server that
+does by the socket beside it (its path and .sock), which only the owner can use.
+
 SIGTERM and SIGINT end it when the running requests are answered, a second one at
 once. SIGHUP reads the tokens and the TLS certificate again.
 
