@@ -18,14 +18,20 @@ type index struct {
 	seed    maphash.Seed
 	len     int // statuses
 	buckets int
-	pages   []*indexPage
-	owned   uint64 // the edit that made pages and may still change it
+	books   []*indexBook
+	owned   uint64 // the edit that made books and may still change it
 }
 
-// A bucket is found in three steps, each an array small enough to be copied.
+// A bucket is found in a few steps, each an array that is small, since an edit
+// copies all of it to change one bucket.
+type indexBook struct {
+	edit  uint64 // the edit that made it and may still change it
+	pages [fanOut]*indexPage
+}
+
 type indexPage struct {
 	edit   uint64
-	chunks []*indexChunk
+	chunks [fanOut]*indexChunk
 }
 
 type indexChunk struct {
@@ -42,8 +48,10 @@ type indexBucket struct {
 }
 
 const (
-	chunkLen = 16  // buckets
-	pageLen  = 128 // chunks
+	chunkLen = 8
+	fanOut   = 32
+	pageLen  = chunkLen * fanOut // buckets in a page
+	bookLen  = pageLen * fanOut  // buckets in a book
 
 	// The statuses a bucket, on average, between which the table neither
 	// grows nor shrinks.
@@ -91,7 +99,7 @@ func tag(hash uint64) uint64 { return hash>>57 | 0x80 }
 func (x *index) get(key string) *CustomUserStatus {
 	hash := maphash.String(x.seed, key)
 	n := x.bucketOf(hash)
-	b := &x.pages[n/chunkLen/pageLen].chunks[n/chunkLen%pageLen].buckets[n%chunkLen]
+	b := &x.books[n/bookLen].pages[n/pageLen%fanOut].chunks[n/chunkLen%fanOut].buckets[n%chunkLen]
 	if i := x.find(b, hash, key); i >= 0 {
 		return b.statuses[i]
 	}
@@ -147,14 +155,11 @@ func (x *index) remove(edit uint64, key string) {
 // grow splits one bucket in two.
 func (x *index) grow(edit uint64) {
 	n := x.buckets
-	if n%(chunkLen*pageLen) == 0 {
-		x.ownPages(edit)
-		x.pages = append(x.pages, &indexPage{edit: edit})
+	if n%bookLen == 0 {
+		x.ownBooks(edit)
+		x.books = append(x.books, nil)
 	}
-	if n%chunkLen == 0 {
-		page := x.ownPage(edit, n/chunkLen/pageLen)
-		page.chunks = append(page.chunks, &indexChunk{edit: edit})
-	}
+	x.own(edit, n)
 	x.buckets++
 	if x.len > 0 {
 		x.split(x.own(edit, splitFrom(n)), x.own(edit, n), func(_ int, hash uint64) bool { return x.bucketOf(hash) == n })
@@ -171,13 +176,14 @@ func (x *index) shrink(edit uint64) {
 	}
 	*last = indexBucket{}
 	x.buckets--
-	if n%chunkLen == 0 {
-		page := x.ownPage(edit, n/chunkLen/pageLen)
-		page.chunks = slices.Delete(page.chunks, len(page.chunks)-1, len(page.chunks))
-	}
-	if n%(chunkLen*pageLen) == 0 {
-		x.ownPages(edit)
-		x.pages = slices.Delete(x.pages, len(x.pages)-1, len(x.pages))
+	book := x.books[n/bookLen] // owned, as all that leads to the last bucket
+	switch {
+	case n%bookLen == 0:
+		x.books = slices.Delete(x.books, n/bookLen, n/bookLen+1)
+	case n%pageLen == 0:
+		book.pages[n/pageLen%fanOut] = nil
+	case n%chunkLen == 0:
+		book.pages[n/pageLen%fanOut].chunks[n/chunkLen%fanOut] = nil
 	}
 }
 
@@ -211,26 +217,44 @@ func (b *indexBucket) add(hash uint64, s *CustomUserStatus) {
 
 // own returns a bucket that the edit may change.
 func (x *index) own(edit uint64, n int) *indexBucket {
-	page := x.ownPage(edit, n/chunkLen/pageLen)
-	chunk := &page.chunks[n/chunkLen%pageLen]
-	if (*chunk).edit != edit {
-		own := **chunk
+	x.ownBooks(edit)
+	book := x.books[n/bookLen]
+	if book == nil {
+		book = &indexBook{}
+	}
+	if book.edit != edit {
+		own := *book
 		own.edit = edit
-		*chunk = &own
+		book = &own
 	}
-	return &(*chunk).buckets[n%chunkLen]
+	x.books[n/bookLen] = book
+
+	page := book.pages[n/pageLen%fanOut]
+	if page == nil {
+		page = &indexPage{}
+	}
+	if page.edit != edit {
+		own := *page
+		own.edit = edit
+		page = &own
+	}
+	book.pages[n/pageLen%fanOut] = page
+
+	chunk := page.chunks[n/chunkLen%fanOut]
+	if chunk == nil {
+		chunk = &indexChunk{}
+	}
+	if chunk.edit != edit {
+		own := *chunk
+		own.edit = edit
+		chunk = &own
+	}
+	page.chunks[n/chunkLen%fanOut] = chunk
+	return &chunk.buckets[n%chunkLen]
 }
 
-func (x *index) ownPage(edit uint64, i int) *indexPage {
-	x.ownPages(edit)
-	if x.pages[i].edit != edit {
-		x.pages[i] = &indexPage{edit: edit, chunks: slices.Clone(x.pages[i].chunks)}
-	}
-	return x.pages[i]
-}
-
-func (x *index) ownPages(edit uint64) {
+func (x *index) ownBooks(edit uint64) {
 	if x.owned != edit {
-		x.pages, x.owned = slices.Clone(x.pages), edit
+		x.books, x.owned = slices.Clone(x.books), edit
 	}
 }

@@ -16,10 +16,12 @@ func checkIndex(t *testing.T, x *index, want map[string]*CustomUserStatus) {
 		require.Same(t, s, x.get(name))
 	}
 	n := 0
-	for _, page := range x.pages {
-		for _, chunk := range page.chunks {
-			for _, b := range chunk.buckets {
-				n += len(b.statuses)
+	for _, book := range x.books {
+		for _, page := range book.pages {
+			for i := 0; page != nil && i < fanOut; i++ {
+				for j := 0; page.chunks[i] != nil && j < chunkLen; j++ {
+					n += len(page.chunks[i].buckets[j].statuses)
+				}
 			}
 		}
 	}
@@ -45,7 +47,7 @@ func TestIndex(t *testing.T) {
 		kept = append(kept, version{now, copied})
 	}
 
-	// It grows to 20,000 and shrinks to nothing, in edits of several changes.
+	// It grows to thousands and shrinks to nothing, in edits of several changes.
 	for edit := uint64(1); edit <= 1200; edit++ {
 		if edit%100 == 0 {
 			keep()
@@ -80,7 +82,9 @@ func TestIndex(t *testing.T) {
 	require.Empty(t, want)
 	checkIndex(t, &now, want)
 	require.LessOrEqual(t, now.buckets, 2, "an empty index gives its memory back")
-	require.Len(t, now.pages, 1)
+	require.Len(t, now.books, 1)
+	require.Nil(t, now.books[0].pages[1])
+	require.Nil(t, now.books[0].pages[0].chunks[1])
 	for _, v := range kept {
 		checkIndex(t, &v.index, v.want)
 	}
@@ -121,11 +125,11 @@ func hashOf(x *index, s *CustomUserStatus) uint64 {
 	c := newIndex(x.byName, 0)
 	c.seed = x.seed
 	c.put(1, s)
-	return (c.pages[0].chunks[0].buckets[0].tags & 0x7f) << 57
+	return (c.books[0].pages[0].chunks[0].buckets[0].tags & 0x7f) << 57
 }
 
 func TestIndexPresized(t *testing.T) {
-	const n = 3000
+	const n = 3 * bookLen * indexLoad // so that there is more than one book
 	x := newIndex(true, n)
 	buckets := x.buckets
 	want := map[string]*CustomUserStatus{}
@@ -136,4 +140,18 @@ func TestIndexPresized(t *testing.T) {
 	}
 	require.Equal(t, buckets, x.buckets, "an index of the right size doesn't grow")
 	checkIndex(t, &x, want)
+
+	before := x
+	kept := map[string]*CustomUserStatus{}
+	for name, s := range want {
+		kept[name] = s
+	}
+	for i := range n - 5 {
+		name := fmt.Sprint(i)
+		x.remove(1, name)
+		delete(want, name)
+	}
+	checkIndex(t, &x, want)
+	require.Len(t, x.books, 1)
+	checkIndex(t, &before, kept)
 }

@@ -29,7 +29,7 @@ func newSnapshot(statuses []CustomUserStatus, revision Revision) (*snapshot, err
 		ids:      newIndex(false, len(statuses)),
 		names:    newIndex(true, len(statuses)),
 		order: btree.NewBTreeGOptions(func(a, b *CustomUserStatus) bool { return a.Name < b.Name },
-			btree.Options{NoLocks: true}),
+			btree.Options{NoLocks: true, Degree: 16}), // the cost of copying a path is least
 	}
 	sorted := make([]*CustomUserStatus, len(statuses))
 	for i := range statuses {
