@@ -341,6 +341,9 @@ func (c *Catalog) followFeed() error {
 				continue
 			}
 			status := change.Status
+			if other := e.names.get(status.Name); other != nil && other.ID != status.ID {
+				return errFeed
+			}
 			e.put(old, &status)
 		}
 		c.publish(e.commit(commit.Revision))

@@ -165,6 +165,7 @@ func TestSharedFeedFails(t *testing.T) {
 			return func(func(customstatus.Commit, error) bool) {}
 		}, false},
 		"deletes a stranger": {gap(customstatus.Change{Deleted: true, Replaces: 1, Status: customstatus.CustomUserStatus{ID: "stranger"}}), true},
+		"takes a name":       {gap(customstatus.Change{Status: customstatus.CustomUserStatus{ID: "stranger", Name: "before"}}), true},
 		"updates a stranger": {gap(customstatus.Change{Replaces: 1, Status: customstatus.CustomUserStatus{ID: "stranger", Name: "x"}}), true},
 	} {
 		t.Run(name, func(t *testing.T) {
