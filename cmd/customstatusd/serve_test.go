@@ -89,7 +89,20 @@ func startCreators(t *testing.T, addr string, header http.Header, round, workers
 			}
 		})
 	}
-	<-reached
+	gone := make(chan struct{})
+	go func() {
+		c.done.Wait()
+		close(gone)
+	}()
+	select {
+	case <-reached:
+	case <-gone:
+		select {
+		case <-reached:
+		default:
+			t.Fatalf("the server answered %d of %d: %q", len(c.acked), enough, c.odd)
+		}
+	}
 	return c
 }
 
