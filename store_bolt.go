@@ -469,7 +469,8 @@ func createBuckets(tx *bbolt.Tx) error {
 			return fmt.Errorf("bucket %q: %w", name, err)
 		}
 	}
-	return tx.Bucket([]byte(boltMeta)).Put([]byte(boltStateKey), storedState{}.encode())
+	state := storedState{transaction: uint64(tx.ID())}
+	return tx.Bucket([]byte(boltMeta)).Put([]byte(boltStateKey), state.encode())
 }
 
 // damaged is the error for damage in a bucket, at a key if there is one.
@@ -490,7 +491,7 @@ func load(ctx context.Context, tx *bbolt.Tx) ([]CustomUserStatus, storedState, e
 	// That both buckets have the same names for the same ids is seen from the
 	// sums of the pairs' hashes; a map would take longer than all the rest.
 	var (
-		got         = storedState{revision: want.revision}
+		got         = storedState{revision: want.revision, transaction: want.transaction}
 		pairs       uint64
 		seed        = maphash.MakeSeed()
 		pairBuf     []byte
@@ -601,6 +602,7 @@ type boltWrite struct {
 
 func newBoltEdit(tx *bbolt.Tx, state storedState) *boltEdit {
 	state.revision++
+	state.transaction = uint64(tx.ID())
 	e := &boltEdit{
 		meta:    tx.Bucket([]byte(boltMeta)),
 		records: tx.Bucket([]byte(boltRecords)),

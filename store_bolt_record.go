@@ -33,6 +33,9 @@ type storedState struct {
 	// missing, or that is an older one than was written last, is found by it
 	// though it is intact itself.
 	digest uint64
+	// transaction is bbolt's number of the transaction that wrote the state. By
+	// it, SalvageBolt tells the last state from one that was left standing.
+	transaction uint64
 }
 
 // add counts in a record that has the given sum.
@@ -58,7 +61,7 @@ func spread(sum uint64) uint64 {
 	return sum ^ sum>>31
 }
 
-const stateSize = 4 + 8 + 8 + 8 + 8
+const stateSize = 4 + 8 + 8 + 8 + 8 + 8
 
 func (s storedState) encode() []byte {
 	b := make([]byte, 0, stateSize)
@@ -66,6 +69,7 @@ func (s storedState) encode() []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(s.revision))
 	b = binary.BigEndian.AppendUint64(b, s.count)
 	b = binary.BigEndian.AppendUint64(b, s.digest)
+	b = binary.BigEndian.AppendUint64(b, s.transaction)
 	return binary.BigEndian.AppendUint64(b, sum64(b))
 }
 
@@ -85,9 +89,10 @@ func decodeState(b []byte) (storedState, error) {
 		return storedState{}, fmt.Errorf("%w: unknown format", ErrDamaged)
 	}
 	return storedState{
-		revision: Revision(binary.BigEndian.Uint64(b[4:])),
-		count:    binary.BigEndian.Uint64(b[12:]),
-		digest:   binary.BigEndian.Uint64(b[20:]),
+		revision:    Revision(binary.BigEndian.Uint64(b[4:])),
+		count:       binary.BigEndian.Uint64(b[12:]),
+		digest:      binary.BigEndian.Uint64(b[20:]),
+		transaction: binary.BigEndian.Uint64(b[28:]),
 	}, nil
 }
 

@@ -32,14 +32,17 @@ type Survey struct {
 	// Pages is the number of pages that may be in use. Those of the file
 	// beyond it were never part of a commit.
 	Pages uint64
+	// Transaction is the number of the transaction whose state was surveyed.
+	Transaction uint64
 	// Newest says that the survey is that of the last commit. If not, a meta
-	// page is damaged, and the survey is that of the commit before it, or of
-	// none; no page counts as free then.
+	// page is damaged or outdated, and the survey is that of an older commit,
+	// or of none; no page counts as free then.
 	Newest bool
 	// Damages are all that were found, in no order.
 	Damages []*DamageError
 
 	usage []Usage
+	lost  map[string]bool // buckets of which something could not be read
 }
 
 // Usage returns what a page is used for.
@@ -51,15 +54,13 @@ func (s *Survey) Usage(page uint64) Usage {
 }
 
 // Damaged reports whether damage was found in a top-level bucket or on the way
-// to it.
+// to it, so that not all of it was visited.
 func (s *Survey) Damaged(bucket string) bool {
-	for _, d := range s.Damages {
-		if d.Bucket == "" || d.Bucket == bucket {
-			return true
-		}
-	}
-	return false
+	return s.lost[""] || s.lost[bucket]
 }
+
+// Number returns the number that a page says it has, given its first eight bytes.
+func Number(page []byte) uint64 { return order.Uint64(page) }
 
 // Explore reads what can be read of a file that may be damaged, and calls visit
 // for every sound key and value that it gets to from the newest meta page that
@@ -67,7 +68,7 @@ func (s *Survey) Damaged(bucket string) bool {
 // in [Survey.Damages], I/O errors included.
 func Explore(r io.ReaderAt, size int64, visit func(bucket string, key, value []byte)) *Survey {
 	e := &explorer{
-		survey: &Survey{PageSize: uint64(os.Getpagesize())},
+		survey: &Survey{PageSize: uint64(os.Getpagesize()), lost: make(map[string]bool)},
 		visit:  visit,
 		checker: checker{
 			r:    r,
@@ -80,6 +81,7 @@ func Explore(r io.ReaderAt, size int64, visit func(bucket string, key, value []b
 		return e.survey
 	}
 	e.survey.PageSize = m.pageSize
+	e.survey.Transaction = m.tx
 	e.survey.Pages = min(m.pages, e.fit())
 	if m.pages > e.survey.Pages {
 		e.note(damage(NoPage, "the file is cut short: it has %d bytes and should have %d pages of %d bytes", size, m.pages, m.pageSize), "")
@@ -113,8 +115,15 @@ type explorer struct {
 	visit  func(bucket string, key, value []byte)
 }
 
-// note adds a damage.
+// note adds a damage for which a part of a bucket, or of all if it has no name,
+// can't be visited.
 func (e *explorer) note(err error, bucket string) {
+	e.survey.lost[bucket] = true
+	e.mention(err, bucket)
+}
+
+// mention adds a damage.
+func (e *explorer) mention(err error, bucket string) {
 	d := (*DamageError)(nil)
 	if !errors.As(err, &d) {
 		d = &DamageError{Page: NoPage, Reason: fmt.Sprintf("cannot be read: %v", err)}
@@ -169,44 +178,44 @@ func (e *explorer) metas() (m meta, ok bool) {
 	case err1 != nil:
 		return first, true
 	}
-	e.survey.Newest = true
 	older, newer := first, second
 	if first.tx >= second.tx {
 		older, newer = second, first
 	}
-	if newer.tx-older.tx > 1 {
+	e.survey.Newest = newer.tx-older.tx <= 1
+	if !e.survey.Newest {
 		e.note(damage(NoPage, "the meta pages are of transactions %d and %d, not of two that follow each other: a write was lost", older.tx, newer.tx), "")
 	}
 	return newer, true
 }
 
 // page reads a page that another leads to, and marks it and those behind it.
-func (e *explorer) page(number uint64, bucket string) (p page, ok bool) {
+func (e *explorer) page(number uint64, bucket string, note func(error, string)) (p page, ok bool) {
 	switch {
 	case number < 2 || number >= e.meta.pages:
-		e.note(damage(number, "no such page, but another leads to it: there are pages 2 to %d", e.meta.pages-1), bucket)
+		note(damage(number, "no such page, but another leads to it: there are pages 2 to %d", e.meta.pages-1), bucket)
 		return page{}, false
 	case e.used.has(number):
-		e.note(damage(number, "it is used twice"), bucket)
+		note(damage(number, "it is used twice"), bucket)
 		return page{}, false
 	}
 	e.use(number, Misplaced) // unless it says that it is in its place
 	body := make([]byte, e.meta.pageSize)
 	if err := readAt(e.r, body, e.size, number*e.meta.pageSize); err != nil {
-		e.note(damage(number, "it cannot be read: %v", err), bucket)
+		note(damage(number, "it cannot be read: %v", err), bucket)
 		return page{}, false
 	}
 	if id := order.Uint64(body); id != number {
-		e.note(damage(number, "it says it is page %d", id), bucket)
+		note(damage(number, "it says it is page %d", id), bucket)
 		return page{}, false
 	}
 	e.use(number, InUse)
 	for more := uint64(order.Uint32(body[12:])); more > 0; more-- {
 		if next := number + uint64(len(body))/e.meta.pageSize; next >= e.meta.pages || e.used.has(next) {
-			e.note(damage(number, "it says that %d pages more belong to it than can", more), bucket)
+			note(damage(number, "it says that %d pages more belong to it than can", more), bucket)
 			break
 		} else if err := e.extend(&body, next); err != nil {
-			e.note(damage(next, "it cannot be read: %v", err), bucket)
+			note(damage(next, "it cannot be read: %v", err), bucket)
 			break
 		}
 	}
@@ -224,18 +233,18 @@ func (e *explorer) extend(body *[]byte, next uint64) error {
 // freelist marks the free pages, if the list of them is sound. It comes after the
 // tree, which is the more reliable witness.
 func (e *explorer) freelist() {
-	p, ok := e.page(e.meta.freelist, "")
+	p, ok := e.page(e.meta.freelist, "", e.mention)
 	if !ok {
 		return
 	}
 	ids, err := freePages(p, e.meta.pages)
 	if err != nil {
-		e.note(err, "")
+		e.mention(err, "")
 		return
 	}
 	for _, id := range ids {
 		if e.used.has(id) {
-			e.note(damage(id, "it is in the list of free pages, but used"), "")
+			e.mention(damage(id, "it is in the list of free pages, but used"), "")
 			return
 		}
 	}
@@ -247,7 +256,7 @@ func (e *explorer) freelist() {
 	}
 	for number := range e.meta.pages {
 		if !e.used.has(number) {
-			e.note(damage(number, "it is neither in use nor in the list of free pages"), "")
+			e.mention(damage(number, "it is neither in use nor in the list of free pages"), "")
 		}
 	}
 }
@@ -258,7 +267,7 @@ func (e *explorer) tree(number uint64, within bounds, bucket string, depth int) 
 		e.note(damage(number, "the tree is more than %d pages deep", maxDepth), bucket)
 		return
 	}
-	p, ok := e.page(number, bucket)
+	p, ok := e.page(number, bucket, e.note)
 	if !ok {
 		return
 	}
