@@ -503,6 +503,8 @@ func (c *Catalog) await(ctx context.Context, revision Revision) error {
 		case <-more:
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-c.ctx.Done(): // Close waits for the turn, and so for us
+			return ErrClosed
 		}
 	}
 }

@@ -750,6 +750,68 @@ func TestWriteContext(t *testing.T) {
 	require.NoError(t, (<-fifth).err)
 }
 
+func TestCancelledWhileDeferred(t *testing.T) {
+	g := newGate()
+	var inPlan atomic.Pointer[func()]
+	c := open(t, g, &customstatus.Options{Now: func() time.Time {
+		if f := inPlan.Swap(nil); f != nil {
+			(*f)()
+		}
+		return start
+	}})
+	first := goCreate(ctx, c, "a")
+	<-g.arrived
+	g.proceed <- nil
+	a := (<-first).status
+	blocker := goCreate(ctx, c, "blocker")
+	<-g.arrived
+
+	// Two writes of one status are in a group. The second is given up while
+	// the first is planned, and is then left for a commit that nobody leads.
+	updated := make(chan error, 1)
+	go func() {
+		_, err := c.Update(ctx, a.ID, customstatus.Fields{Name: "b", StatusType: "busy"}, nil)
+		updated <- err
+	}()
+	waitBehind(t, 1)
+	cancelled, cancel := context.WithCancel(ctx)
+	deleted := make(chan error, 1)
+	go func() { deleted <- c.Delete(cancelled, a.ID, nil) }()
+	waitBehind(t, 2)
+	giveUp := func() {
+		cancel()
+		for !parked("(*Catalog).Delete(") {
+			runtime.Gosched()
+		}
+	}
+	inPlan.Store(&giveUp)
+	g.proceed <- nil
+	require.NoError(t, (<-blocker).err)
+	require.Len(t, <-g.arrived, 1)
+	g.proceed <- nil
+	require.NoError(t, <-updated)
+	select {
+	case err := <-deleted:
+		require.ErrorIs(t, err, context.Canceled)
+	case <-time.After(10 * time.Second):
+		t.Fatal("the write waits for ever")
+	}
+	_, err := c.Get(a.ID)
+	require.NoError(t, err)
+}
+
+// parked reports whether a goroutine that runs the function waits itself.
+func parked(function string) bool {
+	buf := make([]byte, 1<<20)
+	for stack := range strings.SplitSeq(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		state, _, _ := strings.Cut(stack, "\n")
+		if strings.Contains(stack, function) && (strings.Contains(state, "[select") || strings.Contains(state, "[chan receive")) {
+			return true
+		}
+	}
+	return false
+}
+
 func TestCloseWhileWriting(t *testing.T) {
 	g := newGate()
 	c := open(t, g, nil)

@@ -56,6 +56,17 @@ func (c *Catalog) write(ctx context.Context, plan func(*edit) error) (Revision, 
 		if c.withdraw(w) {
 			return 0, ctx.Err()
 		}
+		// It is part of a commit under way, which may still leave it for the
+		// next one. Nobody else may come for that.
+		select {
+		case c.turn <- struct{}{}:
+			waits := c.withdraw(w)
+			<-c.turn
+			if waits {
+				return 0, ctx.Err()
+			}
+		case <-w.done:
+		}
 	case <-w.done:
 	}
 	<-w.done
@@ -102,14 +113,25 @@ func (c *Catalog) lead(w *write) {
 				return
 			}
 		}
-		// Those that the last commit has just woken may want to write again;
-		// let them join this one.
+		c.commit(w, c.gather())
+	}
+}
+
+// gather returns the writes that wait, once no more of them come. The last
+// commit has just woken its writers, who may want to write again; letting them
+// run first costs a lone writer next to nothing.
+func (c *Catalog) gather() []*write {
+	for waiting := 0; ; {
 		runtime.Gosched()
 		c.mu.Lock()
-		group := c.pending
-		c.pending = nil
+		if len(c.pending) <= waiting {
+			group := c.pending
+			c.pending = nil
+			c.mu.Unlock()
+			return group
+		}
+		waiting = len(c.pending)
 		c.mu.Unlock()
-		c.commit(w, group)
 	}
 }
 

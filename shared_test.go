@@ -220,3 +220,33 @@ func TestSharedStoreAway(t *testing.T) {
 	store.commit = nil
 	create(t, c, "b", customstatus.Busy)
 }
+
+func TestCloseWhileTheFeedIsLate(t *testing.T) {
+	store := &sharedFault{SharedMemoryStore: customstatus.NewSharedMemory().Open()}
+	store.watch = func(ctx context.Context, _ customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+		return func(yield func(customstatus.Commit, error) bool) {
+			<-ctx.Done()
+			yield(customstatus.Commit{}, ctx.Err())
+		}
+	}
+	c := open(t, store, nil)
+	// The first is committed and waits to see itself, the second waits for that
+	// before it begins, and Sync waits too.
+	first := goCreate(ctx, c, "first")
+	require.Eventually(t, func() bool { return parked("(*Catalog).await(") }, 10*time.Second, time.Millisecond)
+	second := goCreate(ctx, c, "second")
+	synced := make(chan error, 1)
+	go func() { synced <- c.Sync(ctx) }()
+	require.Eventually(t, func() bool { return parked("(*Catalog).lead(") && parked("(*Catalog).Sync(") }, 10*time.Second, time.Millisecond)
+	closed := make(chan error, 1)
+	go func() { closed <- c.Close() }()
+	select {
+	case err := <-closed:
+		require.NoError(t, err)
+	case <-time.After(10 * time.Second):
+		t.Fatal("Close waits for ever")
+	}
+	require.NoError(t, (<-first).err, "it was committed")
+	require.ErrorIs(t, (<-second).err, customstatus.ErrClosed)
+	require.ErrorIs(t, <-synced, customstatus.ErrClosed)
+}
