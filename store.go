@@ -27,7 +27,8 @@ import (
 //
 // A store keeps nothing of what it is given and gives away nothing it keeps:
 // the caller may change the slices it passed or received when the call has
-// returned. (Strings are immutable and may be shared.)
+// returned. (Strings are immutable and may be shared.) A store does not change
+// the slices that it is given.
 //
 // # Values
 //
@@ -100,12 +101,18 @@ type Watcher interface {
 	// later. A [Commit] with no changes may come at any time; it says that
 	// every commit up to its revision has been yielded.
 	//
-	// In a change of the feed, Replaces is the revision that the status had
-	// before (0: there was none). If Deleted is set, only Status.ID counts.
+	// The changes of a commit come in the order in which they were made. In a
+	// change of the feed, Replaces is the revision that the status had before
+	// (0: there was none), and Status.Revision is that of the commit. If
+	// Deleted is set, only Status.ID counts.
+	//
+	// A watcher that is slow holds up neither a commit nor another watcher,
+	// and may call the other methods of the store. Close does not wait for it.
 	//
 	// Watch ends with exactly one error: that of ctx when it is done,
 	// [ErrClosed] when the store is closed, [ErrCompacted] when commits
-	// after the revision are no longer kept, or one of its own. It may be
+	// after the revision are no longer kept or the store has never reached
+	// it, or one of its own. It may be
 	// called, and its sequence iterated, by several goroutines at once.
 	Watch(ctx context.Context, after Revision) iter.Seq2[Commit, error]
 }

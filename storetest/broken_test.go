@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
-	"runtime"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -146,7 +146,7 @@ func (s *simple) Commit(ctx context.Context, changes []customstatus.Change) (cus
 		if err != nil {
 			return 0, err
 		}
-		letOthersIn()
+		letOthersIn(ctx)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.now, err = s.apply(p.now, changes, false)
@@ -157,7 +157,7 @@ func (s *simple) Commit(ctx context.Context, changes []customstatus.Change) (cus
 			return 0, errors.New("busy")
 		}
 		defer p.mu.Unlock()
-		letOthersIn()
+		letOthersIn(ctx)
 	} else {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -190,6 +190,20 @@ func (s *simple) Commit(ctx context.Context, changes []customstatus.Change) (cus
 	if s.is("refuses more than 1,000 changes") && len(changes) > 1000 {
 		return 0, errors.New("simple: transaction too large")
 	}
+	switch byID := func(a, b customstatus.Change) int { return strings.Compare(a.Status.ID, b.Status.ID) }; p.flaw {
+	case "sorts the slice that it is given":
+		slices.SortFunc(changes, byID)
+	case "sets revisions in the slice that it is given":
+		for i := range changes {
+			changes[i].Status.Revision = p.now.revision + 1
+		}
+	case "clears deletes in the slice that it is given":
+		for i, c := range changes {
+			if c.Deleted {
+				changes[i].Status = customstatus.CustomUserStatus{ID: c.Status.ID}
+			}
+		}
+	}
 	if s.is("doesn't commit what is there already") && s.nothingNew(changes) {
 		return p.now.revision, nil
 	}
@@ -200,7 +214,7 @@ func (s *simple) Commit(ctx context.Context, changes []customstatus.Change) (cus
 	if s.is("shows a commit change by change") {
 		for _, c := range changes {
 			p.mu.Unlock()
-			letOthersIn()
+			letOthersIn(ctx)
 			p.mu.Lock()
 			next, err := s.apply(p.now.clone(), []customstatus.Change{c}, true)
 			if err != nil {
@@ -220,27 +234,29 @@ func (s *simple) Commit(ctx context.Context, changes []customstatus.Change) (cus
 		case "keeps the changes before a bad one":
 			next.revision = p.now.revision
 			p.now = next
+		case "empties the slice that it refuses":
+			clear(changes)
 		case "takes back a revision when it refuses":
 			p.now.revision--
 		}
 		return 0, err
 	}
 	if s.is("gives up after the commit when ctx is done") {
-		letOthersIn()
+		letOthersIn(ctx)
 		if ctx.Err() != nil {
 			p.now = next
 			return 0, ctx.Err()
 		}
 	}
 	if s.is("says that it committed when ctx was done") {
-		letOthersIn()
+		letOthersIn(ctx)
 		if ctx.Err() != nil {
 			p.now.revision++
 			return p.now.revision, nil
 		}
 	}
 	if s.is("can't know what came of a commit when ctx is done") { // this is none
-		letOthersIn()
+		letOthersIn(ctx)
 		if ctx.Err() != nil {
 			if next.revision%2 == 0 {
 				p.now = next
@@ -253,10 +269,13 @@ func (s *simple) Commit(ctx context.Context, changes []customstatus.Change) (cus
 	return p.now.revision, nil
 }
 
-// letOthersIn gives goroutines that are ready the time to run.
-func letOthersIn() {
-	for range 200 {
-		runtime.Gosched()
+// letOthersIn gives goroutines that are ready the time to run, if need be until
+// one of them has cancelled ctx. It blocks: a goroutine that only yields may be
+// run again at once while the others wait for a processor that is busy.
+func letOthersIn(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(time.Millisecond):
 	}
 }
 
@@ -473,6 +492,8 @@ type sharedPlace struct {
 	handed  map[customstatus.Revision][]customstatus.Change // slices that were given away
 	oldest  customstatus.Revision                           // forgotten
 	running sync.WaitGroup                                  // loops over feeds
+	bodies  sync.RWMutex                                    // held for reading while the body of a loop runs
+	turn    sync.Mutex                                      // to run the body of a loop
 }
 
 type sharedStore struct {
@@ -505,6 +526,9 @@ func (s *sharedStore) Load(ctx context.Context) ([]customstatus.CustomUserStatus
 	if s.second && s.is("loads what was there when it was opened") {
 		return s.cache, s.cached, nil
 	}
+	if s.is("waits at Load for the bodies of loops") {
+		s.place.waitForBodies()
+	}
 	return s.SharedMemoryStore.Load(ctx)
 }
 
@@ -516,6 +540,9 @@ func (s *sharedStore) Commit(ctx context.Context, changes []customstatus.Change)
 		return s.SharedMemoryStore.Commit(ctx, nil)
 	}
 	revision, err := s.SharedMemoryStore.Commit(ctx, changes)
+	if s.is("waits at Commit for the bodies of loops") {
+		s.place.waitForBodies()
+	}
 	switch {
 	case err != nil && s.second && s.is("says that it committed when it lost"):
 		return s.SharedMemoryStore.Commit(ctx, nil)
@@ -541,7 +568,21 @@ func (s *sharedStore) Close() error {
 	if s.is("waits at Close for loops that were left") {
 		s.place.running.Wait()
 	}
+	if s.is("waits at Close for the bodies of loops") {
+		s.place.waitForBodies()
+	}
 	return err
+}
+
+func (p *sharedPlace) waitForBodies() {
+	p.bodies.Lock()
+	defer p.bodies.Unlock()
+}
+
+// now is the revision of the place.
+func (s *sharedStore) now() customstatus.Revision {
+	_, now, _ := s.place.Open().Load(context.Background())
+	return now
 }
 
 func (s *sharedStore) Watch(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
@@ -554,6 +595,18 @@ func (s *sharedStore) Watch(ctx context.Context, after customstatus.Revision) it
 		inner = s.SharedMemoryStore.Watch(ctx, max(after, 2)-2)
 	case "resumes one commit too late":
 		inner = s.SharedMemoryStore.Watch(ctx, after+2)
+	case "waits for a revision that it has never reached", "begins anywhere when it has never reached the revision":
+		inner = s.SharedMemoryStore.Watch(ctx, min(after, s.now()))
+	case "takes the last revision for one that it has never reached":
+		if after > 0 && after == s.now() {
+			inner = s.SharedMemoryStore.Watch(ctx, math.MaxUint64)
+		}
+	case "has reached no revision but its own":
+		s.mu.Lock()
+		if after > 0 && !s.own[after] {
+			inner = s.SharedMemoryStore.Watch(ctx, math.MaxUint64)
+		}
+		s.mu.Unlock()
 	case "goes on in a second loop where the first has left off":
 		return s.onwards(ctx, after)
 	}
@@ -585,6 +638,7 @@ func (s *sharedStore) onwards(ctx context.Context, after customstatus.Revision) 
 func (s *sharedStore) watch(ctx context.Context, after customstatus.Revision, inner iter.Seq2[customstatus.Commit, error], yield func(customstatus.Commit, error) bool) {
 	p := s.place
 	var held *customstatus.Commit
+	var dropped customstatus.Revision
 	for c, err := range inner {
 		if err != nil {
 			switch p.flaw {
@@ -632,6 +686,26 @@ func (s *sharedStore) watch(ctx context.Context, after customstatus.Revision, in
 			for part := range slices.Chunk(c.Changes, 1000) {
 				out = append(out, customstatus.Commit{Revision: c.Revision, Changes: part})
 			}
+		case "waits for a revision that it has never reached":
+			if c.Revision <= after {
+				continue
+			}
+		case "keeps no more than some commits for a slow watcher":
+			if c.Revision <= dropped {
+				continue
+			}
+		case "sorts the changes of its feed":
+			slices.SortFunc(c.Changes, func(a, b customstatus.Change) int { return strings.Compare(a.Status.ID, b.Status.ID) })
+		case "yields deletes after all other changes":
+			slices.SortStableFunc(c.Changes, func(a, b customstatus.Change) int {
+				switch {
+				case a.Deleted == b.Deleted:
+					return 0
+				case a.Deleted:
+					return 1
+				}
+				return -1
+			})
 		case "doesn't know what a change replaces":
 			for i := range c.Changes {
 				c.Changes[i].Replaces = 0
@@ -685,17 +759,34 @@ func (s *sharedStore) watch(ctx context.Context, after customstatus.Revision, in
 			}
 		}
 		for _, c := range out {
-			if !yield(c, nil) {
+			if !s.body(yield, c) {
 				if s.is("waits at Close for loops that were left") {
 					p.running.Add(1)
 				}
 				return
 			}
 		}
-		if s.is("ends a feed when it has caught up") {
-			if now, _ := s.SharedMemoryStore.Commit(ctx, nil); c.Revision == now {
+		switch p.flaw {
+		case "ends a feed when it has caught up":
+			if c.Revision == s.now() {
 				return
+			}
+		case "keeps no more than some commits for a slow watcher":
+			if now := s.now(); now > c.Revision+64 {
+				dropped = now - 64
 			}
 		}
 	}
+}
+
+// body runs the body of a loop over a feed.
+func (s *sharedStore) body(yield func(customstatus.Commit, error) bool, c customstatus.Commit) bool {
+	p := s.place
+	p.bodies.RLock()
+	defer p.bodies.RUnlock()
+	if s.is("runs the body of one loop at a time") {
+		p.turn.Lock()
+		defer p.turn.Unlock()
+	}
+	return yield(c, nil)
 }

@@ -104,6 +104,45 @@ func memoryCases() []testCase {
 			t.holds(s, "after the caller has overwritten the statuses that it had loaded")
 			t.conflicts(s, "the name is still taken", create("c", "x"))
 		}},
+		{"memory-unchanged", "A store does not change the slices that it is given.", func(t *tester) {
+			s := t.start()
+			unchanged := func(ctx context.Context, changes ...customstatus.Change) (customstatus.Revision, error) {
+				t.Helper()
+				given := slices.Clone(changes)
+				revision, err := s.Commit(ctx, given)
+				for i, c := range changes {
+					if given[i] != c {
+						t.Errorf("After Commit(%s) = %v, change number %d of the caller's slice is %+v, it was %+v",
+							describeChanges(changes), err, i+1, given[i], c)
+					}
+				}
+				return revision, err
+			}
+			// Not in the order of anything, and with fields that do not count.
+			changes := []customstatus.Change{create("c", "x"), create("a", "z"), create("b", "y")}
+			for i := range changes {
+				changes[i].Status.Revision = 99
+			}
+			r, err := unchanged(t.ctx, changes...)
+			if err != nil {
+				t.Fatalf("Commit: %v", err)
+			}
+			full := customstatus.Change{Replaces: r, Deleted: true, Status: status("c", "what it was")}
+			if _, err := unchanged(t.ctx, write("b", r, "w"), full, write("a", r, "x"), create("d", "z")); err != nil {
+				t.Fatalf("Commit: %v", err)
+			}
+			for _, changes := range [][]customstatus.Change{
+				{create("f", "f"), create("e", "e"), create("d", "taken")},
+				{create("f", "f"), create("e", "e"), create("f", "f again")},
+			} {
+				if _, err := unchanged(t.ctx, changes...); err == nil {
+					t.Fatalf("Commit(%s) = nil, want an error", describeChanges(changes))
+				}
+			}
+			if _, err := unchanged(doneContexts()[0], create("f", "f"), create("e", "e")); err == nil {
+				t.Fatalf("Commit with a done ctx = nil, want an error")
+			}
+		}},
 	}
 }
 

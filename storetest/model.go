@@ -128,15 +128,17 @@ func differenceOfCommits(got, want customstatus.Commit) string {
 	if len(got.Changes) != len(want.Changes) {
 		return fmt.Sprintf("it has %d changes, want %d", len(got.Changes), len(want.Changes))
 	}
-	byID := make(map[string]customstatus.Change, len(got.Changes))
+	there := make(map[string]bool, len(got.Changes))
 	for _, c := range got.Changes {
-		byID[c.Status.ID] = c
+		there[c.Status.ID] = true
 	}
-	for _, w := range want.Changes {
-		g, there := byID[w.Status.ID]
+	for i, w := range want.Changes {
+		g := got.Changes[i]
 		switch {
-		case !there:
+		case !there[w.Status.ID]:
 			return fmt.Sprintf("it lacks the change of status %+q", w.Status.ID)
+		case g.Status.ID != w.Status.ID:
+			return fmt.Sprintf("its change number %d is that of status %+q, want that of status %+q", i+1, g.Status.ID, w.Status.ID)
 		case g.Deleted != w.Deleted:
 			return fmt.Sprintf("the change of status %+q has Deleted %t, want %t", w.Status.ID, g.Deleted, w.Deleted)
 		case g.Replaces != w.Replaces:

@@ -59,6 +59,7 @@ type Compacter interface {
 //
 // A store that forgets old commits by itself must keep those of one case: up to
 // a hundred commits with a thousand changes, or a single one with ten thousand.
+// Nor may it give up a watcher that has them still to take.
 func Run(t *testing.T, newStore func(t *testing.T) Opener) {
 	for _, c := range cases() {
 		t.Run(c.name, func(t *testing.T) {
@@ -92,10 +93,11 @@ type reporter interface {
 func (c testCase) check(r reporter, open Opener, patience time.Duration) {
 	r.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	t := &tester{reporter: r, says: c.says, ctx: ctx, opener: open, patience: patience, model: newModel()}
+	t := &tester{reporter: r, says: c.says, ctx: ctx, over: make(chan struct{}), opener: open, patience: patience, model: newModel()}
 	// Fatalf and Skipf leave by runtime.Goexit, hence defer.
 	defer func() {
 		cancel()
+		close(t.over)
 		t.closeAll()
 	}()
 	c.run(t)

@@ -16,7 +16,8 @@ import (
 type tester struct {
 	reporter
 	says     string          // the contract; told with the first failure
-	ctx      context.Context // ends with the case
+	ctx      context.Context // ends with the case, or when it takes too long
+	over     chan struct{}   // closed at the end of the case
 	patience time.Duration
 	opener   Opener
 	open     []*handle // to be closed at the end

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
+	"math/rand/v2"
 	"slices"
+	"sync"
 
 	"github.com/customstatus/customstatus"
 )
@@ -14,10 +17,13 @@ func watchCases() []testCase {
 	const (
 		yields = "Watch yields the commits after a revision, its own and everybody else's: each once, whole, " +
 			"in the order of their revisions and none missing, waiting for those to come."
-		replaces = "In a change of the feed, Replaces is the revision that the status had before (0: there was none). " +
-			"If Deleted is set, only Status.ID counts."
+		order    = "The changes of a commit come in the order in which they were made."
+		replaces = "In a change of the feed, Replaces is the revision that the status had before (0: there was none), " +
+			"and Status.Revision is that of the commit. If Deleted is set, only Status.ID counts."
+		slow = "A watcher that is slow holds up neither a commit nor another watcher, " +
+			"and may call the other methods of the store."
 		ends = "Watch ends with exactly one error: that of ctx when it is done, [ErrClosed] when the store is closed, " +
-			"[ErrCompacted] when commits after the revision are no longer kept, or one of its own."
+			"[ErrCompacted] when commits after the revision are no longer kept or the store has never reached it, or one of its own."
 		several = "It may be called, and its sequence iterated, by several goroutines at once."
 		memory  = "A store keeps nothing of what it is given and gives away nothing it keeps:"
 	)
@@ -58,6 +64,19 @@ func watchCases() []testCase {
 			t.commit(s, create("a", "x"))
 			t.yields(w, 0)
 			t.yields(w, second)
+		}},
+		{"watch-order", order, func(t *tester) {
+			s, w := t.shared()
+			// Neither by id nor by name, nor by what is done.
+			r := t.commit(s, create("c", "x"), create("a", "z"), create("b", "y"), create("e", "v"))
+			t.commit(s, write("e", r, "w"), remove("b", r), create("d", "y"), remove("a", r), write("c", r, "z"), create("a0", "x"))
+			changes := make([]customstatus.Change, 100)
+			for i, k := range rand.New(rand.NewPCG(6, 7)).Perm(len(changes)) {
+				changes[i] = create(fmt.Sprint("id ", k), fmt.Sprint("name ", (k+50)%len(changes)))
+			}
+			t.commit(s, changes...)
+			t.yields(w, 0)
+			t.yields(w, r)
 		}},
 		{"watch-values", "A store keeps every string to the byte", func(t *tester) {
 			s, w := t.shared()
@@ -181,6 +200,70 @@ func watchCases() []testCase {
 			t.yields(w, 0)
 			t.close(s)
 		}},
+		{"watch-slow", slow, func(t *tester) {
+			s, w := t.shared()
+			t.commit(s, create("a", "x"))
+			stopped, brisk := t.follow(w.Watch(t.ctx, 0)), t.follow(w.Watch(t.ctx, 0))
+			t.enters(stopped)
+			t.next(brisk, 0)
+			for i := range 60 {
+				r := result{changes: []customstatus.Change{create(fmt.Sprint(i), fmt.Sprint(i))}}
+				t.together(1, func(int) { r.revision, r.err = s.Commit(t.ctx, r.changes) })
+				if r.err != nil {
+					t.Fatalf("Commit beside a watcher that is slow: %v", r.err)
+				}
+				t.made(r.changes, r.revision)
+				t.next(brisk, i+1)
+			}
+			t.yields(w, 0)
+			for i := range t.log {
+				t.next(stopped, i)
+			}
+		}},
+		{"watch-calls", slow, func(t *tester) {
+			s, w := t.shared()
+			t.commit(s, create("a", "x"))
+			const calls = 5
+			var (
+				caught  []customstatus.Commit
+				results []result
+				failure string
+			)
+			t.together(1, func(int) {
+				for c, err := range w.Watch(t.ctx, 0) {
+					if err != nil {
+						failure = fmt.Sprintf("Watch: %v", err)
+						return
+					}
+					if len(c.Changes) == 0 {
+						continue
+					}
+					if caught = append(caught, c); len(caught) > calls {
+						return
+					}
+					if _, _, err := s.Load(t.ctx); err != nil {
+						failure = fmt.Sprintf("Load in the body of a loop over a feed: %v", err)
+						return
+					}
+					id := fmt.Sprint(len(caught))
+					r := result{changes: []customstatus.Change{create(id, id)}}
+					if r.revision, r.err = s.Commit(t.ctx, r.changes); r.err != nil {
+						failure = fmt.Sprintf("Commit in the body of a loop over a feed: %v", r.err)
+						return
+					}
+					results = append(results, r)
+				}
+				failure = "Watch ended without an error"
+			})
+			if failure != "" {
+				t.Fatalf("%s", failure)
+			}
+			t.settle(results)
+			for i, c := range caught {
+				t.matches(c, t.log[i], i)
+			}
+			t.holds(s, "after commits in the body of a loop over a feed")
+		}},
 		{"watch-memory", memory, func(t *tester) {
 			s, w := t.shared()
 			given := []customstatus.Change{create("a", "x"), create("b", "y")}
@@ -241,6 +324,47 @@ func watchCases() []testCase {
 			t.ended(t.follow(behind), customstatus.ErrClosed, "a Close between Watch and the loop")
 			t.ended(t.follow(w.Watch(t.ctx, 0)), customstatus.ErrClosed, "a Close before Watch")
 		}},
+		{"watch-close-in-loop", "Close does not wait for it.", func(t *tester) {
+			s, w := t.shared()
+			t.commit(s, create("a", "x"))
+			t.commit(s, create("b", "y"))
+			f := t.follow(w.Watch(t.ctx, 0))
+			t.enters(f)
+			t.close(s)
+			t.ended(f, customstatus.ErrClosed, "a Close while the body of its loop ran")
+		}},
+		{"watch-unreached", ends, func(t *tester) {
+			s, w := t.shared()
+			unreached := func() {
+				t.Helper()
+				// Far off, for a shared store may leave the next numbers out.
+				for _, after := range []customstatus.Revision{t.revision + 1000, math.MaxUint64} {
+					t.ended(t.follow(w.Watch(t.ctx, after)), customstatus.ErrCompacted,
+						fmt.Sprintf("Watch after %d when the last commit is %d", after, t.revision))
+				}
+			}
+			unreached()
+			fromNew := t.follow(w.Watch(t.ctx, 0))
+			t.commit(s, create("a", "x"))
+			t.next(fromNew, 0)
+			unreached()
+			fromLast := t.follow(w.Watch(t.ctx, t.revision))
+			t.commit(s, create("b", "y"))
+			t.next(fromLast, 1)
+			t.next(fromNew, 1)
+		}},
+		{"watch-unreached-others", ends, func(t *tester) {
+			a, w := t.shared()
+			b, v := t.another()
+			for i := range 10 {
+				// What one store has reached, so has the other.
+				last := t.commit([]*handle{a, b}[i%2], create(fmt.Sprint(i), fmt.Sprint(i)))
+				f, g := t.follow(w.Watch(t.ctx, last)), t.follow(v.Watch(t.ctx, last))
+				t.commit(b, create(fmt.Sprint("next ", i), fmt.Sprint("next ", i)))
+				t.next(f, len(t.log)-1)
+				t.next(g, len(t.log)-1)
+			}
+		}},
 		{"watch-compacted", ends, func(t *tester) {
 			s, w := t.shared()
 			compacter, ok := s.Store.(Compacter)
@@ -272,17 +396,20 @@ func watchCases() []testCase {
 
 // follower iterates a feed in its own goroutine.
 type follower struct {
+	entered chan struct{} // closed when the body of the loop has a commit
 	commits chan customstatus.Commit
 	ended   chan []error // all errors, when the sequence has ended
 	caught  []customstatus.Commit
 	said    customstatus.Revision // all commits up to it have been yielded, says the feed
 }
 
-// follow begins to iterate a feed, up to the end of the case.
+// follow begins to iterate a feed, up to the end of the case. The body of the
+// loop runs until next or ended takes its commit.
 func (t *tester) follow(feed iter.Seq2[customstatus.Commit, error]) *follower {
-	f := &follower{commits: make(chan customstatus.Commit), ended: make(chan []error, 1)}
+	f := &follower{entered: make(chan struct{}), commits: make(chan customstatus.Commit), ended: make(chan []error, 1)}
 	go func() {
 		var errs []error
+		var once sync.Once
 		for c, err := range feed {
 			if err != nil {
 				if errs = append(errs, err); len(errs) > 1 {
@@ -294,15 +421,28 @@ func (t *tester) follow(feed iter.Seq2[customstatus.Commit, error]) *follower {
 				errs = append(errs, fmt.Errorf("commit %d, which follows the error", c.Revision))
 				break
 			}
+			once.Do(func() { close(f.entered) })
 			select {
 			case f.commits <- c:
-			case <-t.ctx.Done():
+			case <-t.over:
 				return
 			}
 		}
 		f.ended <- errs
 	}()
 	return f
+}
+
+// enters waits until the body of the loop has a commit, and leaves it there.
+func (t *tester) enters(f *follower) {
+	t.Helper()
+	select {
+	case <-f.entered:
+	case errs := <-f.ended:
+		t.Fatalf("Watch ended with %v, want commit %d first", errs, t.log[0].Revision)
+	case <-t.ctx.Done():
+		t.Fatalf("Watch does not yield commit %d", t.log[0].Revision)
+	}
 }
 
 // next waits for the commit with this index in the log, which has to come next.
