@@ -99,7 +99,8 @@ type Watcher interface {
 	// else's: each once, whole, in the order of their revisions and none
 	// missing, waiting for those to come. Every commit is yielded sooner or
 	// later. A [Commit] with no changes may come at any time; it says that
-	// every commit up to its revision has been yielded.
+	// every commit up to its revision has been yielded, and that the store has
+	// reached that revision.
 	//
 	// The changes of a commit come in the order in which they were made. In a
 	// change of the feed, Replaces is the revision that the status had before
@@ -112,8 +113,8 @@ type Watcher interface {
 	// Watch ends with exactly one error: that of ctx when it is done,
 	// [ErrClosed] when the store is closed, [ErrCompacted] when commits
 	// after the revision are no longer kept or the store has never reached
-	// it, or one of its own. It may be
-	// called, and its sequence iterated, by several goroutines at once.
+	// it, or one of its own. It may be called, and its sequence iterated, by
+	// several goroutines at once.
 	Watch(ctx context.Context, after Revision) iter.Seq2[Commit, error]
 }
 

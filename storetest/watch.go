@@ -125,7 +125,7 @@ func watchCases() []testCase {
 			t.next(f, 1)
 			t.yields(w, 0)
 		}},
-		{"watch-empty-commits", "A [Commit] with no changes may come at any time; it says that every commit up to its revision has been yielded.", func(t *tester) {
+		{"watch-empty-commits", "A [Commit] with no changes may come at any time; it says that every commit up to its revision has been yielded, and that the store has reached that revision.", func(t *tester) {
 			s, w := t.shared()
 			for i := range 20 {
 				t.commit(s, create(fmt.Sprint(i), fmt.Sprint(i)))
