@@ -44,10 +44,11 @@ func (cl *commandLine) parse(least, most int) error {
 	}
 	if n := len(cl.args); n < least || most >= 0 && n > most {
 		cl.help(cl.p.stderr)
-		if n < least {
-			return usagef("%s: argument missing, it takes %s", cl.cmd.name, cl.cmd.args)
+		// What was given is not repeated: it might be a token.
+		if cl.cmd.args == "" {
+			return usagef("%s: it takes no arguments", cl.cmd.name)
 		}
-		return usagef("%s: unexpected argument %q", cl.cmd.name, cl.args[most])
+		return usagef("%s: %d arguments, but it takes %s", cl.cmd.name, n, cl.cmd.args)
 	}
 	return nil
 }

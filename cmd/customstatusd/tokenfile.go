@@ -118,6 +118,11 @@ func (r *tokenRecords) addToken(userID string, mayManage bool, label string) new
 		userID = strings.ToLower(rand.Text()[:17]) // as long as Rocket.Chat's ids
 	}
 	made := newToken{userID, httpadapter.GenerateToken()}
+	for made.token[0] == '-' {
+		// On a command line, where it doesn't belong, it would be taken for a
+		// flag and repeated in the error.
+		made.token = httpadapter.GenerateToken()
+	}
 	r.Tokens = append(r.Tokens, tokenRecord{
 		Token:     httpadapter.Token{UserID: userID, Hash: httpadapter.HashToken(made.token), MayManage: mayManage},
 		Label:     label,

@@ -55,6 +55,14 @@ func TestTokensAtRest(t *testing.T) {
 	}
 }
 
+// A token that begins with a hyphen would be taken for a flag.
+func TestTokensAreNoFlags(t *testing.T) {
+	var r tokenRecords
+	for range 1000 {
+		require.NotEqual(t, byte('-'), r.addToken("a", true, "").token[0])
+	}
+}
+
 // A server looks at the file when somebody logs in, at most once a second.
 func TestTokenFileFollowsChanges(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.tokens")
