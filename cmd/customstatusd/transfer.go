@@ -212,7 +212,7 @@ func checkCommand() command {
 	return command{
 		name: "check", summary: "read the whole database and report damage",
 		about: `Reads the whole database, verifies every record, and prints what it found. Exit
-code 1 if there is damage, with what is damaged.
+code 1 if there is damage, with what is damaged; recover saves what is not.
 
 A database that a server holds can't be checked: check a backup of it.`,
 		run: (*process).check,
@@ -228,6 +228,9 @@ func (p *process) check(ctx context.Context, cl *commandLine) error {
 	if errors.Is(err, customstatus.ErrLocked) {
 		return fmt.Errorf("check: %w; check a backup of it:\n  customstatusd backup --db %s copy.db && customstatusd check --db copy.db",
 			err, shellQuote(*path))
+	}
+	if errors.Is(err, customstatus.ErrDamaged) {
+		return fmt.Errorf("check: %w; to save what is intact:\n  customstatusd recover --db %s new.db", err, shellQuote(*path))
 	}
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
