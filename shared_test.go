@@ -229,7 +229,8 @@ func TestCloseWhileTheFeedIsLate(t *testing.T) {
 			yield(customstatus.Commit{}, ctx.Err())
 		}
 	}
-	c := open(t, store, nil)
+	c, err := customstatus.Open(ctx, store, nil)
+	require.NoError(t, err)
 	// The first is committed and waits to see itself, the second waits for that
 	// before it begins, and Sync waits too.
 	first := goCreate(ctx, c, "first")
