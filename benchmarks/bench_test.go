@@ -3,6 +3,7 @@ package benchmarks_test
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -14,26 +15,25 @@ import (
 const warmUp = 100 * time.Millisecond
 
 func BenchmarkGetByID(b *testing.B) {
-	benchmarkGet(b, func(d *dataset) []string { return d.ids }, contestant.Reader.GetByID)
+	benchmarkGet(b, (*keys).id, contestant.Reader.GetByID)
 }
 
 func BenchmarkGetByName(b *testing.B) {
-	benchmarkGet(b, func(d *dataset) []string { return d.names }, contestant.Reader.GetByName)
+	benchmarkGet(b, (*keys).name, contestant.Reader.GetByName)
 }
 
-type get func(contestant.Reader, string) (customstatus.CustomUserStatus, error)
-
-func benchmarkGet(b *testing.B, keysOf func(*dataset) []string, get get) {
+func benchmarkGet(b *testing.B, key func(*keys, int) string, get func(contestant.Reader, string) (customstatus.CustomUserStatus, error)) {
 	run := func(b *testing.B, r contestant.Reader, n int) {
-		keys := keysOf(lab.set(n))
-		warm(n, warmUp, func(i int) { _, _ = get(r, keys[i]) })
+		keys := lab.keys(n)
+		lab.settle()
+		warm(n, warmUp, func(i int) { _, _ = get(r, key(keys, i)) })
 		b.ReportAllocs()
 		i := 0
 		for b.Loop() {
-			if _, err := get(r, keys[i]); err != nil {
+			if _, err := get(r, key(keys, i)); err != nil {
 				b.Fatal(err)
 			}
-			if i++; i == len(keys) {
+			if i++; i == n {
 				i = 0
 			}
 		}
@@ -41,7 +41,7 @@ func benchmarkGet(b *testing.B, keysOf func(*dataset) []string, get get) {
 	eachKind(b, reads, func(b *testing.B, kind contestant.Kind, n int) { run(b, lab.shared(b, kind, n), n) })
 	eachSize(b, contestant.MapFloor, 0, func(b *testing.B, n int) {
 		lab.release(b)
-		run(b, contestant.NewMapFloor(lab.set(n).statuses), n)
+		run(b, contestant.NewMapFloor(lab.statuses(n)), n)
 	})
 }
 
@@ -66,6 +66,7 @@ func BenchmarkListEnd(b *testing.B) { benchmarkList(b, func(n int) int { return 
 func benchmarkList(b *testing.B, offsetIn func(n int) int) {
 	eachKind(b, reads, func(b *testing.B, kind contestant.Kind, n int) {
 		c, offset := lab.shared(b, kind, n), offsetIn(n)
+		lab.settle()
 		b.ReportAllocs()
 		for b.Loop() {
 			page, total, err := c.List(offset, pageSize)
@@ -82,6 +83,7 @@ func BenchmarkCreate(b *testing.B) {
 	eachKind(b, allSizes, func(b *testing.B, kind contestant.Kind, n int) {
 		names := contestant.Names(max(n/10, 100), otherSeed)
 		c := lab.fresh(b, kind, n)
+		lab.settle()
 		b.ReportAllocs()
 		i := 0
 		for b.Loop() {
@@ -114,42 +116,48 @@ func BenchmarkCreate(b *testing.B) {
 	})
 }
 
-// createsEach is what each goroutine of BenchmarkCreate64 does before all begin
-// again with a fresh catalog: enough that their start and end don't count.
+// createsEach is what each goroutine of BenchmarkCreate64 does between two looks
+// at the clock: enough that their start and end don't count.
 const createsEach = 25
 
 // BenchmarkCreate64 is 64 goroutines that create. The time is that of one
-// create among them.
+// create among them. It begins again with a fresh catalog as BenchmarkCreate
+// does.
 func BenchmarkCreate64(b *testing.B) {
 	eachKind(b, writes, func(b *testing.B, kind contestant.Kind, n int) {
-		names := contestant.Names(workers*createsEach, otherSeed)
-		rounds := 0
+		const each = workers * createsEach
+		names := contestant.Names(max(n/10/each, 1)*each, otherSeed)
+		c := lab.fresh(b, kind, n)
+		lab.settle()
+		at, rounds := 0, 0
 		for b.Loop() {
-			b.StopTimer()
-			c := lab.fresh(b, kind, n)
-			b.StartTimer()
-			parallel(b, len(names), func(_, i int) error {
-				_, err := c.Create(customstatus.Fields{Name: names[i], StatusType: customstatus.Busy})
+			if at == len(names) {
+				b.StopTimer()
+				closeAll(b, c)
+				c, at = lab.fresh(b, kind, n), 0
+				b.StartTimer()
+			}
+			parallel(b, each, func(_, i int) error {
+				_, err := c.Create(customstatus.Fields{Name: names[at+i], StatusType: customstatus.Busy})
 				return err
 			})
-			b.StopTimer()
-			closeAll(b, c)
+			at += each
 			rounds++
-			b.StartTimer()
 		}
-		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(rounds*len(names)), "ns/op")
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(rounds*each), "ns/op")
+		closeAll(b, c)
 	})
 }
 
 // BenchmarkUpdate changes the status type of one status after the other.
 func BenchmarkUpdate(b *testing.B) {
 	eachKind(b, writes, func(b *testing.B, kind contestant.Kind, n int) {
-		c, set := lab.fresh(b, kind, n), lab.set(n)
+		c, keys := lab.fresh(b, kind, n), lab.keys(n)
+		lab.settle()
 		b.ReportAllocs()
 		i := 0
 		for b.Loop() {
-			s := &set.shuffled[i]
-			if _, err := c.Update(s.ID, customstatus.Fields{Name: s.Name, StatusType: customstatus.Busy}); err != nil {
+			if _, err := c.Update(keys.id(i), customstatus.Fields{Name: keys.name(i), StatusType: customstatus.Busy}); err != nil {
 				b.Fatal(err)
 			}
 			if i++; i == n {
@@ -164,16 +172,17 @@ func BenchmarkUpdate(b *testing.B) {
 // another one, then all their first one back, and so on.
 func BenchmarkRename(b *testing.B) {
 	eachKind(b, writes, func(b *testing.B, kind contestant.Kind, n int) {
-		c, set := lab.fresh(b, kind, n), lab.set(n)
-		names, others := set.names, contestant.Names(n, otherSeed)
+		c, was := lab.fresh(b, kind, n), lab.keys(n)
+		will := &keys{was.ids, strings.Join(contestant.Names(n, otherSeed), "")}
+		lab.settle()
 		b.ReportAllocs()
 		i := 0
 		for b.Loop() {
-			if _, err := c.Update(set.ids[i], customstatus.Fields{Name: others[i], StatusType: customstatus.Busy}); err != nil {
+			if _, err := c.Update(will.id(i), customstatus.Fields{Name: will.name(i), StatusType: customstatus.Busy}); err != nil {
 				b.Fatal(err)
 			}
 			if i++; i == n {
-				i, names, others = 0, others, names
+				i, was, will = 0, will, was
 			}
 		}
 		closeAll(b, c)
@@ -206,7 +215,7 @@ func BenchmarkImport(b *testing.B) {
 	eachKind(b, func(kind contestant.Kind, n int) bool { return reads(kind, n) && n < big },
 		func(b *testing.B, kind contestant.Kind, n int) {
 			lab.release(b)
-			statuses := lab.set(n).statuses
+			statuses := lab.statuses(n)
 			b.ReportAllocs()
 			for b.Loop() {
 				b.StopTimer()
@@ -271,14 +280,15 @@ func BenchmarkLatencyAmidWrites(b *testing.B) { benchmarkLatency(b, workers) }
 func benchmarkLatency(b *testing.B, writers int) {
 	eachKind(b, func(kind contestant.Kind, n int) bool { return reads(kind, n) && n < big },
 		func(b *testing.B, kind contestant.Kind, n int) {
-			c, set := lab.fresh(b, kind, n), lab.set(n)
-			warm(n, warmUp, func(i int) { _, _ = c.GetByID(set.ids[i]) })
-			stop := keepUpdating(b, c, set, writers)
+			c, keys := lab.fresh(b, kind, n), lab.keys(n)
+			lab.settle()
+			warm(n, warmUp, func(i int) { _, _ = c.GetByID(keys.id(i)) })
+			stop := keepUpdating(b, c, keys, n, writers)
 			var h histogram
 			i := 0
 			for b.Loop() {
 				start := time.Now()
-				if _, err := c.GetByID(set.ids[i]); err != nil {
+				if _, err := c.GetByID(keys.id(i)); err != nil {
 					b.Fatal(err)
 				}
 				h.add(time.Since(start))
@@ -300,7 +310,7 @@ func benchmarkLatency(b *testing.B, writers int) {
 
 // keepUpdating lets goroutines change the types of statuses until the function
 // it returns is called, which returns how many changes they made.
-func keepUpdating(b *testing.B, c contestant.Contestant, set *dataset, goroutines int) (stop func() int) {
+func keepUpdating(b *testing.B, c contestant.Contestant, keys *keys, n, goroutines int) (stop func() int) {
 	var (
 		wg     sync.WaitGroup
 		done   = make(chan struct{})
@@ -315,8 +325,10 @@ func keepUpdating(b *testing.B, c contestant.Contestant, set *dataset, goroutine
 					return
 				default:
 				}
-				s := &set.shuffled[i%len(set.shuffled)]
-				if _, err := c.Update(s.ID, customstatus.Fields{Name: s.Name, StatusType: customstatus.Away}); err != nil {
+				// What is written is as scattered in memory as if it came
+				// from outside, for the reader beside it.
+				id, name := strings.Clone(keys.id(i%n)), strings.Clone(keys.name(i%n))
+				if _, err := c.Update(id, customstatus.Fields{Name: name, StatusType: customstatus.Away}); err != nil {
 					errs[w] = err
 					return
 				}

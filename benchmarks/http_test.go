@@ -209,7 +209,7 @@ func answer(tb testing.TB, n int, request string) []byte {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if err := c.Import(lab.set(n).statuses); err != nil {
+	if err := c.Import(lab.statuses(n)); err != nil {
 		tb.Fatal(err)
 	}
 	s := serve(tb, adapter(tb, c))

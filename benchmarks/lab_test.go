@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -39,7 +39,7 @@ const (
 
 // lab holds what the benchmarks of a process share, so that a data set is made
 // once.
-var lab = &laboratory{sets: map[int]*dataset{}}
+var lab = &laboratory{sets: map[int]*keys{}}
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -54,7 +54,9 @@ func TestMain(m *testing.M) {
 type laboratory struct {
 	dir       string // for data sets
 	temporary bool
-	sets      map[int]*dataset
+	sets      map[int]*keys
+
+	garbage []byte // see settle
 
 	// The catalog that read benchmarks share, one at a time.
 	kind   string
@@ -62,41 +64,39 @@ type laboratory struct {
 	reader contestant.Contestant
 }
 
-// dataset is n statuses and their keys in another, random order.
-type dataset struct {
-	statuses []customstatus.CustomUserStatus
-	shuffled []customstatus.CustomUserStatus
-	// ids and names are of shuffled, but strings of their own one after the
-	// other in memory: keys come from outside, and to read them should cost
-	// all contestants little and the same.
-	ids, names []string
+// keys are the ids and names of n statuses in a random order. Those of one kind
+// lie one after the other in memory: keys come from outside, and to read them
+// should cost all contestants little and the same. Nor do they burden the
+// garbage collector, as the statuses would.
+type keys struct {
+	ids, names string
 }
 
-func (l *laboratory) set(n int) *dataset {
-	if d := l.sets[n]; d != nil {
-		return d
-	}
-	d := &dataset{statuses: contestant.Statuses(n, seed)}
-	d.shuffled = slices.Clone(d.statuses)
-	rng := rand.New(rand.NewPCG(seed, 2))
-	rng.Shuffle(n, func(i, j int) { d.shuffled[i], d.shuffled[j] = d.shuffled[j], d.shuffled[i] })
-	d.ids = copies(d.shuffled, func(s customstatus.CustomUserStatus) string { return s.ID })
-	d.names = copies(d.shuffled, func(s customstatus.CustomUserStatus) string { return s.Name })
-	l.sets[n] = d
-	return d
+const idLength = 36
+
+func (k *keys) id(i int) string { return k.ids[i*idLength : (i+1)*idLength] }
+func (k *keys) name(i int) string {
+	return k.names[i*contestant.NameLength : (i+1)*contestant.NameLength]
 }
 
-func copies(of []customstatus.CustomUserStatus, key func(customstatus.CustomUserStatus) string) []string {
-	var all strings.Builder
-	for _, s := range of {
-		all.WriteString(key(s))
+// statuses are the n that a catalog has at first.
+func (l *laboratory) statuses(n int) []customstatus.CustomUserStatus {
+	return contestant.Statuses(n, seed)
+}
+
+func (l *laboratory) keys(n int) *keys {
+	if k := l.sets[n]; k != nil {
+		return k
 	}
-	rest := all.String()
-	out := make([]string, len(of))
-	for i, s := range of {
-		out[i], rest = rest[:len(key(s))], rest[len(key(s)):]
+	var ids, names strings.Builder
+	statuses := l.statuses(n)
+	for _, i := range rand.New(rand.NewPCG(seed, 2)).Perm(n) {
+		ids.WriteString(statuses[i].ID)
+		names.WriteString(statuses[i].Name)
 	}
-	return out
+	k := &keys{ids.String(), names.String()}
+	l.sets[n] = k
+	return k
 }
 
 // folder is where data sets are kept.
@@ -136,7 +136,7 @@ func (l *laboratory) prepared(b *testing.B, kind contestant.Kind, n int) string 
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := c.Import(l.set(n).statuses); err != nil {
+	if err := c.Import(l.statuses(n)); err != nil {
 		b.Fatal(err)
 	}
 	if err := c.Close(); err != nil {
@@ -248,10 +248,24 @@ func (l *laboratory) imported(b *testing.B, kind contestant.Kind, n int) contest
 	if err != nil {
 		b.Fatal(err)
 	}
-	if err := c.Import(l.set(n).statuses); err != nil {
+	if err := c.Import(l.statuses(n)); err != nil {
 		b.Fatal(err)
 	}
 	return c
+}
+
+// settle brings the heap to the size between whose collections it will be used,
+// as in a process that has run for a while: the first to allocate a page pays
+// for the system to bring it.
+func (l *laboratory) settle() {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	for cycles := m.NumGC; m.NumGC < cycles+2; runtime.ReadMemStats(&m) {
+		for range 256 {
+			l.garbage = make([]byte, 4<<10)
+		}
+	}
 }
 
 func (l *laboratory) close() error {

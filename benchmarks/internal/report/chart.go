@@ -28,8 +28,8 @@ text{font:12px system-ui,sans-serif;fill:#24292f}.t{font-weight:600;font-size:14
 .g{stroke:#d0d7de;stroke-width:1}path{fill:none;stroke-width:2}.l0{stroke:#0550ae;stroke-width:3.5}.l1{stroke:#54aeff;stroke-width:3.5}
 .l2{stroke:#bc4c00}.l3{stroke:#9a6700}.l4{stroke:#8250df}.l5{stroke:#cf222e}.l6{stroke:#1a7f37}.l7{stroke:#bf3989}.l8{stroke:#6e7781;stroke-dasharray:5 4}
 .f0{fill:#0550ae}.f1{fill:#54aeff}.f2{fill:#bc4c00}.f3{fill:#9a6700}.f4{fill:#8250df}.f5{fill:#cf222e}.f6{fill:#1a7f37}.f7{fill:#bf3989}.f8{fill:#6e7781}
-.b0{fill:#0550ae}.b1{fill:#8c959f}.p{opacity:.5}
-@media(prefers-color-scheme:dark){text{fill:#e6edf3}.s{fill:#9198a1}.g{stroke:#3d444d}.l0{stroke:#4493f8}.l1{stroke:#a5d6ff}.f0,.b0{fill:#4493f8}.f1{fill:#a5d6ff}.l4{stroke:#ab7df8}.f4{fill:#ab7df8}.l5{stroke:#f85149}.f5{fill:#f85149}.l6{stroke:#3fb950}.f6{fill:#3fb950}.l2{stroke:#f0883e}.f2{fill:#f0883e}.l3{stroke:#d29922}.f3{fill:#d29922}.l7{stroke:#db61a2}.f7{fill:#db61a2}}
+.d0{fill:#0550ae}.d1{fill:#8c959f}.h0{fill:none;stroke:#0550ae;stroke-width:2}.h1{fill:none;stroke:#8c959f;stroke-width:2}
+@media(prefers-color-scheme:dark){text{fill:#e6edf3}.s{fill:#9198a1}.g{stroke:#3d444d}.l0{stroke:#4493f8}.l1{stroke:#a5d6ff}.f0,.d0{fill:#4493f8}.h0{stroke:#4493f8}.f1{fill:#a5d6ff}.l4{stroke:#ab7df8}.f4{fill:#ab7df8}.l5{stroke:#f85149}.f5{fill:#f85149}.l6{stroke:#3fb950}.f6{fill:#3fb950}.l2{stroke:#f0883e}.f2{fill:#f0883e}.l3{stroke:#d29922}.f3{fill:#d29922}.l7{stroke:#db61a2}.f7{fill:#db61a2}}
 </style>
 `
 
@@ -162,55 +162,104 @@ func (r *Results) lineChart(title, name string) string {
 	return s.close()
 }
 
+// The places of the names and of the plot in charts with a row for each name.
+const (
+	rowHeight = 22
+	rowLeft   = 190
+	rowRight  = chartWidth - 90
+)
+
+// dotChart draws a row for each contestant, on it a dot for each of two
+// workloads: the first full, the second hollow. The axis is logarithmic, on
+// which the length of a bar would say nothing.
+func (r *Results) dotChart(title, subtitle string, n int, full, hollow string) string {
+	type row struct {
+		by     string
+		values [2]float64
+	}
+	var (
+		rows []row
+		all  []float64
+	)
+	for _, by := range Order() {
+		of := row{by, [2]float64{r.Median(Key{full, n, by}, Seconds), r.Median(Key{hollow, n, by}, Seconds)}}
+		there := 0
+		for _, v := range of.values {
+			if !math.IsNaN(v) {
+				all, there = append(all, v), there+1
+			}
+		}
+		if there > 0 {
+			rows = append(rows, of)
+		}
+	}
+	if len(rows) == 0 {
+		return ""
+	}
+	s := newSVG(chartTop+len(rows)*rowHeight+32, title, subtitle)
+	x := newScale(all, rowLeft, rowRight)
+	bottom := float64(chartTop + len(rows)*rowHeight + 4)
+	for _, v := range x.ticks() {
+		s.line(x.at(v), chartTop, x.at(v), bottom)
+		s.text(x.at(v), bottom+16, "s m", roundSeconds(v))
+	}
+	for i, of := range rows {
+		y := float64(chartTop+i*rowHeight) + 15
+		class := 1
+		if ours(of.by) {
+			class = 0
+		}
+		s.text(rowLeft-12, y, "e", of.by)
+		// The two values may lie close to each other: that of the lesser one
+		// stands left of it.
+		left := of.values[0] < of.values[1]
+		for j, v := range of.values {
+			if math.IsNaN(v) {
+				continue
+			}
+			fmt.Fprintf(s, `<circle cx="%.1f" cy="%.1f" r="5" class="%c%d"/>`+"\n", x.at(v), y-4, "dh"[j], class)
+			if left == (j == 0) && !math.IsNaN(of.values[1-j]) && x.at(v) > rowLeft+60 {
+				s.text(x.at(v)-10, y, "s e", formatSeconds(v))
+			} else {
+				s.text(x.at(v)+10, y, "s", formatSeconds(v))
+			}
+		}
+	}
+	return s.close()
+}
+
+func ours(by string) bool {
+	return by == contestant.CustomStatusBolt || by == contestant.CustomStatusMemory
+}
+
 // bar is one bar of a barChart.
 type bar struct {
 	Name  string
 	Value float64
 	Ours  bool
-	Part  string // what of several things of one name
-	Faint bool
 }
 
-// barChart draws bars on a logarithmic or linear axis.
-func barChart(title, subtitle string, bars []bar, logarithmic bool, format func(float64) string) string {
+// barChart draws bars.
+func barChart(title, subtitle string, bars []bar, format func(float64) string) string {
 	bars = slices.DeleteFunc(bars, func(b bar) bool { return math.IsNaN(b.Value) })
 	if len(bars) == 0 {
 		return ""
 	}
-	const (
-		step = 20
-		left = 190
-		end  = chartWidth - 90
-	)
-	var values []float64
 	most := 0.0
 	for _, b := range bars {
-		values, most = append(values, b.Value), max(most, b.Value)
+		most = max(most, b.Value)
 	}
-	at := func(v float64) float64 { return left + v/most*(end-left) }
-	if logarithmic {
-		x := newScale(values, left, end)
-		x.low -= 0.5 // so that the shortest bar is one
-		at = x.at
-	}
-	s := newSVG(chartTop+len(bars)*step+12, title, subtitle)
+	s := newSVG(chartTop+len(bars)*rowHeight+8, title, subtitle)
 	for i, b := range bars {
-		y := float64(chartTop + i*step)
-		class := "b1"
+		y := float64(chartTop + i*rowHeight)
+		class := 1
 		if b.Ours {
-			class = "b0"
+			class = 0
 		}
-		if b.Faint {
-			class += " p"
-		}
-		name := b.Name
-		if b.Part != "" {
-			name += ", " + b.Part
-		}
-		s.text(left-8, y+13, "e", name)
-		fmt.Fprintf(s, `<rect x="%d" y="%.1f" width="%.1f" height="%d" rx="2" class="%s"/>`+"\n",
-			left, y+2, at(b.Value)-left, step-5, class)
-		s.text(at(b.Value)+6, y+13, "s", format(b.Value))
+		width := b.Value / most * (rowRight - rowLeft)
+		s.text(rowLeft-8, y+13, "e", b.Name)
+		fmt.Fprintf(s, `<rect x="%d" y="%.1f" width="%.1f" height="%d" rx="2" class="d%d"/>`+"\n", rowLeft, y+1, width, rowHeight-7, class)
+		s.text(rowLeft+width+6, y+13, "s", format(b.Value))
 	}
 	return s.close()
 }
@@ -219,37 +268,18 @@ func barChart(title, subtitle string, bars []bar, logarithmic bool, format func(
 // left out.
 func (r *Results) Charts() map[string]string {
 	const at = 100_000
-	bars := func(names ...string) []bar {
-		var out []bar
-		for i, w := range names {
-			for _, by := range Order() {
-				if by == contestant.SyncFloor && i > 0 {
-					continue
-				}
-				part := ""
-				if len(names) > 1 {
-					part = map[string]string{"Create": "alone", "Create64": "64", "Open": "open", "Import": "import"}[w]
-				}
-				out = append(out, bar{
-					Name: by, Part: part, Faint: i > 0, Value: r.Median(Key{w, at, by}, Seconds),
-					Ours: by == contestant.CustomStatusBolt || by == contestant.CustomStatusMemory,
-				})
-			}
-		}
-		return out
-	}
 	rate := func(workload, by, name string) bar {
-		return bar{Name: name, Value: 1 / r.Median(Key{workload, at, by}, Seconds), Ours: by == contestant.CustomStatusBolt}
+		return bar{Name: name, Value: 1 / r.Median(Key{workload, at, by}, Seconds), Ours: ours(by)}
 	}
 	charts := map[string]string{
 		"perf-get.svg":  r.lineChart("Get by id", "GetByID"),
 		"perf-list.svg": r.lineChart("List of 50 from the middle", "ListMiddle"),
-		"perf-create.svg": barChart("Create, with 100,000 statuses there",
-			"time of one create, alone and by 64 goroutines at once (faint); logarithmic; lower is better",
-			bars("Create", "Create64"), true, formatSeconds),
-		"perf-open.svg": barChart("Open and import 100,000 statuses",
-			"time of all; import faint; logarithmic; lower is better",
-			bars("Open", "Import"), true, formatSeconds),
+		"perf-create.svg": r.dotChart("Create, with 100,000 statuses there",
+			"time of one create: alone (full dot) and by 64 goroutines at once (hollow dot); logarithmic; lower is better",
+			at, "Create", "Create64"),
+		"perf-open.svg": r.dotChart("Open and import 100,000 statuses",
+			"time of all: open (full dot) and import (hollow dot); logarithmic; lower is better",
+			at, "Open", "Import"),
 		"perf-http.svg": barChart("Through HTTP, 64 connections on loopback, 100,000 statuses",
 			"answers per second, the client on the same cores; higher is better", []bar{
 				rate("HTTPList", contestant.CustomStatusBolt, "list of 50"),
@@ -257,7 +287,7 @@ func (r *Results) Charts() map[string]string {
 				rate("HTTPListNotModified", contestant.CustomStatusBolt, "list, If-None-Match"),
 				rate("HTTPCreate", contestant.CustomStatusBolt, "create, durable"),
 				rate("HTTPCreate", contestant.HTTPFloor, "bare handler, POST"),
-			}, false, func(v float64) string { return formatCount(int(math.Round(v))) }),
+			}, func(v float64) string { return formatCount(int(math.Round(v))) }),
 	}
 	for name, chart := range charts {
 		if chart == "" {

@@ -76,6 +76,7 @@ func (p *page) targets(outcomes []Outcome) {
 	p.line("")
 	p.line("Set before the code was written, as ratios within one run. **%d of %d are reached.** A value is that of the medians,", reached, len(outcomes))
 	p.line("with the least and the greatest of any round behind it; where a target counts at several places, each has to be within it.")
+	p.line("What is not within it has what could be reached at best beside it, where something in the run shows it.")
 	p.line("")
 	p.line("| row | target | measured | |")
 	p.line("|---|---|---|---|")
@@ -113,6 +114,9 @@ func measuredText(o Outcome) string {
 		}
 		if o.Measured && !v.Within {
 			text = "**" + text + "**"
+			if !math.IsNaN(v.Bound) {
+				text += ", " + o.Bound + ": " + o.Format(v.Bound)
+			}
 		}
 		if v.Where != "" {
 			text = v.Where + ": " + text
@@ -247,6 +251,7 @@ func (p *page) method() {
 	p.line("  Allocations are those at the greatest size.")
 	p.line("- A process of its own times each contestant at each size, so that nobody pays for another's garbage. All take their turn")
 	p.line("  in each round, in an order drawn anew, so that a slow minute of the machine hits all alike.")
+	p.line("- The heap is brought to its working size before the clock runs, and what is read has been read once.")
 	p.line("- Keys come in random order and are read in the order in which they lie in memory. Ids are UUIDs of version 7,")
 	p.line("  names are 20 random letters.")
 	p.line("- A catalog that is written is a copy that is on the disk before the clock runs, and is replaced by a fresh one when it")

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"flag"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -125,6 +127,23 @@ BenchmarkX/n=200/by=a-2 1 40 ns/op
 		if v := o.Values[0]; !near(v.Median, 10) || !near(v.Least, 5) || !near(v.Most, 30) {
 			t.Errorf("%s: got %+v", tt.name, v)
 		}
+	}
+}
+
+// TestBound shows what is said beside a value that is beyond its limit.
+func TestBound(t *testing.T) {
+	r := fixture(t)
+	get := func(by string) func(of func(report.Key, string) float64) float64 {
+		return func(of func(report.Key, string) float64) float64 {
+			return of(report.Key{Workload: "GetByID", N: 100, By: by}, report.Seconds) * 1e9
+		}
+	}
+	page := r.Page(r.Judge([]report.Target{{
+		Row: "get", Claim: "≤ 40 ns", Limit: 40, Format: func(v float64) string { return strconv.Itoa(int(math.Round(v))) },
+		Bound: "a plain map", Checks: []report.Check{{Value: get(contestant.CustomStatusBolt), Bound: get(contestant.MapFloor)}},
+	}}))
+	if want := "| get | ≤ 40 ns | **50 (48 to 53)**, a plain map: 30 | **not reached** |"; !strings.Contains(page, want) {
+		t.Errorf("%q is not in\n%s", want, page)
 	}
 }
 

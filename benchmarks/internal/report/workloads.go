@@ -38,7 +38,7 @@ func sections() []section {
 			Title: "Reads", Chart: "perf-get.svg", ChartText: "Time of a get by id over the number of statuses",
 			Workloads: []workload{
 				{"GetByID", "get by id", Seconds, "One get of a random id.",
-					"This library reads an index in memory behind one atomic load. Up to 10,000 statuses it fits the processor's caches and hashing the key is most of the time; beyond, each get waits for main memory: once or twice in the index, once for the status, once for its id, which is compared. The map waits as often less the deeper index. bbolt searches pages and then decodes JSON, which is half of its time; SQLite interprets a statement; go-memdb walks a radix tree and allocates."},
+					"This library reads a hash table in memory behind one atomic load. Up to 10,000 statuses it fits the processor's caches, and hashing the key and comparing it are most of the time; beyond, each get waits for main memory: for the bucket, for the status, and for its id, which is compared. So does the map. bbolt searches pages and then decodes JSON, which is half of its time; SQLite interprets a statement; go-memdb walks a radix tree and allocates."},
 				{"GetByName", "get by name", Seconds, "One get of a random name.",
 					"The same index over the other key. The engines with a separate index look twice."},
 			},
@@ -56,7 +56,7 @@ func sections() []section {
 			Title: "Writes", Chart: "perf-create.svg", ChartText: "Time of a create in a catalog of 100,000, alone and by 64 goroutines",
 			Workloads: []workload{
 				{"Create", "create alone", Seconds, "One create after the other by one goroutine. `floor-sync` is one block of 4 KiB written and synced.",
-					"Durable: the disk. A bbolt commit is two syncs one after the other, and the pages in between; SQLite and buntdb append to a log and sync once. A `db.Batch` alone waits for its timer. In memory: this library copies the paths to the root of three trees, so that readers of the old state need no lock; go-memdb does the same with deeper trees; the lock and the maps copy nothing, and make readers wait."},
+					"Durable: the disk. A bbolt commit is two syncs one after the other, and the pages in between; SQLite and buntdb append to a log and sync once. A `db.Batch` alone waits for its timer. In memory: this library copies the ways to what changes in two hash tables and one tree, so that readers of the old state need no lock; go-memdb does the same in two radix trees; the lock and the maps copy nothing, and make readers wait."},
 				{"Create64", "create by 64 goroutines", Seconds, "64 goroutines create at once; the time is that of one create among them.",
 					"Who arrives while a commit is on its way shares the next one, so that two syncs are shared by up to 64. `db.Batch` shares too, but after its timer; all others sync for each create."},
 				{"Update", "update", Seconds, "The status type of a random status changes.",
