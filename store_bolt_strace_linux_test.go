@@ -1,0 +1,177 @@
+package customstatus_test
+
+import (
+	"bufio"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/customstatus/customstatus"
+	"github.com/stretchr/testify/require"
+)
+
+const traceEnv = "CUSTOMSTATUS_TEST_TRACED_FILE"
+
+// TestBoltStoreTraced is the process that TestBoltStoreSyncsInOrder traces.
+func TestBoltStoreTraced(t *testing.T) {
+	path := os.Getenv(traceEnv)
+	if path == "" {
+		t.Skip("only run by TestBoltStoreSyncsInOrder")
+	}
+	s, err := customstatus.OpenBolt(path, nil)
+	require.NoError(t, err)
+	fmt.Fprintln(os.Stderr, "committed 0")
+	powerHistory(t, 4096, s, func(now contents) {
+		fmt.Fprintln(os.Stderr, "committed", now.revision)
+	})
+	require.NoError(t, s.Close())
+}
+
+// traced runs a program under strace and returns its system calls, each in a
+// line, with strings in hexadecimal.
+func traced(t *testing.T, calls string, env string, args ...string) []string {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Skip("strace is not installed: what the store really writes and syncs is NOT checked")
+	}
+	if out, err := exec.Command(strace, "-o", os.DevNull, "true").CombinedOutput(); err != nil {
+		t.Skipf("strace can't be used here, what the store really writes and syncs is NOT checked: %s", out)
+	}
+	log := filepath.Join(t.TempDir(), "trace")
+	cmd := exec.Command(strace, append([]string{"-f", "-xx", "-s", "100000", "-o", log, "-e", "trace=" + calls}, args...)...)
+	cmd.Env = append(os.Environ(), env)
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+
+	file, err := os.Open(log)
+	require.NoError(t, err)
+	defer file.Close()
+	var lines []string
+	unfinished := make(map[string]string)
+	scanner := bufio.NewScanner(file)
+	scanner.Buffer(nil, 1<<30)
+	for scanner.Scan() {
+		pid, line, _ := strings.Cut(scanner.Text(), " ")
+		line = strings.TrimSpace(line)
+		if begin, ok := strings.CutSuffix(line, " <unfinished ...>"); ok {
+			unfinished[pid] = begin
+			continue
+		}
+		if _, end, ok := strings.Cut(line, " resumed>"); ok && strings.HasPrefix(line, "<... ") {
+			line = unfinished[pid] + end
+		}
+		lines = append(lines, line)
+	}
+	require.NoError(t, scanner.Err())
+	return lines
+}
+
+var (
+	callLine   = regexp.MustCompile(`^(\w+)\((.*)\) += (-?\d+)`)
+	quotedText = regexp.MustCompile(`"((?:\\x[0-9a-f]{2})*)"`)
+)
+
+// text returns the strings in the arguments of a call.
+func text(t *testing.T, args string) []string {
+	var all []string
+	for _, m := range quotedText.FindAllStringSubmatch(args, -1) {
+		b, err := hex.DecodeString(strings.ReplaceAll(m[1], `\x`, ""))
+		require.NoError(t, err)
+		all = append(all, string(b))
+	}
+	return all
+}
+
+// TestBoltStoreSyncsInOrder records what a store really writes and syncs, cuts
+// the power anywhere in it, and looks at how a new file comes to its name.
+func TestBoltStoreSyncsInOrder(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "statuses.db")
+	lines := traced(t, "openat,pwrite64,write,ftruncate,fsync,fdatasync,linkat,rename,renameat,renameat2,unlinkat,close", traceEnv+"="+path,
+		os.Args[0], "-test.run=^TestBoltStoreTraced$")
+
+	number := func(s string) int64 {
+		n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+		require.NoError(t, err)
+		return n
+	}
+	var (
+		ops          []fileOp
+		names        = make(map[int64]string) // of open files
+		unsynced     = make(map[string]bool)  // names of files with writes since the last sync
+		linked       = false
+		folderSynced = false
+		named        = 0 // operations until the file has its name
+	)
+	for _, line := range lines {
+		m := callLine.FindStringSubmatch(line)
+		if m == nil || strings.HasPrefix(m[3], "-") {
+			continue
+		}
+		call, args, result := m[1], m[2], m[3]
+		fields := strings.Split(args, ", ")
+		name := ""
+		if call != "openat" && call != "linkat" && !strings.HasPrefix(call, "rename") && call != "unlinkat" {
+			name = names[number(fields[0])]
+		}
+		ours := strings.HasPrefix(name, path)
+		switch call {
+		case "openat":
+			names[number(result)] = text(t, args)[0]
+		case "close":
+			delete(names, number(fields[0]))
+		case "pwrite64":
+			if ours {
+				data := text(t, args)[0]
+				require.Len(t, data, int(number(result)), "a write was cut short")
+				ops = append(ops, fileOp{kind: opWrite, at: number(fields[len(fields)-1]), data: []byte(data)})
+				unsynced[name] = true
+			}
+		case "ftruncate":
+			if ours {
+				ops = append(ops, fileOp{kind: opResize, size: number(fields[1])})
+				unsynced[name] = true
+			}
+		case "fsync", "fdatasync":
+			if ours {
+				ops = append(ops, fileOp{kind: opSync})
+				delete(unsynced, name)
+			}
+			folderSynced = folderSynced || linked && name == folder
+		case "linkat":
+			if names := text(t, args); names[1] == path {
+				require.Empty(t, unsynced, "the new file got its name before it was synced")
+				linked, named = true, len(ops)
+			}
+		case "rename", "renameat", "renameat2":
+			t.Errorf("something was renamed: %s", line)
+		case "write":
+			var revision customstatus.Revision
+			if n, _ := fmt.Sscanf(strings.Join(text(t, args), ""), "committed %d", &revision); n == 1 {
+				require.True(t, folderSynced, "the folder was not synced")
+				require.Empty(t, unsynced, "a commit returned before it was synced")
+				ops = append(ops, fileOp{kind: opAcknowledge, revision: revision})
+			}
+		}
+	}
+	require.True(t, linked)
+	require.Positive(t, named)
+
+	// What the store held at each revision is found out by doing it again.
+	again := openBolt(t, tempPath(t))
+	states := map[customstatus.Revision]contents{0: load(t, again)}
+	powerHistory(t, 4096, again, func(now contents) { states[now.revision] = now })
+	var file []byte
+	for _, op := range ops[:named] {
+		if op.kind != opSync {
+			file = op.apply(file)
+		}
+	}
+	survives(t, file, ops[named:], states)
+}
