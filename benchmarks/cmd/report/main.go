@@ -128,7 +128,7 @@ func run(quick, render bool, rounds int, data string) (err error) {
 		return err
 	}
 	if quick {
-		return check(raw, p)
+		return check(raw)
 	}
 	return write(dir, raw)
 }
@@ -183,7 +183,7 @@ func everyone() []string {
 }
 
 // check wants a result of everyone.
-func check(raw string, p plan) error {
+func check(raw string) error {
 	r, err := read(raw)
 	if err != nil {
 		return err
