@@ -90,6 +90,26 @@ func TestCredentials(t *testing.T) {
 	})
 }
 
+// TestHalfOfAPairReachesNobody: an Authenticator need not expect it.
+func TestHalfOfAPairReachesNobody(t *testing.T) {
+	s := newServer(t, setup{adapter: httpadapter.Options{Authenticator: httpadapter.AuthenticatorFunc(
+		func(context.Context, string, string) (httpadapter.Caller, error) {
+			return httpadapter.Caller{MayManage: true}, nil
+		})}})
+	for _, header := range []http.Header{
+		{},
+		{"X-User-Id": {"u"}},
+		{"X-Auth-Token": {"t"}},
+		{"X-User-Id": {"u"}, "X-Auth-Token": {""}},
+		{"X-User-Id": {""}, "X-Auth-Token": {"t"}},
+		{"X-User-Id": {"u", "u"}, "X-Auth-Token": {"t"}},
+		{"X-User-Id": {"u"}, "X-Auth-Token": {"t", "t"}},
+	} {
+		require.Equal(t, http.StatusUnauthorized, s.do(request{path: listPath, header: header}).status)
+	}
+	require.Equal(t, http.StatusOK, s.do(request{as: [2]string{"u", "t"}, path: listPath}).status)
+}
+
 func TestRevokedTokenIsRefusedAtOnce(t *testing.T) {
 	s := newServer(t, setup{})
 	list := request{as: reader, path: listPath}
@@ -220,18 +240,24 @@ func TestTokensConcurrently(t *testing.T) {
 	var tokens httpadapter.Tokens
 	stays := httpadapter.Token{UserID: "u", Hash: httpadapter.HashToken("stays")}
 	require.NoError(t, tokens.Add(stays))
-	var wg sync.WaitGroup
+	var writers, readers sync.WaitGroup
+	done := make(chan struct{})
 	for i := range 4 {
 		comes := httpadapter.Token{UserID: "u", Hash: httpadapter.HashToken(fmt.Sprint(i))}
-		wg.Go(func() {
-			for range 200 {
+		writers.Go(func() {
+			for range 500 {
 				assert.NoError(t, tokens.Add(comes))
+				assert.Contains(t, tokens.All(), comes)
 				assert.True(t, tokens.Revoke("u", comes.Hash))
-				tokens.All()
 			}
 		})
-		wg.Go(func() {
-			for range 200 {
+		readers.Go(func() {
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
 				_, err := tokens.Authenticate(t.Context(), "u", "stays")
 				assert.NoError(t, err)
 				_, err = tokens.Authenticate(t.Context(), "u", "never")
@@ -239,6 +265,8 @@ func TestTokensConcurrently(t *testing.T) {
 			}
 		})
 	}
-	wg.Wait()
+	writers.Wait()
+	close(done)
+	readers.Wait()
 	require.Equal(t, []httpadapter.Token{stays}, tokens.All())
 }

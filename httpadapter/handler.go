@@ -37,10 +37,10 @@ type Options struct {
 	// put in a header.
 	ClientAddr func(*http.Request) string
 
-	// FailedLogins is the number of failed logins in a minute that an address
-	// (IPv6: a /64 network) is answered without delay. Each one beyond is
-	// answered after a second. Valid credentials are never delayed or
-	// refused, whatever else comes from their address. 0 is
+	// FailedLogins is the number of failed logins that an address (IPv6: a
+	// /64 network) is answered without delay, within the last minute or two.
+	// Each one beyond is answered after a second. Valid credentials are never
+	// delayed or refused, whatever else comes from their address. 0 is
 	// [DefaultFailedLogins], and a negative number is no limit.
 	FailedLogins int
 }

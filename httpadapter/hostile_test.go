@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/httpadapter"
 )
 
 // dial opens a connection on which a test writes what it likes.
@@ -68,6 +69,8 @@ func TestHostileRequests(t *testing.T) {
 		"chunked":                        {send: raw(create, "Connection: close\r\nTransfer-Encoding: chunked\r\n", chunked(body[:7], body[7:])), status: []int{200}, written: true},
 		"one byte a chunk":               {send: raw(create, "Connection: close\r\nTransfer-Encoding: chunked\r\n", chunked(strings.Split(body, "")...)), status: []int{200}, written: true},
 		"chunked beyond the limit":       {send: raw(create, "Connection: close\r\nTransfer-Encoding: chunked\r\n", chunked(strings.Repeat(" ", 40000), strings.Repeat(" ", 40000))), status: []int{413}},
+		"chunked, one byte too large":    {send: raw(create, "Connection: close\r\nTransfer-Encoding: chunked\r\n", chunked(body, strings.Repeat(" ", httpadapter.MaxBody-len(body)+1))), status: []int{413}},
+		"chunked, just small enough":     {send: raw(create, "Connection: close\r\nTransfer-Encoding: chunked\r\n", chunked(body, strings.Repeat(" ", httpadapter.MaxBody-len(body)))), status: []int{200}, written: true},
 		"chunk longer than it says":      {send: raw(create, "Transfer-Encoding: chunked\r\n", "5\r\n"+body+"\r\n0\r\n\r\n"), status: []int{400}},
 		"chunk shorter than it says":     {send: raw(create, "Transfer-Encoding: chunked\r\n", "fff\r\n"+body+"\r\n0\r\n\r\n"), cut: true, status: []int{400}},
 		"chunk of no size":               {send: raw(create, "Transfer-Encoding: chunked\r\n", "zz\r\n"+body+"\r\n0\r\n\r\n"), status: []int{400}},

@@ -147,6 +147,7 @@ func TestListPages(t *testing.T) {
 			a := s.do(request{as: reader, path: listPath + "?" + query})
 			var page struct{ Count, Offset, Total int }
 			require.NoError(t, json.Unmarshal([]byte(a.body), &page))
+			require.Equal(t, []string{strconv.Itoa(len(a.body))}, a.header["Content-Length"])
 			require.Equal(t, want[1], page.Count)
 			require.Equal(t, want[2], page.Total)
 			names := s.list(query)
@@ -198,6 +199,7 @@ func TestListETag(t *testing.T) {
 		"weak":           {"W/" + etag},
 		"any":            {"*"},
 		"in a list":      {`"0-0", W/"x",` + etag + `, "y"`},
+		"between spaces": {`"0-0" , ` + etag + "\t, \"y\""},
 		"in two headers": {`"0-0"`, etag},
 		"white space":    {"\t" + etag + " "},
 	} {

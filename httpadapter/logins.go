@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// DefaultFailedLogins is the number of failed logins in a minute that are
-// answered without delay. It is far beyond what people and programs with a
-// stale token cause, many of them behind one address included.
+// DefaultFailedLogins is the default of [Options.FailedLogins]. It is far beyond
+// what people and programs with a stale token cause, even many of them behind
+// one address.
 const DefaultFailedLogins = 60
 
 const (

@@ -25,7 +25,6 @@ func (x *exchange) stream() error {
 	if err := s.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout)); err != nil {
 		return fmt.Errorf("event stream: %w", err) // a slow client could not be cut
 	}
-	_ = s.conn.SetReadDeadline(time.Time{}) // of the request, which would end the answer too
 	ctx, cancel := context.WithCancel(x.r.Context())
 	defer cancel()
 	defer context.AfterFunc(x.streaming, cancel)()

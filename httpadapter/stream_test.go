@@ -160,6 +160,8 @@ func TestStreamQuery(t *testing.T) {
 	}
 	a := s.do(request{as: reader, path: streamPath, header: http.Header{"Last-Event-Id": {"x"}}})
 	require.Equal(t, invalidParams(`Invalid parameter "Last-Event-ID": not a revision`), a.body)
+	a = s.do(request{as: reader, path: streamPath + "?after=x", header: http.Header{"Last-Event-Id": {"1"}}})
+	require.Equal(t, invalidParams(`Invalid parameter "after": not a revision`), a.body)
 }
 
 func TestStreamReset(t *testing.T) {
@@ -180,9 +182,29 @@ func TestStreamReset(t *testing.T) {
 	}
 }
 
-// TestStreamOfLargeCommit: one that is written in many pieces comes whole.
+// measuredWriter is a middleware's writer, which notes the largest write.
+type measuredWriter struct {
+	http.ResponseWriter
+	largest *int
+}
+
+func (w measuredWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w measuredWriter) Write(p []byte) (int, error) {
+	*w.largest = max(*w.largest, len(p))
+	return w.ResponseWriter.Write(p)
+}
+
+// TestStreamOfLargeCommit: it comes whole, in pieces.
 func TestStreamOfLargeCommit(t *testing.T) {
-	s := newServer(t, setup{})
+	var largest int
+	ended := make(chan struct{})
+	s := newServer(t, setup{mount: func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer close(ended)
+			h.ServeHTTP(measuredWriter{w, &largest}, r)
+		})
+	}})
 	c := s.open("")
 	_, err := s.catalog.Import(t.Context(), many(3000))
 	require.NoError(t, err)
@@ -191,6 +213,9 @@ func TestStreamOfLargeCommit(t *testing.T) {
 		require.Contains(t, c.next(), fmt.Sprintf(`"name":"Name %04d"`, i))
 		require.Equal(t, i == 2999, c.last == "2")
 	}
+	s.handler.EndStreams()
+	<-ended
+	require.Less(t, largest, 40_000, "memory that each stream takes")
 }
 
 func TestStreamHeartbeat(t *testing.T) {

@@ -79,7 +79,7 @@ func newServer(t testing.TB, with setup) *server {
 		with.adapter.Authenticator = httpadapter.AuthenticatorFunc(func(ctx context.Context, userID, token string) (httpadapter.Caller, error) {
 			switch userID {
 			case broken[0]:
-				return httpadapter.Caller{}, fmt.Errorf("secret of the login server: %w", customstatus.ErrNotFound)
+				return httpadapter.Caller{}, &customstatus.Error{Code: customstatus.CodeNameInUse, Reason: "secret of the login server"}
 			case panicky[0]:
 				panic("secret of the login server")
 			}
