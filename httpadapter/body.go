@@ -9,8 +9,8 @@ import (
 	"github.com/customstatus/customstatus/internal/strictjson"
 )
 
-// MaxBody is the greatest number of bytes in a request body: a hundred times
-// what the longest valid one needs.
+// MaxBody is the greatest number of bytes in a request body, which is more than
+// twenty times what the longest valid one needs.
 const MaxBody = 64 << 10
 
 // param is a key of a request body and where its value goes. All are strings.

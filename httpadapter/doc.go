@@ -65,6 +65,6 @@
 // # What is left to the host
 //
 // Timeouts ([http.Server.ReadHeaderTimeout], ReadTimeout, IdleTimeout), the
-// limit on headers, TLS, CORS, and the number of connections. Streams outlive
-// the server's ReadTimeout and WriteTimeout, which they replace by their own.
+// limit on headers, TLS, CORS, and the number of connections. A stream outlives
+// the server's WriteTimeout, which it replaces by one for each write.
 package httpadapter
