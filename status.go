@@ -1,7 +1,6 @@
 package customstatus
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -64,11 +63,11 @@ const timeLayout = "2006-01-02T15:04:05.000Z"
 // order.
 func (s CustomUserStatus) AppendJSON(b []byte) []byte {
 	b = append(b, `{"_id":`...)
-	b = appendString(b, s.ID)
+	b = strictjson.AppendString(b, s.ID)
 	b = append(b, `,"name":`...)
-	b = appendString(b, s.Name)
+	b = strictjson.AppendString(b, s.Name)
 	b = append(b, `,"statusType":`...)
-	b = appendString(b, string(s.StatusType))
+	b = strictjson.AppendString(b, string(s.StatusType))
 	b = append(b, `,"_updatedAt":"`...)
 	b = s.UpdatedAt.UTC().AppendFormat(b, timeLayout)
 	return append(b, `"}`...)
@@ -121,20 +120,3 @@ func (s *CustomUserStatus) UnmarshalJSON(data []byte) error {
 
 // stamp brings t to the resolution and the zone in which times are kept.
 func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
-
-// appendString appends s as a JSON string as JavaScript's JSON.stringify
-// writes it: <, > and & are not escaped.
-func appendString(b []byte, s string) []byte {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
-			var buf bytes.Buffer
-			enc := json.NewEncoder(&buf)
-			enc.SetEscapeHTML(false)
-			_ = enc.Encode(s) // a string always encodes
-			return append(b, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
-		}
-	}
-	b = append(b, '"')
-	b = append(b, s...)
-	return append(b, '"')
-}

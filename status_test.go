@@ -43,12 +43,7 @@ func TestStatusJSON(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := string(tt.status.AppendJSON([]byte("x")))
-			require.JSONEq(t, tt.json, got[1:])
-			if name != "not escaped as HTML" { // U+2028 has two right forms
-				require.Equal(t, "x"+tt.json, got)
-			}
-			require.NotContains(t, got, `\u003c`)
+			require.Equal(t, "x"+tt.json, string(tt.status.AppendJSON([]byte("x"))))
 
 			var back customstatus.CustomUserStatus
 			require.NoError(t, json.Unmarshal([]byte(tt.json), &back))
