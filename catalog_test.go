@@ -134,6 +134,8 @@ func TestCatalogUpdate(t *testing.T) {
 	require.Equal(t, want, got)
 	_, err = c.GetByName("a")
 	require.ErrorIs(t, err, customstatus.ErrNotFound)
+	require.Len(t, list(t, c), 2)
+	require.Equal(t, want, list(t, c)[1], "in the place of its new name, and only there")
 	create(t, c, "a", customstatus.Busy) // the old name is free
 
 	t.Run("OK own name", func(t *testing.T) {
@@ -1140,6 +1142,18 @@ func TestConcurrent(t *testing.T) {
 			}
 		})
 	}
+	watching, stopWatching := context.WithCancel(ctx)
+	for range 2 {
+		readers.Go(func() {
+			for commit, err := range c.Watch(watching, 0) {
+				if err != nil {
+					require.ErrorIs(t, err, context.Canceled)
+					return
+				}
+				require.GreaterOrEqual(t, c.Revision(), commit.Revision, "who is told of a change can read it")
+			}
+		})
+	}
 	for w := range writers {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(7, uint64(w)))
@@ -1173,6 +1187,7 @@ func TestConcurrent(t *testing.T) {
 	}
 	wg.Wait()
 	close(stop)
+	stopWatching()
 	readers.Wait()
 
 	// The feed has exactly what the writers were told, and leads to what the

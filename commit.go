@@ -165,7 +165,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 		}
 		e := c.edit()
 		var later []*write
-		group, later = plan(e, group)
+		group, later = c.plan(e, group)
 		c.putBack(later)
 		if len(group) == 0 {
 			return
@@ -225,14 +225,17 @@ func (c *Catalog) edit() *edit {
 
 // plan has the group's writes make their changes to e, and returns those that
 // did or were refused, and those that have to wait for the next commit.
-func plan(e *edit, group []*write) (now, later []*write) {
+func (c *Catalog) plan(e *edit, group []*write) (now, later []*write) {
 	for _, w := range group {
-		switch w.err = w.plan(e); w.err {
-		case errTouched:
+		w.err = w.plan(e)
+		if w.err == errTouched || w.err != nil && c.shared != nil && len(e.changes) > 0 {
+			// Over a shared store a refusal may rest on the changes of this
+			// commit and on what base shows, which need not be true at one
+			// instant. In the next commit it is the first.
 			later = append(later, w)
 			continue
-		case nil:
-		default:
+		}
+		if w.err != nil {
 			e.relied = true
 		}
 		now = append(now, w)
@@ -256,6 +259,8 @@ func settle(writes []*write, revision Revision) {
 }
 
 // publish shows a commit to readers and then to watchers, who may read at once.
+// One without changes, by which a shared store reports its progress, is only for
+// those who wait for a revision.
 func (c *Catalog) publish(next *snapshot, commit Commit) {
 	c.current.Store(next)
 	c.feed.append(commit)

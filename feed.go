@@ -69,6 +69,10 @@ func (f *feed) event() {
 func (f *feed) append(c Commit) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	defer f.event()
+	if len(c.Changes) == 0 {
+		return
+	}
 	f.commits = append(f.commits, c)
 	f.changes += len(c.Changes)
 	for f.changes > f.limit && len(f.commits) > 1 {
@@ -77,7 +81,6 @@ func (f *feed) append(c Commit) {
 		f.commits[0] = Commit{} // for the garbage collector
 		f.commits = f.commits[1:]
 	}
-	f.event()
 }
 
 // reset forgets all commits: what happened up to the revision is not known.

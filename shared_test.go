@@ -251,3 +251,155 @@ func TestCloseWhileTheFeedIsLate(t *testing.T) {
 	require.ErrorIs(t, (<-second).err, customstatus.ErrClosed)
 	require.ErrorIs(t, <-synced, customstatus.ErrClosed)
 }
+
+// A refusal must be true at one instant. Of the catalog's own changes, which are
+// made when they are committed, and of others' that came since it caught up, it
+// can't be had together.
+func TestSharedRefusalIsOfOneInstant(t *testing.T) {
+	for name, refused := range map[string]struct {
+		write func(c *customstatus.Catalog, x customstatus.CustomUserStatus) error
+		want  func(t *testing.T, err error)
+	}{
+		"Update": {
+			func(c *customstatus.Catalog, x customstatus.CustomUserStatus) error {
+				_, err := c.Update(ctx, x.ID, customstatus.Fields{Name: "ours", StatusType: "busy"}, nil)
+				return err
+			},
+			func(t *testing.T, err error) {
+				require.ErrorIs(t, err, customstatus.ErrNotFound, "when the name was taken, the status was gone")
+			},
+		},
+		"Import": {
+			func(c *customstatus.Catalog, _ customstatus.CustomUserStatus) error {
+				_, err := c.Import(ctx, []customstatus.CustomUserStatus{
+					{Name: "ours", StatusType: "busy"},
+					{Name: "theirs", StatusType: "busy"},
+				})
+				return err
+			},
+			func(t *testing.T, err error) {
+				var bad *customstatus.ImportError
+				require.ErrorAs(t, err, &bad)
+				require.Len(t, bad.Records, 2, "when one name was taken, so was the other")
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			place := customstatus.NewSharedMemory()
+			other := open(t, place.Open(), nil)
+			x := create(t, other, "x", customstatus.Busy)
+			store := &sharedFault{SharedMemoryStore: place.Open()}
+			arrived, proceed := make(chan struct{}), make(chan struct{})
+			store.commit = func(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
+				if len(changes) > 0 {
+					arrived <- struct{}{}
+					<-proceed
+				}
+				return store.SharedMemoryStore.Commit(ctx, changes)
+			}
+			c := open(t, store, nil)
+			blocker := goCreate(ctx, c, "blocker")
+			<-arrived
+			ours := goCreate(ctx, c, "ours")
+			waitBehind(t, 1)
+			got := make(chan error, 1)
+			go func() { got <- refused.write(c, x) }()
+			waitBehind(t, 2)
+			proceed <- struct{}{}
+			require.NoError(t, (<-blocker).err)
+			<-arrived // c has caught up with all that there is so far
+			create(t, other, "theirs", customstatus.Busy)
+			require.NoError(t, other.Delete(ctx, x.ID, nil))
+			proceed <- struct{}{}
+			require.NoError(t, (<-ours).err)
+			refused.want(t, <-got)
+		})
+	}
+}
+
+// heldFeed is a shared store whose feed comes when the test lets it.
+func heldFeed(place *customstatus.SharedMemory) (*sharedFault, chan<- struct{}) {
+	store := &sharedFault{SharedMemoryStore: place.Open()}
+	release := make(chan struct{})
+	store.watch = func(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+		return func(yield func(customstatus.Commit, error) bool) {
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+			for commit, err := range store.SharedMemoryStore.Watch(ctx, after) {
+				if !yield(commit, err) {
+					return
+				}
+			}
+		}
+	}
+	return store, release
+}
+
+// TestSharedRefusalsAreOfTheStore has a catalog that shows an old state decide on
+// writes.
+func TestSharedRefusalsAreOfTheStore(t *testing.T) {
+	for name, write := range map[string]func(*customstatus.Catalog, customstatus.CustomUserStatus) error{
+		"create": func(c *customstatus.Catalog, _ customstatus.CustomUserStatus) error {
+			_, err := c.Create(ctx, customstatus.Fields{Name: "gone", StatusType: "busy"})
+			return err
+		},
+		"import": func(c *customstatus.Catalog, s customstatus.CustomUserStatus) error {
+			_, err := c.Import(ctx, []customstatus.CustomUserStatus{s})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			place := customstatus.NewSharedMemory()
+			other := open(t, place.Open(), nil)
+			s := create(t, other, "gone", customstatus.Busy)
+			store, release := heldFeed(place)
+			c := open(t, store, nil)
+			require.NoError(t, other.Delete(ctx, s.ID, nil))
+			done := make(chan error, 1)
+			go func() { done <- write(c, s) }()
+			require.Eventually(t, func() bool { return parked("(*Catalog).await(") }, 10*time.Second, time.Millisecond)
+			require.Len(t, list(t, c), 1, "it still shows the old state")
+			close(release)
+			require.NoError(t, <-done, "what it showed is no longer so")
+			require.Len(t, list(t, c), 1)
+		})
+	}
+}
+
+func TestSharedFeedRepeatsAndReportsProgress(t *testing.T) {
+	store := &sharedFault{SharedMemoryStore: customstatus.NewSharedMemory().Open()}
+	store.watch = func(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+		return func(yield func(customstatus.Commit, error) bool) {
+			for commit, err := range store.SharedMemoryStore.Watch(ctx, after) {
+				repeated := commit
+				progress := customstatus.Commit{Revision: commit.Revision}
+				if !yield(commit, err) || err != nil || !yield(repeated, nil) || !yield(progress, nil) {
+					return
+				}
+				progress.Revision++ // of something else that the store keeps
+				if !yield(progress, nil) {
+					return
+				}
+			}
+		}
+	}
+	c := open(t, store, nil)
+	a := create(t, c, "a", customstatus.Busy)
+	require.NoError(t, c.Delete(ctx, a.ID, nil))
+	last := create(t, c, "b", customstatus.Busy)
+	var got []customstatus.Revision
+	for commit, err := range c.Watch(ctx, 0) {
+		require.NoError(t, err)
+		require.Len(t, commit.Changes, 1, "progress is no change")
+		got = append(got, commit.Revision)
+		if commit.Revision == last.Revision {
+			break
+		}
+	}
+	require.Len(t, got, 3)
+	require.NoError(t, c.Sync(ctx))
+	require.Len(t, list(t, c), 1)
+	require.EqualValues(t, 1, store.loads.Load())
+}
