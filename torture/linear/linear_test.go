@@ -1,0 +1,338 @@
+package linear
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/torture/internal/harness"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+// faults are what a store does now and then instead of a commit.
+type faults struct {
+	mu   sync.Mutex
+	rand *rand.Rand
+	off  bool
+	// fails and unknown are the shares of commits that fail, with nothing
+	// written, and of those that say they don't know, with or without.
+	fails, unknown float64
+}
+
+// commit is inner with faults.
+func (f *faults) commit(ctx context.Context, changes []customstatus.Change, inner customstatus.Store) (customstatus.Revision, error) {
+	f.mu.Lock()
+	n, write, before, after := f.rand.Float64(), f.rand.IntN(2) == 0, f.rand.IntN(4), f.rand.IntN(4)
+	if f.off {
+		n = 1
+	}
+	f.mu.Unlock()
+	pause(before)
+	defer pause(after)
+	switch {
+	case n < f.fails:
+		return 0, fmt.Errorf("nothing was written: %w", errInjected)
+	case n < f.fails+f.unknown && len(changes) > 0:
+		if write {
+			if _, err := inner.Commit(ctx, changes); err != nil {
+				return 0, err
+			}
+		}
+		return 0, fmt.Errorf("%w: %w", customstatus.ErrOutcomeUnknown, errInjected)
+	}
+	return inner.Commit(ctx, changes)
+}
+
+// stop ends the faults.
+func (f *faults) stop() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.off = true
+}
+
+// pause lets other goroutines run, so that a commit takes its time.
+func pause(n int) {
+	for range n {
+		runtime.Gosched()
+	}
+}
+
+// faultyStore is a store with faults.
+type faultyStore struct {
+	customstatus.Store
+	*faults
+}
+
+func (s faultyStore) Commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
+	return s.commit(ctx, changes, s.Store)
+}
+
+// faultyShared is a shared store with faults. Now and then its feed ends, or
+// says that it has forgotten what comes next.
+type faultyShared struct {
+	*customstatus.SharedMemoryStore
+	*faults
+}
+
+func (s faultyShared) Commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
+	return s.commit(ctx, changes, s.SharedMemoryStore)
+}
+
+func (s faultyShared) Watch(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+	return func(yield func(customstatus.Commit, error) bool) {
+		for commit, err := range s.SharedMemoryStore.Watch(ctx, after) {
+			s.mu.Lock()
+			forgets := s.unknown > 0 && !s.off && s.rand.IntN(40) == 0
+			late := s.rand.IntN(4)
+			s.mu.Unlock()
+			pause(late)
+			if forgets {
+				yield(customstatus.Commit{}, customstatus.ErrCompacted)
+				return
+			}
+			if !yield(commit, err) {
+				return
+			}
+		}
+	}
+}
+
+// setting is what histories are recorded against.
+type setting struct {
+	name string
+	// open returns the catalogs of a new place with the faults, and opens it
+	// again; nil if what it held is gone.
+	open  func(t *testing.T, f *faults) (catalogs []*customstatus.Catalog, reopen func() *customstatus.Catalog)
+	many  int // histories in the long run; a tenth of it else
+	load  workload
+	fails float64
+	// unknown is the share of commits with an unknown outcome, after which
+	// watchers have to list again.
+	unknown float64
+}
+
+func onMemory(t *testing.T, f *faults) ([]*customstatus.Catalog, func() *customstatus.Catalog) {
+	return []*customstatus.Catalog{open(t, faultyStore{customstatus.NewMemoryStore(), f})}, nil
+}
+
+func onBolt(t *testing.T, f *faults) ([]*customstatus.Catalog, func() *customstatus.Catalog) {
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	openBolt := func() customstatus.Store {
+		store, err := customstatus.OpenBolt(path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return store
+	}
+	c := open(t, faultyStore{openBolt(), f})
+	return []*customstatus.Catalog{c}, func() *customstatus.Catalog { return open(t, openBolt()) }
+}
+
+func onShared(t *testing.T, f *faults) ([]*customstatus.Catalog, func() *customstatus.Catalog) {
+	place := customstatus.NewSharedMemory()
+	var catalogs []*customstatus.Catalog
+	for range 3 {
+		catalogs = append(catalogs, open(t, faultyShared{place.Open(), f}))
+	}
+	return catalogs, func() *customstatus.Catalog { return open(t, place.Open()) }
+}
+
+// TestHistories checks what concurrent clients are told, and what watchers see
+// meanwhile, on each store. Writes collide on purpose, contexts are cancelled and
+// commits fail.
+func TestHistories(t *testing.T) {
+	shared := collide
+	shared.clients, shared.local = 6, true
+	for _, s := range []setting{
+		{name: "memory", open: onMemory, many: 20000, load: collide, fails: 0.05},
+		{name: "memory, unknown outcomes", open: onMemory, many: 10000, load: collide, fails: 0.05, unknown: 0.1},
+		{name: "bbolt", open: onBolt, many: 6000, load: collide, fails: 0.05},
+		{name: "bbolt, unknown outcomes", open: onBolt, many: 3000, load: collide, fails: 0.05, unknown: 0.1},
+		{name: "three catalogs on one place", open: onShared, many: 10000, load: shared, fails: 0.05},
+		{name: "three catalogs on one place, unknown outcomes", open: onShared, many: 5000, load: shared, fails: 0.05, unknown: 0.1},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			total := &totals{refused: make(map[error]int)}
+			const perPlace = 25
+			for n := 0; n < harness.Rounds(s.many/10, s.many); n += perPlace {
+				s.record(t, uint64(n), perPlace, total)
+				if t.Failed() {
+					return
+				}
+			}
+			total.report(t, s)
+		})
+	}
+}
+
+// record opens a place, records histories one after the other, and checks them.
+func (s setting) record(t *testing.T, seed uint64, histories int, total *totals) {
+	f := &faults{rand: rand.New(rand.NewPCG(seed, 1)), fails: s.fails, unknown: s.unknown}
+	opened, reopen := s.open(t, f)
+	defer func() { closeAll(t, opened...) }()
+	var catalogs []catalog
+	for _, c := range opened {
+		catalogs = append(catalogs, c)
+	}
+
+	// Some watch from the beginning, one on each catalog, and some join.
+	var watching sync.WaitGroup
+	var watchers []*watcher
+	for _, c := range opened {
+		watchers = append(watchers, watch(&watching, c, lastName))
+	}
+	all := &history{refused: make(map[error]int)}
+	for n := range histories {
+		start := rest(t, opened)
+		var joined *watcher
+		var joining sync.WaitGroup
+		joining.Go(func() {
+			pause(n)
+			joined = watch(&watching, opened[n%len(opened)], lastName)
+		})
+		h := s.load.run(t, seed+uint64(n), catalogs...)
+		joining.Wait()
+		watchers = append(watchers, joined)
+		if why := h.check(start); why != "" {
+			t.Fatalf("seed %d: %s", seed+uint64(n), why)
+		}
+		all.add(h)
+	}
+	f.stop()
+	if _, err := opened[0].Create(context.Background(), customstatus.Fields{Name: lastName, StatusType: customstatus.Busy}); err != nil {
+		t.Fatal(err)
+	}
+	end := rest(t, opened)
+	watching.Wait()
+
+	held := make(map[customstatus.Revision]customstatus.Page)
+	for i, w := range watchers {
+		if w.err != nil {
+			t.Fatalf("seed %d: watcher %d: %v", seed, i, w.err)
+		}
+		at, err := w.replay()
+		if err != nil {
+			t.Fatalf("seed %d: watcher %d: %v", seed, i, err)
+		}
+		for revision, page := range at {
+			if other, known := held[revision]; known && !slices.Equal(other.Statuses, page.Statuses) {
+				t.Fatalf("seed %d: watcher %d has %v at revision %d, others %v", seed, i, page, revision, other)
+			}
+			held[revision] = page
+		}
+		if s.unknown == 0 && len(w.gaps) > 0 {
+			t.Fatalf("seed %d: watcher %d missed commits", seed, i)
+		}
+		total.commits += len(w.commits)
+		total.gaps += len(w.gaps)
+		for _, commit := range w.commits {
+			if len(commit.Changes) > batchSize {
+				total.shared++
+			}
+		}
+	}
+	for _, w := range watchers[:len(opened)] {
+		if err := account(all.ops, w); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+	}
+	if err := all.localReads(held); err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	total.histories += histories
+	total.watchers += len(watchers)
+	total.ops += len(all.ops)
+	total.failed += all.failed
+	total.unknown += all.unknown
+	for err, n := range all.refused {
+		total.refused[err] += n
+	}
+
+	if reopen != nil {
+		closeAll(t, opened...)
+		again := reopen()
+		defer closeAll(t, again)
+		page, err := again.List(customstatus.Query{})
+		if err != nil || !slices.Equal(page.Statuses, end.Statuses) || page.Revision != end.Revision {
+			t.Fatalf("seed %d: reopened, it holds %v (%v), not %v", seed, page, err, end)
+		}
+	}
+}
+
+// lastName is the name of the status that ends the watchers.
+const lastName = "the last one"
+
+// rest waits until all catalogs show the same and nothing is under way any more,
+// and returns that.
+func rest(t *testing.T, catalogs []*customstatus.Catalog) customstatus.Page {
+	t.Helper()
+	insist := func(what func() error, want error) {
+		for {
+			err := what()
+			if errors.Is(err, errInjected) {
+				continue
+			}
+			if !errors.Is(err, want) {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	// After an unknown outcome, a catalog looks at what its store holds when
+	// the next write comes, if only to be refused.
+	insist(func() error { return catalogs[0].Delete(context.Background(), "nobody", nil) }, customstatus.ErrNotFound)
+	var first customstatus.Page
+	for i, c := range catalogs {
+		insist(func() error { return c.Sync(context.Background()) }, nil)
+		page, err := c.List(customstatus.Query{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 {
+			first = page
+		} else if page.Revision != first.Revision || !slices.Equal(page.Statuses, first.Statuses) {
+			t.Fatalf("at rest, catalog %d shows %v, catalog 0 %v", i, page, first)
+		}
+	}
+	return first
+}
+
+// add puts what other clients were told behind what h has.
+func (h *history) add(other *history) {
+	h.ops = append(h.ops, other.ops...)
+	h.failed += other.failed
+	h.unknown += other.unknown
+	for err, n := range other.refused {
+		h.refused[err] += n
+	}
+}
+
+// totals are the figures of a setting.
+type totals struct {
+	histories, ops, failed, unknown, watchers, commits, shared, gaps int
+	refused                                                          map[error]int
+}
+
+// report hands out the figures, and fails if the histories had nothing in them of
+// what they are for.
+func (n *totals) report(t *testing.T, s setting) {
+	t.Helper()
+	inUse, notFound, conflict := n.refused[customstatus.ErrNameInUse], n.refused[customstatus.ErrNotFound], n.refused[customstatus.ErrConflict]
+	harness.Report(t, "histories", "%d linearizable, of %d operations: %d names in use, %d not found, %d conflicts, %d failed or cancelled, %d unknown",
+		n.histories, n.ops, inUse, notFound, conflict, n.failed, n.unknown)
+	harness.Report(t, "watchers", "%d saw %d commits in order, %d of which several writes shared; %d listed again",
+		n.watchers, n.commits, n.shared, n.gaps)
+	if inUse == 0 || notFound == 0 || conflict == 0 || n.failed == 0 || n.shared == 0 || (n.unknown == 0) != (s.unknown == 0) {
+		t.Error("the histories lack something")
+	}
+}
