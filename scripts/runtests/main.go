@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 )
 
@@ -139,6 +140,7 @@ func (r *report) test(pkg, name string) *test {
 func (r *report) finish(pkg string) {
 	whole := r.test(pkg, "")
 	var notes strings.Builder
+	var skips []skip
 	for _, t := range r.packages[pkg] {
 		if t == whole {
 			continue
@@ -151,7 +153,7 @@ func (r *report) finish(pkg string) {
 			r.passed++
 		case "skip":
 			r.skipped++
-			fmt.Fprintf(&notes, "      skipped %s: %s\n", t.name, reason(t.output))
+			skips = addSkip(skips, t)
 		default: // failed, or still running when the process died
 			r.failed++
 			fmt.Fprint(r.out, strings.Join(t.output, ""))
@@ -167,8 +169,35 @@ func (r *report) finish(pkg string) {
 		}
 	}
 	fmt.Fprint(r.out, notes.String())
+	for _, s := range skips {
+		fmt.Fprintf(r.out, "      skipped %s: %s\n", strings.Join(s.tests, " "), s.reason)
+	}
 	delete(r.packages, pkg)
 }
+
+// skip is why tests were skipped, all of them subtests of one test or none.
+type skip struct {
+	parent, reason string
+	tests          []string
+}
+
+func addSkip(skips []skip, t *test) []skip {
+	parent, name := "", t.name
+	if i := strings.LastIndex(t.name, "/"); i >= 0 {
+		parent, name = t.name[:i], t.name[i:]
+	}
+	why := reason(t.output)
+	for i := range skips {
+		if s := &skips[i]; parent != "" && s.parent == parent && s.reason == why {
+			s.tests = append(s.tests, name)
+			return skips
+		}
+	}
+	return append(skips, skip{parent, why, []string{t.name}})
+}
+
+// place is where a test says something, in front of what it says.
+var place = regexp.MustCompile(`^[\w.-]+\.go:\d+: `)
 
 // reason returns what a skipped test printed, without the frame around it.
 func reason(output []string) string {
@@ -176,7 +205,7 @@ func reason(output []string) string {
 	for _, line := range output {
 		line = strings.TrimSpace(line)
 		if line != "" && !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(line, "--- ") {
-			said = append(said, line)
+			said = append(said, place.ReplaceAllString(line, ""))
 		}
 	}
 	if len(said) == 0 {

@@ -23,6 +23,14 @@ func TestReport(t *testing.T) {
 {"Action":"output","Package":"p","Test":"TestB","Output":"--- SKIP: TestB (0.00s)\n"}
 {"Action":"skip","Package":"p","Test":"TestB"}
 {"Action":"skip","Package":"p","Test":"TestC"}
+{"Action":"output","Package":"p","Test":"TestD/one","Output":"    a_test.go:9: not for this\n"}
+{"Action":"skip","Package":"p","Test":"TestD/one"}
+{"Action":"output","Package":"p","Test":"TestD/two","Output":"    a_test.go:10: needs a browser\n"}
+{"Action":"skip","Package":"p","Test":"TestD/two"}
+{"Action":"output","Package":"p","Test":"TestD/three","Output":"    a_test.go:9: not for this\n"}
+{"Action":"skip","Package":"p","Test":"TestD/three"}
+{"Action":"output","Package":"p","Test":"TestE/one","Output":"    a_test.go:9: not for this\n"}
+{"Action":"skip","Package":"p","Test":"TestE/one"}
 {"Action":"output","Package":"p","Output":"PASS\n"}
 {"Action":"output","Package":"p","Output":"coverage: 91.0% of statements\n"}
 {"Action":"output","Package":"p","Output":"ok  \tp\t0.1s\tcoverage: 91.0% of statements\n"}
@@ -30,9 +38,12 @@ func TestReport(t *testing.T) {
 `,
 			want: "ok  \tp\t0.1s\tcoverage: 91.0% of statements\n" +
 				"      TestA: rounds=40\n" +
-				"      skipped TestB: a_test.go:9: needs a browser\n" +
+				"      skipped TestB: needs a browser\n" +
 				"      skipped TestC: no reason given\n" +
-				"1 tests passed, 0 failed, 2 skipped\n",
+				"      skipped TestD/one /three: not for this\n" +
+				"      skipped TestD/two: needs a browser\n" +
+				"      skipped TestE/one: not for this\n" +
+				"1 tests passed, 0 failed, 6 skipped\n",
 		}, {
 			name: "the output of the tests that failed, and of no other",
 			events: `{"Action":"output","Package":"p","Test":"TestA","Output":"--- PASS: TestA\n"}
