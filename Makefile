@@ -48,8 +48,10 @@ fuzz: ## each fuzz target for FUZZTIME
 bench: ## the benchmarks, side by side, into docs/performance.md
 	@go run ./benchmarks/cmd/report
 
-torture: ## the long rounds of crashes, damage and fuzzing
-	@scripts/torture
+torture: ## the same tests with thousands of rounds, and long fuzzing: hours
+	@export CUSTOMSTATUS_TORTURE=1 CUSTOMSTATUS_KILL_ROUNDS=2000
+	go run ./scripts/runtests -count=1 -timeout 4h
+	scripts/fuzz 1000000x
 
 chat: ## the example chat server, on 127.0.0.1:3001
 	@go run ./examples/chatserver $(ARGS)

@@ -61,6 +61,9 @@ func run() (err error) {
 	if err := s.embed(); err != nil {
 		return fmt.Errorf("embedding the library: %w", err)
 	}
+	if err := s.readme(); err != nil {
+		return fmt.Errorf("the program in the README: %w", err)
+	}
 	if err := s.ownStore(); err != nil {
 		return fmt.Errorf("testing a store of one's own: %w", err)
 	}
@@ -157,6 +160,31 @@ func (s stranger) modules(program string) ([]string, error) {
 	}
 	slices.Sort(modules)
 	return modules, nil
+}
+
+// readme builds the whole program that the README shows.
+func (s stranger) readme() error {
+	text, err := os.ReadFile(filepath.Join(s.tree.Root, "README.md"))
+	if err != nil {
+		return err
+	}
+	_, program, found := strings.Cut(string(text), "```go\npackage main\n")
+	program, _, ended := strings.Cut(program, "\n```\n")
+	if !found || !ended {
+		return errors.New("there is none")
+	}
+	dir, err := s.project("readme", root)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte("package main\n"+program+"\n"), 0o666); err != nil {
+		return err
+	}
+	if _, err := s.do(dir, "go", "vet", "."); err != nil {
+		return err
+	}
+	fmt.Println("the program in the README compiles")
+	return nil
 }
 
 // ownStore runs the conformance suite on a store that the project defines.
