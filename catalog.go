@@ -313,9 +313,7 @@ func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus) error {
 	if bad.Records != nil {
 		return &bad
 	}
-	for _, s := range fresh {
-		e.put(nil, s)
-	}
+	e.putNew(fresh)
 	return nil
 }
 
