@@ -234,7 +234,7 @@ func (s *BoltStore) commit(ctx context.Context, changes []Change) (Revision, err
 			s.refuse(err, true)
 			return err
 		}
-		e := newBoltEdit(tx, state)
+		e := newBoltEdit(tx, state, len(changes))
 		for i := range changes {
 			if err := e.change(&changes[i]); err != nil {
 				return err
@@ -310,8 +310,10 @@ func (s *BoltStore) inPlace() error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return nil // the process has given up the right to look
-	case err != nil:
+	case errors.Is(err, fs.ErrNotExist):
 		return fmt.Errorf("the file is no longer in its place, what is written to it would be lost: %w", err)
+	case err != nil:
+		return fmt.Errorf("it cannot be told whether the file is still in its place: %w", err)
 	case !same:
 		return errors.New("another file has taken its place, what is written to the open one would be lost")
 	case size < s.size:
@@ -600,7 +602,7 @@ type boltWrite struct {
 	record []byte
 }
 
-func newBoltEdit(tx *bbolt.Tx, state storedState) *boltEdit {
+func newBoltEdit(tx *bbolt.Tx, state storedState, changes int) *boltEdit {
 	state.revision++
 	state.transaction = uint64(tx.ID())
 	e := &boltEdit{
@@ -608,8 +610,9 @@ func newBoltEdit(tx *bbolt.Tx, state storedState) *boltEdit {
 		records: tx.Bucket([]byte(boltRecords)),
 		names:   tx.Bucket([]byte(boltNames)),
 		state:   state,
-		owners:  make(map[string]string),
-		seen:    make(map[string]struct{}),
+		writes:  make([]boltWrite, 0, changes),
+		owners:  make(map[string]string, changes),
+		seen:    make(map[string]struct{}, changes),
 	}
 	e.records.FillPercent = boltFill
 	return e

@@ -161,7 +161,7 @@ func createBolt(path string, mode os.FileMode, bolt bbolt.Options) (err error) {
 	bolt.OpenFile = func(path string, flag int, mode os.FileMode) (*os.File, error) {
 		return open(path, flag|os.O_CREATE|os.O_EXCL, mode)
 	}
-	bolt.NoSync, bolt.NoGrowSync, bolt.InitialMmapSize = false, false, 0
+	bolt.NoSync, bolt.NoGrowSync, bolt.Mlock, bolt.InitialMmapSize = false, false, false, 0
 	defer func() {
 		if e := os.Remove(temporary); e != nil && !errors.Is(e, fs.ErrNotExist) && err == nil {
 			err = e

@@ -16,14 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-const traceEnv = "CUSTOMSTATUS_TEST_TRACED_FILE"
-
-// TestBoltStoreTraced is the process that TestBoltStoreSyncsInOrder traces.
-func TestBoltStoreTraced(t *testing.T) {
-	path := os.Getenv(traceEnv)
-	if path == "" {
-		t.Skip("only run by TestBoltStoreSyncsInOrder")
-	}
+// childTraced is the process that TestBoltStoreSyncsInOrder traces.
+func childTraced(t *testing.T, path string) {
 	s, err := customstatus.OpenBolt(path, nil)
 	require.NoError(t, err)
 	fmt.Fprintln(os.Stderr, "committed 0")
@@ -33,22 +27,24 @@ func TestBoltStoreTraced(t *testing.T) {
 	require.NoError(t, s.Close())
 }
 
-// traced runs a program under strace and returns its system calls, each in a
-// line, with strings in hexadecimal.
-func traced(t *testing.T, calls string, env string, args ...string) []string {
+// findStrace returns the path of strace, or skips the test.
+func findStrace(t *testing.T) string {
+	t.Helper()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
-		t.Skip("strace is not installed: what the store really writes and syncs is NOT checked")
+		t.Skip("strace is not installed: what the store does at the level of system calls is NOT tested")
 	}
 	if out, err := exec.Command(strace, "-o", os.DevNull, "true").CombinedOutput(); err != nil {
-		t.Skipf("strace can't be used here, what the store really writes and syncs is NOT checked: %s", out)
+		t.Skipf("strace can't be used here, what the store does at the level of system calls is NOT tested: %s", out)
 	}
-	log := filepath.Join(t.TempDir(), "trace")
-	cmd := exec.Command(strace, append([]string{"-f", "-xx", "-s", "100000", "-o", log, "-e", "trace=" + calls}, args...)...)
-	cmd.Env = append(os.Environ(), env)
-	out, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	return strace
+}
 
+// traced runs a child under strace and returns its system calls, each in a line,
+// with strings in hexadecimal.
+func traced(t *testing.T, calls, child, path string) []string {
+	log := filepath.Join(t.TempDir(), "trace")
+	runChild(t, childCommand(child, path, findStrace(t), "-f", "-xx", "-s", "100000", "-o", log, "-e", "trace="+calls))
 	file, err := os.Open(log)
 	require.NoError(t, err)
 	defer file.Close()
@@ -93,8 +89,7 @@ func text(t *testing.T, args string) []string {
 func TestBoltStoreSyncsInOrder(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "statuses.db")
-	lines := traced(t, "openat,pwrite64,write,ftruncate,fsync,fdatasync,linkat,rename,renameat,renameat2,unlinkat,close", traceEnv+"="+path,
-		os.Args[0], "-test.run=^TestBoltStoreTraced$")
+	lines := traced(t, "openat,pwrite64,write,ftruncate,fsync,fdatasync,linkat,rename,renameat,renameat2,unlinkat,close", "traced", path)
 
 	number := func(s string) int64 {
 		n, err := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
