@@ -263,27 +263,28 @@ func (c *Catalog) Delete(ctx context.Context, id string, opts *WriteOptions) err
 // those of ctx and of the store, and [ErrClosed].
 func (c *Catalog) Import(ctx context.Context, statuses []CustomUserStatus) (Revision, error) {
 	statuses = slices.Clone(statuses)
-	var bad ImportError
+	invalid := make(map[int]error)
 	for i := range statuses {
 		s := &statuses[i]
 		s.UpdatedAt, s.Revision = stamp(s.UpdatedAt), 0
 		if err := c.rules.checkRecord(*s); err != nil {
-			bad.Records = append(bad.Records, RecordError{i, err})
+			invalid[i] = err
 		}
 	}
-	if bad.Records != nil {
-		return 0, &bad
-	}
-	return c.write(ctx, func(e *edit) error { return c.planImport(e, statuses) })
+	return c.write(ctx, func(e *edit) error { return c.planImport(e, statuses, invalid) })
 }
 
-func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus) error {
+func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus, invalid map[int]error) error {
 	var bad ImportError
 	fresh := make([]*CustomUserStatus, 0, len(statuses))
 	ids := make(map[string]bool, len(statuses))
 	names := make(map[string]bool, len(statuses))
 	now := stamp(c.now())
 	for i, s := range statuses {
+		if err := invalid[i]; err != nil {
+			bad.Records = append(bad.Records, RecordError{i, err})
+			continue
+		}
 		if s.UpdatedAt.IsZero() {
 			s.UpdatedAt = now
 		}

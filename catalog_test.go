@@ -303,8 +303,9 @@ func TestCatalogImport(t *testing.T) {
 			{ID: "3", Name: "twice", StatusType: "busy"},
 			{ID: "4", Name: "twice", StatusType: "busy"},
 			{ID: old.ID, Name: "again", StatusType: "busy"},
+			{ID: "6", Name: "<", StatusType: "busy"},
 		})
-		requireRecords(t, err, map[int]error{1: customstatus.ErrNameInUse, 2: customstatus.ErrIDInUse, 4: customstatus.ErrNameInUse, 5: customstatus.ErrIDInUse})
+		requireRecords(t, err, map[int]error{1: customstatus.ErrNameInUse, 2: customstatus.ErrIDInUse, 4: customstatus.ErrNameInUse, 5: customstatus.ErrIDInUse, 6: customstatus.ErrInvalid})
 		require.Equal(t, []customstatus.CustomUserStatus{s}, list(t, c))
 	})
 	t.Run("Err id source", func(t *testing.T) {
