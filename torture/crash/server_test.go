@@ -1,0 +1,308 @@
+//go:build linux
+
+package crash
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/textproto"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/torture/internal/harness"
+)
+
+// TestKillServer kills customstatusd with SIGKILL while many clients write. A
+// write is acknowledged when its client has read the whole answer 200. Every
+// fourth time the server gets SIGTERM instead, and has to end in order.
+func TestKillServer(t *testing.T) {
+	program := buildServer(t)
+	rounds := harness.Rounds(12, 1000)
+	const perFile = 40
+	var total ledger
+	for first := 0; first < rounds; first += perFile {
+		l := newLedger()
+		path := filepath.Join(t.TempDir(), "catalog.db")
+		credentials := newToken(t, program, path)
+		for n := first; n < min(rounds, first+perFile); n++ {
+			s := startServer(t, program, path)
+			s.round(t, l, path, credentials, uint64(n))
+			if t.Failed() {
+				t.Fatalf("in round %d, log of the server:\n%s", n, &s.log)
+			}
+		}
+		total.acknowledged += l.acknowledged
+		total.refused += l.refused
+		total.open += l.open
+		total.done += l.done
+	}
+	harness.Report(t, "server", "%d servers ended, three of four by SIGKILL: %d acknowledged writes all there, %d refused; of %d not acknowledged, %d there as a whole and %d not at all",
+		rounds, total.acknowledged, total.refused, total.open, total.done, total.open-total.done)
+}
+
+// buildServer builds customstatusd, which is in another module.
+func buildServer(t *testing.T) string {
+	t.Helper()
+	work, err := exec.Command("go", "env", "GOWORK").Output()
+	if path := strings.TrimSpace(string(work)); err != nil || path == "" || path == "off" {
+		t.Skip("without go.work there is no customstatusd of this tree")
+	}
+	program := filepath.Join(t.TempDir(), "customstatusd")
+	build := exec.Command("go", "build", "-o", program, "github.com/customstatus/customstatus/cmd/customstatusd")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return program
+}
+
+// server is a running customstatusd.
+type server struct {
+	cmd    *exec.Cmd
+	url    string // of the endpoints, up to their names
+	log    bytes.Buffer
+	logged sync.WaitGroup // until it is over, log is being written
+}
+
+// newToken has the program make a token for the file, and returns the headers
+// that it goes in.
+func newToken(t *testing.T, program, path string) http.Header {
+	t.Helper()
+	out, err := exec.Command(program, "token", "add", "--db", path).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, err := textproto.NewReader(bufio.NewReader(io.MultiReader(bytes.NewReader(out), strings.NewReader("\n")))).ReadMIMEHeader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return http.Header(header)
+}
+
+// startServer starts the program and waits until it listens.
+func startServer(t *testing.T, program, path string) *server {
+	t.Helper()
+	s := &server{cmd: exec.Command(program, "serve", "--addr", "127.0.0.1:0", "--db", path, "--log-format", "json")}
+	theirs, ours := mustPipe(t)
+	s.cmd.Stderr = ours
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ours.Close()
+	listening := make(chan string, 1)
+	s.logged.Go(func() {
+		defer theirs.Close()
+		defer close(listening)
+		for log := bufio.NewScanner(io.TeeReader(theirs, &s.log)); log.Scan(); {
+			var entry struct{ Msg, URL string }
+			if json.Unmarshal(log.Bytes(), &entry) == nil && entry.Msg == "listening" {
+				listening <- entry.URL
+			}
+		}
+	})
+	url, ok := <-listening
+	if !ok {
+		err := s.cmd.Wait()
+		t.Fatalf("the server has not started: %v\n%s", err, &s.log)
+	}
+	s.url = url + "/api/v1/custom-user-status."
+	return s
+}
+
+// round has clients write to the server, ends it, and looks at the file.
+func (s *server) round(t *testing.T, l *ledger, path string, credentials http.Header, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	began := time.Now()
+	moment := make(chan struct{})
+	reached := sync.OnceFunc(func() { close(moment) })
+	after := 1 + r.IntN(150)
+	l.round(func(acks int) {
+		if acks == after {
+			reached()
+		}
+	})
+	transport := &http.Transport{MaxIdleConnsPerHost: 64}
+	defer transport.CloseIdleConnections()
+	writers := make([]*client, 1+r.IntN(24))
+	for n := range writers {
+		writers[n] = &client{
+			number:      n,
+			ledger:      l,
+			http:        &http.Client{Transport: transport},
+			url:         s.url,
+			credentials: credentials,
+			rand:        rand.New(rand.NewPCG(seed, uint64(n)+1)),
+		}
+	}
+	for i, id := range slices.Sorted(maps.Keys(l.statuses)) {
+		w := writers[i%len(writers)]
+		w.own = append(w.own, id)
+	}
+	wrong := make(chan error, len(writers))
+	var writing sync.WaitGroup
+	for _, w := range writers {
+		writing.Go(func() {
+			for {
+				err := w.next()
+				if err == nil {
+					continue
+				}
+				if !errors.Is(err, errGone) {
+					wrong <- err
+				}
+				return
+			}
+		})
+	}
+	go func() {
+		writing.Wait()
+		close(wrong)
+		reached()
+	}()
+	<-moment
+	time.Sleep(time.Duration(r.IntN(3000)) * time.Microsecond)
+	signal := syscall.SIGKILL
+	if seed%4 == 3 {
+		signal = syscall.SIGTERM
+	}
+	if err := s.cmd.Process.Signal(signal); err != nil {
+		t.Error(err)
+	}
+	for err := range wrong {
+		t.Error(err)
+	}
+	s.logged.Wait()
+	if err := s.cmd.Wait(); signal == syscall.SIGTERM && err != nil {
+		t.Errorf("after SIGTERM: %v", err)
+	} else if signal == syscall.SIGKILL && s.cmd.ProcessState.Exited() {
+		t.Errorf("the server ended by itself: %v", err)
+	}
+	checkFile(t, path)
+	c := openFile(t, path)
+	page, err := c.List(customstatus.Query{})
+	if err := errors.Join(err, c.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.verify(page, began); err != nil {
+		t.Error(err)
+	}
+}
+
+// errGone says that the server has not answered.
+var errGone = errors.New("no answer")
+
+// client writes through HTTP.
+type client struct {
+	number      int
+	ledger      *ledger
+	http        *http.Client
+	url         string
+	credentials http.Header
+	rand        *rand.Rand
+	own         []string // ids of the statuses that only it writes to
+}
+
+// next does one write, or now and then reads at which revision the catalog is.
+func (c *client) next() error {
+	if c.rand.IntN(10) == 0 {
+		header, _, err := c.do(http.MethodGet, "list?count=1", nil)
+		if err != nil {
+			return err
+		}
+		revision, err := strconv.ParseUint(header.Get("X-Catalog-Revision"), 10, 64)
+		c.ledger.sees(customstatus.Revision(revision))
+		return err
+	}
+	w := write{Kind: "create", Status: record{Name: name(c.rand), StatusType: statusType(c.rand)}}
+	own := -1
+	if len(c.own) > 0 && c.rand.IntN(10) > 3 {
+		own = c.rand.IntN(len(c.own))
+		w.Kind, w.Status.ID = "update", c.own[own]
+		if c.rand.IntN(3) == 0 {
+			w = write{Kind: "delete", Status: record{ID: w.Status.ID}}
+		}
+	}
+	body := map[string]string{"name": w.Status.Name, "statusType": string(w.Status.StatusType)}
+	switch w.Kind {
+	case "update":
+		body["_id"] = w.Status.ID
+	case "delete":
+		body = map[string]string{"customUserStatusId": w.Status.ID}
+	}
+	c.ledger.begin(c.number, w)
+	_, answer, err := c.do(http.MethodPost, w.Kind, body)
+	if err != nil {
+		return err
+	}
+	if !answer.Success {
+		c.ledger.refuse(c.number)
+		return nil
+	}
+	made := recordOf(answer.CustomUserStatus)
+	c.ledger.acknowledge(c.number, made, 0)
+	switch w.Kind {
+	case "create":
+		c.own = append(c.own, made.ID)
+	case "delete":
+		c.own = slices.Delete(c.own, own, own+1)
+	}
+	return nil
+}
+
+// answer is what an endpoint answers.
+type answer struct {
+	Success          bool
+	CustomUserStatus customstatus.CustomUserStatus
+	ErrorType        string
+}
+
+// do sends a request and reads the whole answer, which must be 200 or the refusal
+// of a name in use.
+func (c *client) do(method, endpoint string, body map[string]string) (http.Header, answer, error) {
+	var a answer
+	var sent []byte
+	if body != nil {
+		var err error
+		if sent, err = json.Marshal(body); err != nil {
+			return nil, a, err
+		}
+	}
+	r, err := http.NewRequest(method, c.url+endpoint, bytes.NewReader(sent))
+	if err != nil {
+		return nil, a, err
+	}
+	r.Header = c.credentials.Clone()
+	got, err := c.http.Do(r)
+	if err != nil {
+		return nil, a, fmt.Errorf("%w: %w", errGone, err)
+	}
+	defer got.Body.Close()
+	data, err := io.ReadAll(got.Body)
+	if err != nil {
+		return nil, a, fmt.Errorf("%w: %w", errGone, err)
+	}
+	err = json.Unmarshal(data, &a)
+	ok := got.StatusCode == http.StatusOK && a.Success ||
+		got.StatusCode == http.StatusBadRequest && a.ErrorType == string(customstatus.CodeNameInUse)
+	if err == nil && !ok {
+		err = errors.New("unexpected")
+	}
+	if err != nil {
+		return nil, a, fmt.Errorf("%s %s: %s %s: %w", method, endpoint, got.Status, data, err)
+	}
+	return got.Header, a, nil
+}
