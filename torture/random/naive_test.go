@@ -83,13 +83,16 @@ func (n naive) delete(id string, ifRevision customstatus.Revision) ([]customstat
 	return []customstatus.Change{{Replaces: s.Revision, Deleted: true, Status: s}}, nil
 }
 
-// add is an import. Of the statuses that are refused, it returns the sentinels
-// by index.
-func (n naive) add(statuses []customstatus.CustomUserStatus, newID func() string, now time.Time) ([]customstatus.Change, map[int]error) {
+// add is an import of statuses of which some are invalid. Of all that are
+// refused, it returns the sentinels by index.
+func (n naive) add(statuses []customstatus.CustomUserStatus, invalid map[int]error, newID func() string, now time.Time) ([]customstatus.Change, map[int]error) {
 	var changes []customstatus.Change
-	bad := make(map[int]error)
+	bad := maps.Clone(invalid)
 	ids, names := make(map[string]bool), make(map[string]bool)
 	for i, s := range statuses {
+		if invalid[i] != nil {
+			continue
+		}
 		s.Revision = 0
 		if s.UpdatedAt = milliseconds(s.UpdatedAt); s.UpdatedAt.IsZero() {
 			s.UpdatedAt = milliseconds(now)

@@ -538,17 +538,13 @@ func (m *machine) Import(t *rapid.T) {
 		}
 		batch = append(batch, s)
 	}
-	var changes []customstatus.Change
-	bad := invalid
-	if len(bad) == 0 {
-		m.refresh()
-		m.oddIDs(t)
-		next := m.made
-		changes, bad = m.shown.add(batch, func() string {
-			next++
-			return fmt.Sprintf("made-%d", next)
-		}, m.now)
-	}
+	m.refresh()
+	m.oddIDs(t)
+	next := m.made
+	changes, bad := m.shown.add(batch, invalid, func() string {
+		next++
+		return fmt.Sprintf("made-%d", next)
+	}, m.now)
 	given := slices.Clone(batch)
 	revision, err := c.Import(context.Background(), batch)
 	m.ids = nil
