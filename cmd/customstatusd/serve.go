@@ -125,6 +125,13 @@ var errSecondSignal = errors.New("ended at once by a second signal")
 
 // serveWith serves until it is told to end, and then ends in order.
 func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.Logger) error {
+	// Before anything is made: a signal from here on ends the start in order.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	starting, started := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer started()
+
 	// A port that is in use must be found before a file is made.
 	ln, err := net.Listen("tcp", config.addr)
 	if err != nil {
@@ -135,28 +142,41 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 	if err != nil {
 		return err
 	}
-	db, err := openLocal(ctx, config.path, true, customstatus.Rules{StatusTypeOptional: config.statusTypeOptional})
+	db, err := openLocal(starting, config.path, true, customstatus.Rules{StatusTypeOptional: config.statusTypeOptional})
 	if err != nil {
+		if starting.Err() != nil && errors.Is(err, context.Canceled) {
+			log.Info("told to end before it listened")
+			return nil
+		}
 		return err
 	}
+	log.Debug("opened", "db", config.path)
 	first, err := makeFirstToken(config.tokens)
 	if err != nil {
 		return errors.Join(err, db.close())
 	}
+	// giveUp ends a start that nobody has got the first token of: the next one
+	// must be the first again.
+	giveUp := func(err error, stop func() error) error {
+		if first != nil {
+			err = errors.Join(err, os.Remove(config.tokens))
+		}
+		return errors.Join(err, stop())
+	}
 	tokens, err := openTokens(config.tokens, log)
 	if err != nil {
-		return errors.Join(err, db.close())
+		return giveUp(err, db.close)
 	}
-
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer signal.Stop(signals)
+	if starting.Err() != nil {
+		log.Info("told to end before it listened")
+		return giveUp(nil, db.close)
+	}
+	started() // from here on, signals are for wait
 
 	s := start(config, log, ln, certs, db, tokens)
 	if first != nil {
 		if err := config.welcome(p.stdout, ln.Addr(), first); err != nil {
-			// The next start must be the first again: nobody knows the token.
-			return errors.Join(err, os.Remove(config.tokens), s.stop())
+			return giveUp(err, s.stop)
 		}
 	}
 	log.Info("listening", "addr", ln.Addr().String(), "url", config.url(ln.Addr()),

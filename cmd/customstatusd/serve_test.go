@@ -21,6 +21,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/rogpeppe/go-internal/lockedfile"
 	"github.com/stretchr/testify/require"
 
 	"github.com/customstatus/customstatus"
@@ -363,6 +364,86 @@ func TestFirstStartThatNobodySees(t *testing.T) {
 	require.NoFileExists(t, filepath.Join(dir, "x.tokens"))
 	require.NoFileExists(t, filepath.Join(dir, "x.db.sock"))
 	require.Empty(t, stored(t, path))
+}
+
+// Told to end while it starts, the server leaves no tokens file whose token
+// nobody has been told.
+func TestToldToEndWhileStarting(t *testing.T) {
+	opened := regexp.MustCompile(`msg=opened`)
+	// hold makes a server wait when it is about to make its first token.
+	hold := func(t *testing.T, dir string) (release func()) {
+		lock, err := lockedfile.OpenFile(filepath.Join(dir, "x.tokens.lock"), os.O_RDWR|os.O_CREATE, 0o600)
+		require.NoError(t, err)
+		return func() { require.NoError(t, lock.Close()) }
+	}
+	await := func(t *testing.T, log *bufio.Scanner) {
+		for log.Scan() {
+			if opened.MatchString(log.Text()) {
+				return
+			}
+		}
+		t.Fatal("the server did not open the database")
+	}
+
+	t.Run("by a signal", func(t *testing.T) {
+		dir := t.TempDir()
+		program, err := exec.LookPath("customstatusd")
+		require.NoError(t, err)
+		release := hold(t, dir)
+		cmd := exec.Command(program, "--addr", "127.0.0.1:0", "--db", "x.db", "--log-level", "debug")
+		cmd.Dir = dir
+		var out bytes.Buffer
+		cmd.Stdout = &out
+		stderr, err := cmd.StderrPipe()
+		require.NoError(t, err)
+		require.NoError(t, cmd.Start())
+		defer cmd.Process.Kill()
+		log := bufio.NewScanner(stderr)
+		await(t, log)
+		require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+		release()
+		for log.Scan() {
+		}
+		require.NoError(t, cmd.Wait())
+		// The signal may come a moment later than the start is over.
+		_, err = os.Stat(filepath.Join(dir, "x.tokens"))
+		require.Equal(t, tokenText.MatchString(out.String()), err == nil)
+	})
+
+	t.Run("by the context of run", func(t *testing.T) {
+		dir := t.TempDir()
+		release := hold(t, dir)
+		ctx, cancel := context.WithCancel(t.Context())
+		r, w := io.Pipe()
+		var out bytes.Buffer
+		ended := make(chan int, 1)
+		go func() {
+			noEnv := func(string) (string, bool) { return "", false }
+			ended <- run(ctx, []string{"--addr", "127.0.0.1:0", "--db", filepath.Join(dir, "x.db"), "--log-level", "debug"}, nil, &out, w, noEnv)
+			w.Close()
+		}()
+		log := bufio.NewScanner(r)
+		await(t, log)
+		cancel()
+		release()
+		for log.Scan() {
+		}
+		require.Equal(t, exitOK, <-ended)
+		require.Empty(t, out.String())
+		require.Equal(t, []string{"x.db", "x.tokens.lock"}, names(t, dir))
+	})
+
+	t.Run("before it opens the database", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		dir := t.TempDir()
+		var out, errs bytes.Buffer
+		noEnv := func(string) (string, bool) { return "", false }
+		code := run(ctx, []string{"--addr", "127.0.0.1:0", "--db", filepath.Join(dir, "x.db")}, nil, &out, &errs, noEnv)
+		require.Equal(t, exitOK, code, errs.String())
+		require.Empty(t, out.String())
+		require.NoFileExists(t, filepath.Join(dir, "x.tokens"))
+	})
 }
 
 func TestServerLimits(t *testing.T) {
