@@ -187,7 +187,11 @@ func (c *Catalog) Create(ctx context.Context, f Fields) (CustomUserStatus, error
 		if err != nil {
 			return err
 		}
-		made = &CustomUserStatus{ID: id, Name: f.Name, StatusType: f.StatusType, UpdatedAt: stamp(c.now())}
+		now, err := c.time()
+		if err != nil {
+			return err
+		}
+		made = &CustomUserStatus{ID: id, Name: f.Name, StatusType: f.StatusType, UpdatedAt: now}
 		e.put(nil, made)
 		return nil
 	})
@@ -223,7 +227,11 @@ func (c *Catalog) Update(ctx context.Context, id string, f Fields, opts *WriteOp
 		if f.StatusType != "" {
 			s.StatusType = f.StatusType
 		}
-		if now := stamp(c.now()); now.After(s.UpdatedAt) {
+		now, err := c.time()
+		if err != nil {
+			return err
+		}
+		if now.After(s.UpdatedAt) {
 			s.UpdatedAt = now // a clock that goes backwards doesn't take the status with it
 		}
 		made = &s
@@ -279,7 +287,10 @@ func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus, invalid map[i
 	fresh := make([]*CustomUserStatus, 0, len(statuses))
 	ids := make(map[string]bool, len(statuses))
 	names := make(map[string]bool, len(statuses))
-	now := stamp(c.now())
+	now, err := c.time()
+	if err != nil {
+		return err
+	}
 	for i, s := range statuses {
 		if err := invalid[i]; err != nil {
 			bad.Records = append(bad.Records, RecordError{i, err})
@@ -356,6 +367,15 @@ func (c *Catalog) freshID(e *edit, taken map[string]bool) (string, error) {
 	return "", errors.New("customstatus: the source of ids gives none that is valid and unused")
 }
 
+// time is now, as a status can have it.
+func (c *Catalog) time() (time.Time, error) {
+	now := stamp(c.now())
+	if !validTime(now) {
+		return now, fmt.Errorf("customstatus: the clock is at %v, which no status can have", now)
+	}
+	return now, nil
+}
+
 // Get returns the status with the id. It doesn't wait and allocates nothing.
 // Errors: [ErrNotFound], [ErrClosed].
 func (c *Catalog) Get(id string) (CustomUserStatus, error) {
@@ -426,7 +446,8 @@ func (c *Catalog) Revision() Revision {
 // missing, and waits for those to come: list, then watch from the page's
 // revision. In the changes, Replaces is the revision the status had before, and
 // Status is what it has become or, if it was deleted, was last. The caller may
-// keep and change what it gets.
+// keep the changes, but must not change them: all watchers are given the same,
+// so that the largest commit costs none of them memory.
 //
 // The sequence ends with one error: [ErrCompacted] if the commits are no longer
 // kept (the watcher is slower than [Options.History] allows, or the catalog was
@@ -452,7 +473,6 @@ func (c *Catalog) Watch(ctx context.Context, after Revision) iter.Seq2[Commit, e
 			}
 			for _, commit := range commits {
 				seen = commit.Revision
-				commit.Changes = slices.Clone(commit.Changes)
 				if ctx.Err() != nil {
 					break
 				}

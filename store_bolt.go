@@ -196,6 +196,9 @@ func (s *BoltStore) commit(ctx context.Context, changes []Change) (Revision, err
 	if err := s.ready(ctx); err != nil {
 		return 0, err
 	}
+	if len(changes) == 0 {
+		return s.current()
+	}
 	select {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
@@ -207,14 +210,6 @@ func (s *BoltStore) commit(ctx context.Context, changes []Change) (Revision, err
 	}
 	if err := s.refused(); err != nil {
 		return 0, err
-	}
-	if len(changes) == 0 {
-		var state storedState
-		err := s.transaction(false, func(tx *bbolt.Tx) (err error) {
-			state, err = readState(tx)
-			return err
-		})
-		return state.revision, err
 	}
 	if err := s.inPlace(); err != nil {
 		return 0, err
@@ -258,6 +253,25 @@ func (s *BoltStore) commit(ctx context.Context, changes []Change) (Revision, err
 		s.refuse(err, false)
 	}
 	return 0, err
+}
+
+// current returns the revision of the store, or the error that a commit would
+// meet before it begins. It doesn't wait for the commit that runs.
+func (s *BoltStore) current() (Revision, error) {
+	if err := s.refused(); err != nil {
+		return 0, err
+	}
+	if s.file != nil {
+		if _, err := s.locate(); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return 0, err
+		}
+	}
+	var state storedState
+	err := s.transaction(false, func(tx *bbolt.Tx) (err error) {
+		state, err = readState(tx)
+		return err
+	})
+	return state.revision, err
 }
 
 // failed finds out what a commit has done that should have led to next, and
@@ -306,23 +320,33 @@ func (s *BoltStore) inPlace() error {
 	if s.file == nil {
 		return nil
 	}
+	size, err := s.locate()
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // the process has given up the right to look
+	}
+	if err == nil && size < s.size {
+		err = fmt.Errorf("%w: the file was cut from %d bytes to %d while it was open", ErrDamaged, s.size, size)
+		s.refuse(err, true)
+	}
+	if err == nil {
+		s.size = size
+	}
+	return err
+}
+
+// locate returns the size of the file at the path, or an error if that is not
+// the open one.
+func (s *BoltStore) locate() (int64, error) {
 	size, same, err := atPath(s.path, s.info)
 	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return nil // the process has given up the right to look
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("the file is no longer in its place, what is written to it would be lost: %w", err)
+		err = fmt.Errorf("the file is no longer in its place, what is written to it would be lost: %w", err)
 	case err != nil:
-		return fmt.Errorf("it cannot be told whether the file is still in its place: %w", err)
+		err = fmt.Errorf("it cannot be told whether the file is still in its place: %w", err)
 	case !same:
-		return errors.New("another file has taken its place, what is written to the open one would be lost")
-	case size < s.size:
-		err := fmt.Errorf("%w: the file was cut from %d bytes to %d while it was open", ErrDamaged, s.size, size)
-		s.refuse(err, true)
-		return err
+		err = errors.New("another file has taken its place, what is written to the open one would be lost")
 	}
-	s.size = size
-	return nil
+	return size, err
 }
 
 func statPath(path string, info os.FileInfo) (size int64, same bool, err error) {

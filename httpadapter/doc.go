@@ -59,8 +59,8 @@
 // list again; the stream goes on from the revision that the event names.
 //
 // A stream ends when its client does not read for ten seconds, when its login
-// is no longer valid (within fifteen seconds), when the catalog is closed, and
-// at [Handler.EndStreams].
+// is no longer valid (within a second if there are events, else within
+// fifteen), when the catalog is closed, and at [Handler.EndStreams].
 //
 // # What is left to the host
 //

@@ -113,8 +113,12 @@ type failure struct {
 func (f failure) json() []byte {
 	b := append(make([]byte, 0, 256), `{"success":false,"error":`...)
 	text := f.text
-	if f.code != "" {
-		text = strings.TrimLeft(text+" ["+f.code+"]", " ")
+	switch {
+	case f.code == "":
+	case text == "":
+		text = "[" + f.code + "]"
+	default:
+		text += " [" + f.code + "]"
 	}
 	b = strictjson.AppendString(b, text)
 	if f.code != "" {

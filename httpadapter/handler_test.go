@@ -350,6 +350,8 @@ func TestFields(t *testing.T) {
 		"capital type":           bad(`{"name":"a","statusType":"Busy"}`, invalid("Busy", "status type", "StatusType")),
 		"other type":             bad(`{"name":"a","statusType":"busy "}`, invalid("busy ", "status type", "StatusType")),
 		"markup as type":         bad(`{"name":"a","statusType":"<b>&"}`, invalid("<b>&", "status type", "StatusType")),
+		"spaces before the name": bad(`{"name":"  <","statusType":"busy"}`, invalid("  <", "name", "Name")),
+		"blank type":             bad(`{"name":"a","statusType":" "}`, invalid(" ", "status type", "StatusType")),
 		"NUL in the type":        bad(`{"name":"a","statusType":"busy\u0000"}`, invalid(`busy\u0000`, "status type", "StatusType")),
 		"NUL in the name":        bad(`{"name":"a\u0000","statusType":"busy"}`, invalid(`a\u0000`, "name", "Name")),
 		"line break in the name": bad(`{"name":"a\nb","statusType":"busy"}`, invalid(`a\nb`, "name", "Name")),

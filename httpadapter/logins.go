@@ -109,6 +109,11 @@ func connectionAddr(r *http.Request) string {
 // /64 network that an IPv6 client can choose its address from.
 func loginAddr(addr string) string {
 	ip, err := netip.ParseAddr(addr)
+	if err != nil { // some proxies name the port, too
+		var both netip.AddrPort
+		both, err = netip.ParseAddrPort(addr)
+		ip = both.Addr()
+	}
 	if err != nil {
 		return strings.Clone(addr[:min(len(addr), 64)])
 	}

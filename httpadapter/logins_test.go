@@ -170,4 +170,10 @@ func TestLoginAddr(t *testing.T) {
 	} {
 		require.Equal(t, want, loginAddr(connectionAddr(&http.Request{RemoteAddr: remote})))
 	}
+	for named, want := range map[string]string{ // by a proxy
+		"192.0.2.1:4321":      "192.0.2.1",
+		"[2001:db8:1:2::6]:1": "2001:db8:1:2::/64",
+	} {
+		require.Equal(t, want, loginAddr(named))
+	}
 }

@@ -71,22 +71,28 @@ type eventStream struct {
 	after customstatus.Revision // what the client has seen
 	buf   []byte
 	err   error // of the first write that failed
+
+	checked time.Time // when the login was last found valid
 }
 
 // run follows the catalog, with a pause for a heartbeat now and then.
 func (s *eventStream) run(ctx context.Context) {
+	s.checked = time.Now()
 	for s.err == nil {
 		err := s.follow(ctx)
+		if ctx.Err() != nil || s.streaming.Err() != nil || s.err != nil {
+			return
+		}
+		compacted := errors.Is(err, customstatus.ErrCompacted)
+		if compacted || errors.Is(err, context.DeadlineExceeded) {
+			if e := s.checkLogin(); e != nil {
+				err = e
+			}
+		}
 		switch {
-		case ctx.Err() != nil || s.err != nil || errors.Is(err, customstatus.ErrClosed):
+		case errors.Is(err, customstatus.ErrClosed), errors.Is(err, ErrUnauthenticated):
 			return
 		case errors.Is(err, context.DeadlineExceeded):
-			if err := s.authenticate(); err != nil {
-				if !errors.Is(err, ErrUnauthenticated) {
-					s.logFailure(err)
-				}
-				return
-			}
 			s.buf = append(s.buf, ":\n\n"...)
 		case errors.Is(err, customstatus.ErrCompacted):
 			s.after = s.catalog.Revision()
@@ -102,13 +108,27 @@ func (s *eventStream) run(ctx context.Context) {
 	}
 }
 
+// checkLogin returns an error if the login that the stream was opened with is no
+// longer valid. It asks no more than once a second.
+func (s *eventStream) checkLogin() error {
+	if time.Since(s.checked) < min(time.Second, s.heartbeat) {
+		return nil
+	}
+	err := s.authenticate()
+	s.checked = time.Now()
+	return err
+}
+
 // follow writes the commits until the next heartbeat, and returns why it ended
 // if not because of s.err.
 func (s *eventStream) follow(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.heartbeat)
+	untilHeartbeat, cancel := context.WithTimeout(ctx, s.heartbeat)
 	defer cancel()
-	for commit, err := range s.catalog.Watch(ctx, s.after) {
+	for commit, err := range s.catalog.Watch(untilHeartbeat, s.after) {
 		if err != nil {
+			return err
+		}
+		if err := s.checkLogin(); err != nil {
 			return err
 		}
 		for i, change := range commit.Changes {
@@ -116,8 +136,13 @@ func (s *eventStream) follow(ctx context.Context) error {
 			if i < len(commit.Changes)-1 {
 				s.buf = append(s.buf, '\n')
 			}
-			if len(s.buf) >= writeSize {
-				s.send()
+			if len(s.buf) < writeSize {
+				continue
+			}
+			// A commit can be long, and its reader slow.
+			s.send()
+			if err := s.checkLogin(); err != nil || ctx.Err() != nil || s.streaming.Err() != nil || s.err != nil {
+				return err
 			}
 		}
 		s.after = commit.Revision

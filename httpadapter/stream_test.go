@@ -218,6 +218,53 @@ func TestStreamOfLargeCommit(t *testing.T) {
 	require.Less(t, largest, 40_000, "memory that each stream takes")
 }
 
+// TestStreamEndsWithinACommit is about a commit that takes its reader long.
+func TestStreamEndsWithinACommit(t *testing.T) {
+	for name, end := range map[string]func(*server){
+		"EndStreams": func(s *server) { s.handler.EndStreams() },
+		"token revoked": func(s *server) {
+			s.tokens.RevokeUser(reader[0])
+			time.Sleep(2 * time.Millisecond) // longer than SetStreamTimes below lets it go unnoticed
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var s *server
+			written := 0
+			ended := make(chan struct{})
+			s = newServer(t, setup{mount: func(h http.Handler) http.Handler {
+				return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					defer close(ended)
+					h.ServeHTTP(watchedWriter{w, func(b []byte) {
+						if len(b) > 10_000 {
+							if written++; written == 1 {
+								end(s)
+							}
+						}
+					}}, r)
+				})
+			}})
+			s.handler.SetStreamTimes(time.Millisecond, time.Minute)
+			_, err := s.catalog.Import(t.Context(), many(3000))
+			require.NoError(t, err)
+			s.open("?after=0")
+			<-ended
+			require.Equal(t, 1, written, "it ends before the next piece")
+		})
+	}
+}
+
+type watchedWriter struct {
+	http.ResponseWriter
+	before func([]byte)
+}
+
+func (w watchedWriter) Write(b []byte) (int, error) {
+	w.before(b)
+	return w.ResponseWriter.Write(b)
+}
+
+func (w watchedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
 func TestStreamHeartbeat(t *testing.T) {
 	s := newServer(t, setup{http: func(srv *http.Server) {
 		srv.ReadTimeout, srv.WriteTimeout, srv.IdleTimeout = 500*time.Millisecond, 500*time.Millisecond, 500*time.Millisecond
