@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/customstatus/customstatus"
@@ -139,8 +140,19 @@ func ruleError(err error) error {
 	case customstatus.FieldStatusType:
 		key = "statusType"
 	}
-	if e.Input != "" && !strings.Contains(e.Reason, e.Input) {
-		err = fmt.Errorf("%q: %w", e.Input, err)
+	return &strictjson.KeyError{Key: key, Err: quoteInput(e)}
+}
+
+// quoteInput quotes the value at fault, or adds it: it comes from a file, and
+// what a terminal takes for a command or a line of its own must not get there.
+func quoteInput(e *customstatus.Error) error {
+	if e.Input == "" {
+		return e
 	}
-	return &strictjson.KeyError{Key: key, Err: err}
+	if rest, found := strings.CutPrefix(e.Reason, e.Input); found && e.Code == customstatus.CodeInvalid {
+		quoted := *e
+		quoted.Reason = strconv.Quote(e.Input) + rest
+		return &quoted
+	}
+	return fmt.Errorf("%q: %w", e.Input, e)
 }

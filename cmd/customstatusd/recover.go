@@ -46,7 +46,7 @@ func (p *process) recover(ctx context.Context, cl *commandLine) error {
 	}
 	for _, record := range left {
 		s := saved.Statuses[record.Index]
-		fmt.Fprintf(p.stderr, "customstatusd: %s: status %q, named %q: left out: %v\n", *path, s.ID, s.Name, record.Err)
+		fmt.Fprintf(p.stderr, "customstatusd: %s: status %q, named %q: left out: %v\n", *path, s.ID, s.Name, ruleError(record.Err))
 	}
 	_, err = fmt.Fprintf(p.stdout, "%s: saved %d\n", target, len(saved.Statuses)-len(left))
 	if err != nil {

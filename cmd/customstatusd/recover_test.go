@@ -31,7 +31,7 @@ func TestRecoverWhatTheRulesRefuse(t *testing.T) {
 	code := run(t.Context(), []string{"recover", "--db", path, target}, nil, &out, &errs, noEnv)
 	require.Equal(t, exitFailure, code)
 	require.Contains(t, out.String(), "new.db: saved 2\n")
-	require.Contains(t, errs.String(), `status "1", named "<one>": left out: <one> is not a valid name [error-input-is-not-a-valid-field]`)
+	require.Contains(t, errs.String(), `status "1", named "<one>": left out: key "name": "<one>" is not a valid name [error-input-is-not-a-valid-field]`)
 	require.Contains(t, errs.String(), `status "3", named "three&": left out: `)
 	require.Equal(t, map[string]bool{"two": true, "four": true}, stored(t, target))
 	require.Equal(t, []string{"new.db", "x.db"}, names(t, dir))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -89,6 +90,27 @@ func TestParseStatus(t *testing.T) {
 	}
 }
 
+// What a report repeats of a file can't do anything to a terminal.
+func TestReportsAreQuoted(t *testing.T) {
+	const evil = `\u001b[2J\nline 7: \u202e`
+	const quoted = `"\x1b[2J\nline 7: \u202e"`
+	for text, want := range map[string]string{
+		`{"name":"` + evil + `","statusType":"busy"}`:                                        `key "name": ` + quoted + ` is not a valid name [`,
+		`{"name":"a","statusType":"` + evil + `"}`:                                           `key "statusType": ` + quoted + ` is not a valid status type [`,
+		`{"_id":"` + evil + `","name":"a","statusType":"busy"}`:                              `key "_id": ` + quoted,
+		`{"` + evil + `":1}`:                                                                 `key ` + quoted + `: unknown key`,
+		`{"_id":{"` + evil + `":1}}`:                                                         `key "_id": key ` + quoted,
+		`{"name":"name","statusType":"busy"}` + "\n" + `{"name":"name","statusType":"busy"}`: `key "name": "name": The custom user status name is already in use [`,
+	} {
+		db, err := openLocal(t.Context(), filepath.Join(t.TempDir(), "x.db"), true, customstatus.Rules{})
+		require.NoError(t, err)
+		result, err := db.importFrom(t.Context(), strings.NewReader(text))
+		require.NoError(t, errors.Join(err, db.close()))
+		require.Len(t, result.Bad.Lines, 1)
+		require.Contains(t, result.Bad.Lines[0].Reason, want)
+	}
+}
+
 func TestReadSource(t *testing.T) {
 	const a, b = `{"name":"a","statusType":"busy"}`, `{"name":"b","statusType":"away"}`
 	tests := []struct {
@@ -104,7 +126,7 @@ func TestReadSource(t *testing.T) {
 		{name: "a short text", text: "{}", bad: []string{`line 1: key "name": The field Name is required [error-the-field-is-required]`}},
 		{
 			name: "bad lines among good ones", text: a + "\nnonsense\n" + b + "\n{\"name\":\"c\",\"statusType\":\"Busy\"}\n", names: "a1 b3",
-			bad: []string{"line 2: not valid JSON", `line 4: key "statusType": Busy is not a valid status type [error-input-is-not-a-valid-field]`},
+			bad: []string{"line 2: not valid JSON", `line 4: key "statusType": "Busy" is not a valid status type [error-input-is-not-a-valid-field]`},
 		},
 		{
 			name: "a line that is too long", text: a + "\n" + strings.Repeat("x", 3*maxLine) + "\n" + b + "\n", names: "a1 b3",
