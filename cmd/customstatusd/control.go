@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -47,10 +48,21 @@ func shortSocketPath(path string) (short string, done func(), err error) {
 	return short, func() { folder.Close() }, nil
 }
 
+// controlListener listens on a control socket.
+type controlListener struct {
+	net.Listener
+	path string
+	made os.FileInfo // the socket
+}
+
 // listenControl listens on the control socket at path. The caller holds the
-// file that the socket belongs to, so what is there is left from a crash. The
-// socket comes to its place by a rename, when nobody but the owner can use it.
-func listenControl(path string) (net.Listener, error) {
+// file that the socket belongs to, so a socket that is there is left from a
+// crash; what is no socket is left alone. The socket comes to its place by a
+// rename, when nobody but the owner can use it.
+func listenControl(path string) (*controlListener, error) {
+	if there, err := os.Lstat(path); err == nil && there.Mode().Type() != fs.ModeSocket {
+		return nil, fmt.Errorf("%s is in the way: it is not a socket", path)
+	}
 	temp, err := os.MkdirTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
 	if err != nil {
 		return nil, err
@@ -68,13 +80,29 @@ func listenControl(path string) (net.Listener, error) {
 	}
 	ln.SetUnlinkOnClose(false)
 	err = os.Chmod(born, 0o600)
+	var made os.FileInfo
+	if err == nil {
+		made, err = os.Lstat(born)
+	}
 	if err == nil {
 		err = os.Rename(born, path)
 	}
 	if err != nil {
 		return nil, errors.Join(err, ln.Close())
 	}
-	return ln, nil
+	return &controlListener{ln, path, made}, nil
+}
+
+// remove removes the socket, unless something else has taken its place.
+func (l *controlListener) remove() error {
+	there, err := os.Lstat(l.path)
+	if err == nil && os.SameFile(there, l.made) {
+		err = os.Remove(l.path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // controlHandler answers on the control socket for the database. The reload

@@ -177,6 +177,34 @@ func TestControlSocket(t *testing.T) {
 		serveOn(t, "@x.db.sock")
 		require.FileExists(t, "@x.db.sock")
 	})
+	t.Run("not in place of what is no socket", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "x.db.sock")
+		require.NoError(t, os.WriteFile(path, []byte("mine"), 0o600))
+		_, err := listenControl(path)
+		require.ErrorContains(t, err, "x.db.sock is in the way: it is not a socket")
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, "mine", string(text))
+		require.Equal(t, []string{"x.db.sock"}, names(t, filepath.Dir(path)))
+	})
+	t.Run("and removes no other one", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "x.db.sock")
+		first, err := listenControl(path)
+		require.NoError(t, err)
+		defer first.Close()
+		second, err := listenControl(path)
+		require.NoError(t, err)
+		defer second.Close()
+		require.NoError(t, first.remove())
+		_, err = os.Lstat(path)
+		require.NoError(t, err)
+		require.NoError(t, second.remove())
+		require.NoFileExists(t, path)
+		require.NoError(t, second.remove())
+		require.NoError(t, os.WriteFile(path, nil, 0o600))
+		require.NoError(t, second.remove())
+		require.FileExists(t, path)
+	})
 	t.Run("in no folder", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), strings.Repeat("none", 40), "x.db.sock")
 		_, err := listenControl(path)
@@ -186,10 +214,12 @@ func TestControlSocket(t *testing.T) {
 	})
 }
 
-// A server without room for its socket serves all the same.
+// A server without room for its socket serves all the same, and leaves alone
+// what takes the room.
 func TestNoControlSocket(t *testing.T) {
 	dir := t.TempDir()
-	require.NoError(t, os.MkdirAll(filepath.Join(dir, "customstatus.db.sock", "taken"), 0o700))
+	taken := filepath.Join(dir, "customstatus.db.sock")
+	require.NoError(t, os.WriteFile(taken, nil, 0o600))
 	s := launch(t, dir, "first")
 	require.Contains(t, s.log.text(), `level=WARN msg="no control socket`)
 	answered, err := create(http.DefaultClient, s.addr, login(t, dir), "x")
@@ -199,4 +229,5 @@ func TestNoControlSocket(t *testing.T) {
 	code, err := s.wait()
 	require.NoError(t, err)
 	require.Equal(t, exitOK, code, s.log.text())
+	require.FileExists(t, taken)
 }

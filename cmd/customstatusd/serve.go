@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -203,8 +202,8 @@ type service struct {
 	log     *slog.Logger
 	db      *localDatabase
 	servers []*http.Server
-	ended   chan error // gets the error of a server that ends
-	socket  string     // the control socket, empty if there is none
+	ended   chan error       // gets the error of a server that ends
+	control *controlListener // nil if there is none
 	reload  func() error
 }
 
@@ -233,13 +232,12 @@ func start(config *serveConfig, log *slog.Logger, ln net.Listener, certs *certif
 		go func() { s.ended <- public.Serve(ln) }()
 	}
 
-	socket := controlPath(config.path)
-	if controlLn, err := listenControl(socket); err != nil {
+	if controlLn, err := listenControl(controlPath(config.path)); err != nil {
 		log.Warn("no control socket: import, export and backup have to wait until the server ends", "error", err)
 	} else {
 		control := newServer(controlHandler(db, s.reload, log), log)
 		control.ReadTimeout, control.WriteTimeout = 0, 0 // an import may take long
-		s.socket, s.servers = socket, append(s.servers, control)
+		s.control, s.servers = controlLn, append(s.servers, control)
 		go func() { s.ended <- control.Serve(controlLn) }()
 	}
 
@@ -304,12 +302,10 @@ func (s *service) stop() error {
 	for range s.servers {
 		all = errors.Join(all, <-errs)
 	}
-	// The socket goes before the file is let go: one that is there after that
-	// is another server's.
-	if s.socket != "" {
-		if err := os.Remove(s.socket); !errors.Is(err, fs.ErrNotExist) {
-			all = errors.Join(all, err)
-		}
+	// The socket goes before the file is let go: the next server may put its
+	// own there after that.
+	if s.control != nil {
+		all = errors.Join(all, s.control.remove())
 	}
 	all = errors.Join(all, s.db.close())
 	if all == nil {
