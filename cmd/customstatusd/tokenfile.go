@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -59,6 +60,12 @@ func tokensPath(given, database string) string {
 // readTokens reads the file at path, and returns what it was when it was read.
 func readTokens(path string) (tokenRecords, os.FileInfo, error) {
 	var records tokenRecords
+	// Asked first: to open a pipe would wait for a writer.
+	if info, err := os.Stat(path); err != nil {
+		return records, nil, err
+	} else if !info.Mode().IsRegular() {
+		return records, nil, fmt.Errorf("%s: not a regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return records, nil, err
@@ -245,6 +252,13 @@ func (f *tokenFile) load() error {
 	if err := f.tokens.Replace(tokens); err != nil {
 		return fmt.Errorf("%s: %w", f.path, err)
 	}
+	if othersMayWrite(info) && (f.info == nil || !othersMayWrite(f.info)) {
+		f.log.Warn("others than its owner may write the tokens file, and so make tokens", "tokens", f.path, "mode", info.Mode().String())
+	}
 	f.info, f.loaded, f.checked = info, now, now
 	return nil
+}
+
+func othersMayWrite(info os.FileInfo) bool {
+	return runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 // its modes say nothing of others
 }

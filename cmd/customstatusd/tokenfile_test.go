@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -145,6 +147,47 @@ func TestTokenFileRefuses(t *testing.T) {
 		_, err := openTokens(path, slog.New(slog.DiscardHandler))
 		require.ErrorContains(t, err, want, text)
 		require.ErrorContains(t, err, path)
+	}
+}
+
+// A pipe in place of the file must not hold up those who log in.
+func TestTokenFileIsAFile(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("there are no pipes in folders here")
+	}
+	path := filepath.Join(t.TempDir(), "x.tokens")
+	made := add(t, path, "alice")
+	var log bytes.Buffer
+	f, err := openTokens(path, slog.New(slog.NewTextHandler(&log, nil)))
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(path))
+	require.NoError(t, exec.Command("mkfifo", path).Run())
+	f.now = func() time.Time { return time.Now().Add(tokensCheckEvery) }
+	_, err = f.Authenticate(t.Context(), made.userID, made.token)
+	require.NoError(t, err)
+	require.Contains(t, log.String(), "x.tokens: not a regular file")
+	require.ErrorContains(t, f.reload(), "x.tokens: not a regular file")
+	require.ErrorContains(t, editTokens(path, func(*tokenRecords) error { return nil }), "not a regular file")
+	_, err = openTokens(filepath.Dir(path), f.log)
+	require.ErrorContains(t, err, "not a regular file")
+}
+
+func TestTokenFileThatOthersMayWrite(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("modes say nothing of others here")
+	}
+	path := filepath.Join(t.TempDir(), "x.tokens")
+	add(t, path, "alice")
+	for _, tt := range []struct {
+		mode  os.FileMode
+		warns int
+	}{{0o600, 0}, {0o644, 0}, {0o620, 1}, {0o602, 1}} {
+		require.NoError(t, os.Chmod(path, tt.mode))
+		var log bytes.Buffer
+		f, err := openTokens(path, slog.New(slog.NewTextHandler(&log, nil)))
+		require.NoError(t, err)
+		require.NoError(t, f.reload())
+		require.Equal(t, tt.warns, strings.Count(log.String(), "level=WARN"), log.String())
 	}
 }
 
