@@ -35,9 +35,15 @@ type badLines struct {
 	Lines []badLine `json:"lines"`
 	// More is the number of those beyond maxBadLines, which are not in Lines.
 	More int `json:"more,omitempty"`
+	// NoType is whether one of them has no type where the rules want one.
+	NoType bool `json:"noType,omitempty"`
 }
 
 func (b *badLines) add(where string, err error) {
+	var e *customstatus.Error
+	if errors.As(err, &e) && e.Code == customstatus.CodeRequired && e.Field == customstatus.FieldStatusType {
+		b.NoType = true
+	}
 	if len(b.Lines) == maxBadLines {
 		b.More++
 		return

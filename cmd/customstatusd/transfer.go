@@ -71,10 +71,16 @@ func (p *process) importFrom(ctx context.Context, cl *commandLine) error {
 		if bad.More > 0 {
 			fmt.Fprintf(p.stderr, "customstatusd: %s: and %d more\n", cl.args[0], bad.More)
 		}
-		return fmt.Errorf("import: nothing was imported: %d bad", len(bad.Lines)+bad.More)
+		hint := ""
+		if bad.NoType && *optional { // so it is not by the rules of this process
+			hint = "; the rules of the server that holds the database count: start the server with --status-type-optional"
+		}
+		return fmt.Errorf("import: nothing was imported: %d bad%s", len(bad.Lines)+bad.More, hint)
 	}
-	_, err = fmt.Fprintf(p.stdout, "imported %d, already there %d\n", result.Added, result.Read-result.Added)
-	return err
+	if _, err := fmt.Fprintf(p.stdout, "imported %d, already there %d\n", result.Added, result.Read-result.Added); err != nil {
+		return fmt.Errorf("import: %w", err)
+	}
+	return nil
 }
 
 // openInput opens the file named, or standard input for "-". The size is 0 if
