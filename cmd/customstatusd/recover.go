@@ -31,6 +31,10 @@ func (p *process) recover(ctx context.Context, cl *commandLine) error {
 	}
 	target := cl.args[0]
 	saved, err := customstatus.SalvageBolt(*path)
+	if errors.Is(err, customstatus.ErrLocked) {
+		return fmt.Errorf("recover: %w; recover from a backup of it:\n  customstatusd backup --db %s copy.db && customstatusd recover --db copy.db %s",
+			err, shellQuote(*path), shellQuote(target))
+	}
 	if err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
