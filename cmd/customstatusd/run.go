@@ -90,7 +90,7 @@ func (p *process) dispatch(ctx context.Context, args []string) error {
 	name := "serve"
 	if len(args) > 0 {
 		switch arg := args[0]; {
-		case arg == "-h" || arg == "-help" || arg == "--help":
+		case isHelpFlag(arg):
 			return p.help(args[1:])
 		case arg == "-version" || arg == "--version":
 			name, args = "version", args[1:]
@@ -101,8 +101,16 @@ func (p *process) dispatch(ctx context.Context, args []string) error {
 	if name == "help" {
 		return p.help(args)
 	}
-	if name == "token" && len(args) > 0 {
-		name, args = "token "+args[0], args[1:]
+	if name == tokenGroup {
+		switch {
+		case len(args) == 0:
+			p.tokenUsage(p.stderr)
+			return usagef("token: name one of its commands")
+		case isHelpFlag(args[0]):
+			p.tokenUsage(p.stdout)
+			return nil
+		}
+		name, args = tokenGroup+" "+args[0], args[1:]
 	}
 	for _, cmd := range commands() {
 		if cmd.name == name {
@@ -112,6 +120,8 @@ func (p *process) dispatch(ctx context.Context, args []string) error {
 	p.usage(p.stderr)
 	return usagef("unknown command %q", name)
 }
+
+func isHelpFlag(arg string) bool { return arg == "-h" || arg == "-help" || arg == "--help" }
 
 // start runs the command with its part of the command line.
 func (cmd command) start(p *process, ctx context.Context, args []string) error {
@@ -173,6 +183,21 @@ variable before the default; an empty variable counts as not set.
 
 Exit codes: 0 success, 1 failure, 2 a command line that can't be understood.
 `)
+	io.WriteString(w, b.String())
+}
+
+// tokenGroup is the word that the commands about tokens begin with.
+const tokenGroup = "token"
+
+func (p *process) tokenUsage(w io.Writer) {
+	var b strings.Builder
+	b.WriteString("Usage: customstatusd token COMMAND [FLAGS] [ARGUMENTS]\n\nThe commands are:\n\n")
+	for _, cmd := range commands() {
+		if strings.HasPrefix(cmd.name, tokenGroup+" ") {
+			fmt.Fprintf(&b, "  %-13s %s\n", cmd.name, cmd.summary)
+		}
+	}
+	b.WriteString("\n\"customstatusd token COMMAND -h\" shows a command's flags.\n")
 	io.WriteString(w, b.String())
 }
 

@@ -77,6 +77,7 @@ func (cl *commandLine) serveConfig() (*serveConfig, error) {
 	cl.DurationVar(&c.shutdownTimeout, "shutdown-timeout", 30*time.Second, "how long running requests may take to end, a `DURATION` like 30s")
 	cl.StringVar(&c.logFormat, "log-format", "text", "the `FORMAT` of the log on standard error: text or json")
 	cl.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "the least `LEVEL` to log: debug, info, warn or error")
+	cl.Lookup("log-level").DefValue = "info" // as the flag's help spells the levels
 	if err := cl.parse(0, 0); err != nil {
 		return nil, err
 	}
@@ -285,7 +286,7 @@ func (s *service) wait(ctx context.Context, signals <-chan os.Signal) error {
 // stop answers the requests that run, for as long as the configuration says,
 // and closes the catalog.
 func (s *service) stop() error {
-	s.log.Info("shutting down", "timeout", s.config.shutdownTimeout)
+	s.log.Info("shutting down", "timeout", s.config.shutdownTimeout.String())
 	ctx, cancel := context.WithTimeout(context.Background(), s.config.shutdownTimeout)
 	defer cancel()
 	errs := make(chan error, len(s.servers))

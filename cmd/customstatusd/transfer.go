@@ -47,12 +47,12 @@ func (p *process) importFrom(ctx context.Context, cl *commandLine) error {
 	}
 	in, size, err := p.openInput(cl.args[0])
 	if err != nil {
-		return err
+		return fmt.Errorf("import: %w", err)
 	}
 	defer in.Close()
 	db, err := openDatabase(ctx, *path, true, customstatus.Rules{StatusTypeOptional: *optional})
 	if err != nil {
-		return err
+		return fmt.Errorf("import: %w", err)
 	}
 	var r io.Reader = in
 	bar := newProgress(p.stderr, in, size)
@@ -185,7 +185,7 @@ func (p *process) write(ctx context.Context, cl *commandLine,
 	}
 	db, err := openDatabase(ctx, *path, false, customstatus.Rules{})
 	if err != nil {
-		return err
+		return fmt.Errorf("%s: %w", cl.cmd.name, err)
 	}
 	write := func(w io.Writer) error { return content(db, ctx, w) }
 	if len(cl.args) == 0 || cl.args[0] == "-" {
