@@ -70,8 +70,9 @@ func (s *server) follow(ctx context.Context, after customstatus.Revision) {
 // statusEvents streams the catalog to one client: first all statuses, then each
 // change. (The adapter has a stream of its own, custom-user-status.stream. A
 // server that already has a way to push to its clients, as this one, sends the
-// changes along that way, in the form that its clients like.) The id of an event is the revision of the catalog that it leads to; a
-// client that comes back with the last id it has seen gets what it has missed.
+// changes along that way, in the form that its clients like.) The id of an event
+// is the revision of the catalog that it leads to; a client that comes back with
+// the last id it has seen gets what it has missed.
 func (s *server) statusEvents(w http.ResponseWriter, r *http.Request, session *session) {
 	ctx, cancel := session.during(r.Context())
 	defer cancel()

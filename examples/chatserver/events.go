@@ -28,8 +28,8 @@ func openStream(w http.ResponseWriter) *eventStream {
 }
 
 // send writes one event. Its time limit takes the place of the server's
-// WriteTimeout, which is meant for whole answers. An error means that the client has gone, or does not
-// read.
+// WriteTimeout, which is meant for whole answers. An error means that the client
+// has gone, or does not read.
 func (s *eventStream) send(id uint64, name string, data any) error {
 	encoded, err := json.Marshal(data)
 	if err != nil {

@@ -189,7 +189,7 @@ func (r *room) since(number uint64) (events []event, more <-chan struct{}, ok bo
 func (r *room) look() (welcome, uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	seen := welcome{People: make([]person, len(r.people)), Messages: slices.Clone(r.messages)}
+	seen := welcome{People: make([]person, len(r.people)), Messages: append([]message{}, r.messages...)}
 	for i, m := range r.people {
 		seen.People[i] = r.show(m)
 	}

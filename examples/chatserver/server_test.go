@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -439,7 +440,10 @@ func TestFollowAfterCompaction(t *testing.T) {
 
 func TestRoomForgets(t *testing.T) {
 	r := newRoom(nil)
-	_, first := r.look()
+	empty, first := r.look()
+	if text, err := json.Marshal(empty); err != nil || string(text) != `{"people":[],"messages":[]}` {
+		t.Errorf("the empty room is %s, %v", text, err)
+	}
 	for range keptEvents {
 		r.say("alice", "hello")
 	}

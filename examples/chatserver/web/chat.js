@@ -120,7 +120,7 @@ function enter() {
 			all.people.forEach((p) => people.set(p.id, p));
 			showPeople();
 			$('messages').replaceChildren();
-			(all.messages ?? []).forEach(showMessage);
+			all.messages.forEach(showMessage);
 		},
 		person(p) {
 			people.set(p.id, p);
