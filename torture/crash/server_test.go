@@ -3,7 +3,6 @@
 package crash
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -12,12 +11,9 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net/http"
-	"net/textproto"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -31,19 +27,19 @@ import (
 // write is acknowledged when its client has read the whole answer 200. Every
 // fourth time the server gets SIGTERM instead, and has to end in order.
 func TestKillServer(t *testing.T) {
-	program := buildServer(t)
+	program := harness.BuildServer(t)
 	rounds := harness.Rounds(12, 1000)
 	const perFile = 40
 	var total ledger
 	for first := 0; first < rounds; first += perFile {
 		l := newLedger()
 		path := filepath.Join(t.TempDir(), "catalog.db")
-		credentials := newToken(t, program, path)
+		credentials := harness.NewToken(t, program, path)
 		for n := first; n < min(rounds, first+perFile); n++ {
-			s := startServer(t, program, path)
-			s.round(t, l, path, credentials, uint64(n))
+			s := harness.StartServer(t, program, path)
+			log := serverRound(t, s, l, path, credentials, uint64(n))
 			if t.Failed() {
-				t.Fatalf("in round %d, log of the server:\n%s", n, &s.log)
+				t.Fatalf("in round %d, log of the server:\n%s", n, log)
 			}
 		}
 		total.acknowledged += l.acknowledged
@@ -55,76 +51,9 @@ func TestKillServer(t *testing.T) {
 		rounds, total.acknowledged, total.refused, total.open, total.done, total.open-total.done)
 }
 
-// buildServer builds customstatusd, which is in another module.
-func buildServer(t *testing.T) string {
-	t.Helper()
-	work, err := exec.Command("go", "env", "GOWORK").Output()
-	if path := strings.TrimSpace(string(work)); err != nil || path == "" || path == "off" {
-		t.Skip("without go.work there is no customstatusd of this tree")
-	}
-	program := filepath.Join(t.TempDir(), "customstatusd")
-	build := exec.Command("go", "build", "-o", program, "github.com/customstatus/customstatus/cmd/customstatusd")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	return program
-}
-
-// server is a running customstatusd.
-type server struct {
-	cmd    *exec.Cmd
-	url    string // of the endpoints, up to their names
-	log    bytes.Buffer
-	logged sync.WaitGroup // until it is over, log is being written
-}
-
-// newToken has the program make a token for the file, and returns the headers
-// that it goes in.
-func newToken(t *testing.T, program, path string) http.Header {
-	t.Helper()
-	out, err := exec.Command(program, "token", "add", "--db", path).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	header, err := textproto.NewReader(bufio.NewReader(io.MultiReader(bytes.NewReader(out), strings.NewReader("\n")))).ReadMIMEHeader()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return http.Header(header)
-}
-
-// startServer starts the program and waits until it listens.
-func startServer(t *testing.T, program, path string) *server {
-	t.Helper()
-	s := &server{cmd: exec.Command(program, "serve", "--addr", "127.0.0.1:0", "--db", path, "--log-format", "json")}
-	theirs, ours := mustPipe(t)
-	s.cmd.Stderr = ours
-	if err := s.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ours.Close()
-	listening := make(chan string, 1)
-	s.logged.Go(func() {
-		defer theirs.Close()
-		defer close(listening)
-		for log := bufio.NewScanner(io.TeeReader(theirs, &s.log)); log.Scan(); {
-			var entry struct{ Msg, URL string }
-			if json.Unmarshal(log.Bytes(), &entry) == nil && entry.Msg == "listening" {
-				listening <- entry.URL
-			}
-		}
-	})
-	url, ok := <-listening
-	if !ok {
-		err := s.cmd.Wait()
-		t.Fatalf("the server has not started: %v\n%s", err, &s.log)
-	}
-	s.url = url + "/api/v1/custom-user-status."
-	return s
-}
-
-// round has clients write to the server, ends it, and looks at the file.
-func (s *server) round(t *testing.T, l *ledger, path string, credentials http.Header, seed uint64) {
+// serverRound has clients write to the server, ends it, and looks at the file. It
+// returns the server's log.
+func serverRound(t *testing.T, s *harness.Server, l *ledger, path string, credentials http.Header, seed uint64) (log string) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	began := time.Now()
 	moment := make(chan struct{})
@@ -143,7 +72,7 @@ func (s *server) round(t *testing.T, l *ledger, path string, credentials http.He
 			number:      n,
 			ledger:      l,
 			http:        &http.Client{Transport: transport},
-			url:         s.url,
+			url:         s.URL + "/api/v1/custom-user-status.",
 			credentials: credentials,
 			rand:        rand.New(rand.NewPCG(seed, uint64(n)+1)),
 		}
@@ -179,16 +108,16 @@ func (s *server) round(t *testing.T, l *ledger, path string, credentials http.He
 	if seed%4 == 3 {
 		signal = syscall.SIGTERM
 	}
-	if err := s.cmd.Process.Signal(signal); err != nil {
+	if err := s.Cmd.Process.Signal(signal); err != nil {
 		t.Error(err)
 	}
 	for err := range wrong {
 		t.Error(err)
 	}
-	s.logged.Wait()
-	if err := s.cmd.Wait(); signal == syscall.SIGTERM && err != nil {
+	log, err := s.Wait()
+	if signal == syscall.SIGTERM && err != nil {
 		t.Errorf("after SIGTERM: %v", err)
-	} else if signal == syscall.SIGKILL && s.cmd.ProcessState.Exited() {
+	} else if signal == syscall.SIGKILL && s.Cmd.ProcessState.Exited() {
 		t.Errorf("the server ended by itself: %v", err)
 	}
 	checkFile(t, path)
@@ -200,6 +129,7 @@ func (s *server) round(t *testing.T, l *ledger, path string, credentials http.He
 	if err := l.verify(page, began); err != nil {
 		t.Error(err)
 	}
+	return log
 }
 
 // errGone says that the server has not answered.

@@ -1,0 +1,254 @@
+//go:build linux
+
+package hostile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/httpadapter"
+	"github.com/customstatus/customstatus/torture/internal/harness"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+// connections is how many hostile clients there are at once.
+const connections = 2000
+
+// What a server may hold on to for a connection on which somebody has sent a part
+// of a request, whatever that is: its buffers and two stacks, with some to spare.
+// It is a bound, not a measurement.
+const perConnection = 128 << 10
+
+// TestHandler lets the hostile clients loose on the handler, in a server with the
+// limits that customstatusd sets, over a bbolt file.
+func TestHandler(t *testing.T) {
+	store, err := customstatus.OpenBolt(filepath.Join(t.TempDir(), "catalog.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	catalog, err := customstatus.Open(context.Background(), store, nil)
+	if err != nil {
+		t.Fatal(errors.Join(err, store.Close()))
+	}
+	credentials := http.Header{"X-User-Id": {"manager"}, "X-Auth-Token": {"a secret"}}
+	var log problems
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	handler := httpadapter.New(catalog, &httpadapter.Options{
+		Authenticator: httpadapter.AuthenticatorFunc(func(_ context.Context, userID, authToken string) (httpadapter.Caller, error) {
+			if userID != "manager" || authToken != "a secret" {
+				return httpadapter.Caller{}, httpadapter.ErrUnauthenticated
+			}
+			return httpadapter.Caller{UserID: userID, MayManage: true}, nil
+		}),
+		Logger: logger,
+	})
+	peak := &openConnections{}
+	server := &http.Server{ // as customstatusd sets it up
+		Handler:                      handler,
+		ReadHeaderTimeout:            10 * time.Second,
+		ReadTimeout:                  30 * time.Second,
+		WriteTimeout:                 60 * time.Second,
+		IdleTimeout:                  2 * time.Minute,
+		MaxHeaderBytes:               16 << 10,
+		ErrorLog:                     slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
+		DisableGeneralOptionsHandler: true,
+		ConnState:                    peak.count,
+	}
+	server.RegisterOnShutdown(handler.EndStreams)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+
+	before := memory()
+	c := &crowd{addr: listener.Addr().String(), credentials: credentials, size: size(t, 2), open: peak.current}
+	var most uint64
+	c.atPeak = func() {
+		most = memory() // the clients are in it too
+		if most > before+uint64(c.size)*perConnection {
+			t.Errorf("with %d connections, %d bytes are in use, %d were before", c.size, most, before)
+		}
+	}
+	c.run(t)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := errors.Join(server.Shutdown(ctx), catalog.Close()); err != nil {
+		t.Error(err)
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
+	}
+	if after := memory(); after > before+32<<20 {
+		t.Errorf("when all are gone, %d bytes are in use, %d were before", after, before)
+	}
+	if errs := log.errors(); errs != "" {
+		t.Errorf("the server has logged:\n%s", errs)
+	}
+	harness.Report(t, "connections", "%d at once; %d honest requests answered; %d MiB in use, clients included, %d before; %s",
+		peak.most(), c.honest.Load(), most>>20, before>>20, c.verdict)
+}
+
+// TestServer lets them loose on customstatusd itself.
+func TestServer(t *testing.T) {
+	program := harness.BuildServer(t)
+	path := filepath.Join(t.TempDir(), "catalog.db")
+	credentials := harness.NewToken(t, program, path)
+	s := harness.StartServer(t, program, path)
+	idle := sockets(t, s)
+	c := &crowd{
+		addr:        strings.TrimPrefix(s.URL, "http://"),
+		credentials: credentials,
+		size:        size(t, 1),
+		open:        func() int { return sockets(t, s) - idle },
+	}
+	before := status(t, s, "VmHWM")
+	c.run(t)
+	after := status(t, s, "VmHWM") // the greatest there was
+	if after > before+uint64(c.size)*perConnection {
+		t.Errorf("the server has held %d bytes, %d before", after, before)
+	}
+	if err := s.Cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Error(err)
+	}
+	log, err := s.Wait()
+	if err != nil {
+		t.Errorf("after SIGTERM: %v", err)
+	}
+	for line := range strings.Lines(log) {
+		// The line of a request says 500 when nobody was there to get it.
+		if strings.Contains(line, `"level":"ERROR"`) && !strings.Contains(line, `"msg":"request"`) {
+			t.Errorf("the server has logged: %s", line)
+		}
+	}
+	harness.Report(t, "connections", "%d; %d honest requests answered; at most %d MiB resident, %d before; %s",
+		c.size, c.honest.Load(), after>>20, before>>20, c.verdict)
+}
+
+// size is the number of connections, fewer if the process may not have as many
+// descriptors.
+func size(t *testing.T, perConnection uint64) int {
+	t.Helper()
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	const others = 200
+	if n := (limit.Cur - others) / perConnection; n < connections {
+		t.Logf("only %d connections, for the limit on descriptors is %d", n, limit.Cur)
+		return int(n)
+	}
+	return connections
+}
+
+// memory is what the process uses now, garbage not counted.
+func memory() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
+}
+
+// status returns a figure in bytes of what Linux says of the process.
+func status(t *testing.T, s *harness.Server, name string) uint64 {
+	t.Helper()
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if value, ok := strings.CutPrefix(line, name+":"); ok {
+			n, err := strconv.ParseUint(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n << 10
+		}
+	}
+	t.Fatalf("no %s in\n%s", name, data)
+	return 0
+}
+
+// sockets returns how many the process has open.
+func sockets(t *testing.T, s *harness.Server) int {
+	t.Helper()
+	folder := fmt.Sprintf("/proc/%d/fd", s.Cmd.Process.Pid)
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for _, e := range entries {
+		if target, _ := os.Readlink(filepath.Join(folder, e.Name())); strings.HasPrefix(target, "socket:") {
+			n++
+		}
+	}
+	return n
+}
+
+// openConnections counts those of a server.
+type openConnections struct {
+	mu           sync.Mutex
+	now, highest int
+}
+
+func (o *openConnections) count(_ net.Conn, state http.ConnState) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch state {
+	case http.StateNew:
+		o.now++
+		o.highest = max(o.highest, o.now)
+	case http.StateClosed, http.StateHijacked:
+		o.now--
+	}
+}
+
+func (o *openConnections) current() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.now
+}
+
+func (o *openConnections) most() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.highest
+}
+
+// problems keeps the lines of a log that are errors.
+type problems struct {
+	mu    sync.Mutex
+	lines strings.Builder
+}
+
+func (p *problems) Write(line []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if strings.Contains(string(line), "level=ERROR") {
+		p.lines.Write(line)
+	}
+	return len(line), nil
+}
+
+func (p *problems) errors() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.lines.String()
+}

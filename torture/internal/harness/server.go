@@ -1,0 +1,100 @@
+package harness
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/textproto"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// BuildServer builds customstatusd and returns the path of the program. It skips
+// the test without go.work, for customstatusd is in another module.
+func BuildServer(t *testing.T) string {
+	t.Helper()
+	work, err := exec.Command("go", "env", "GOWORK").Output()
+	if path := strings.TrimSpace(string(work)); err != nil || path == "" || path == "off" {
+		t.Skip("without go.work there is no customstatusd of this tree")
+	}
+	program := filepath.Join(t.TempDir(), "customstatusd")
+	build := exec.Command("go", "build", "-o", program, "github.com/customstatus/customstatus/cmd/customstatusd")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return program
+}
+
+// NewToken has the program make a token for the database at path, and returns the
+// headers that the token is sent in.
+func NewToken(t *testing.T, program, path string) http.Header {
+	t.Helper()
+	out, err := exec.Command(program, "token", "add", "--db", path).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, err := textproto.NewReader(bufio.NewReader(strings.NewReader(string(out) + "\n"))).ReadMIMEHeader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return http.Header(header)
+}
+
+// Server is a running customstatusd. Whoever starts one has to end it, and then
+// to call Wait.
+type Server struct {
+	Cmd *exec.Cmd
+	// URL is where it listens, with no slash at the end.
+	URL string
+
+	log    bytes.Buffer
+	logged sync.WaitGroup
+}
+
+// StartServer starts the program on the database at path, and waits until it
+// listens.
+func StartServer(t *testing.T, program, path string) *Server {
+	t.Helper()
+	s := &Server{Cmd: exec.Command(program, "serve", "--addr", "127.0.0.1:0", "--db", path, "--log-format", "json")}
+	theirs, ours, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Cmd.Stderr = ours
+	if err := s.Cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = ours.Close()
+	listening := make(chan string, 1)
+	s.logged.Go(func() {
+		defer theirs.Close()
+		defer close(listening)
+		for log := bufio.NewScanner(io.TeeReader(theirs, &s.log)); log.Scan(); {
+			var entry struct{ Msg, URL string }
+			if json.Unmarshal(log.Bytes(), &entry) == nil && entry.Msg == "listening" {
+				listening <- entry.URL
+			}
+		}
+	})
+	url, ok := <-listening
+	if !ok {
+		log, err := s.Wait()
+		t.Fatalf("the server has not started: %v\n%s", err, log)
+	}
+	s.URL = url
+	return s
+}
+
+// Wait waits for the end of the server, and returns its log and what
+// [exec.Cmd.Wait] says.
+func (s *Server) Wait() (log string, err error) {
+	s.logged.Wait()
+	err = s.Cmd.Wait()
+	return s.log.String(), err
+}
