@@ -24,8 +24,10 @@ test: ## all tests of all modules, and which were skipped and why
 run: ## the single binary, on 127.0.0.1:3000
 	@go run ./cmd/customstatusd $(ARGS)
 
+# The benchmarks are left out: their rivals take long to compile, and are tested
+# by others.
 race: ## all tests under the race detector; fails if too little is covered
-	@go run ./scripts/runtests -race -cover | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
+	@go run ./scripts/runtests -without benchmarks -race -cover | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
 
 cover: ## how much of the library and the adapter their tests cover
 	@go test -cover . ./httpadapter | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter

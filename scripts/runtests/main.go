@@ -2,6 +2,10 @@
 // names, with the flags it is given, and prints what "go test" prints. It adds
 // what that keeps to itself when all is well: which tests were skipped and why,
 // and the figures that tests hand out with (*testing.T).Attr.
+//
+//	runtests [-without FOLDER] [flags of go test]
+//
+// The module in the folder is left out.
 package main
 
 import (
@@ -12,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 )
@@ -28,12 +33,25 @@ func main() {
 }
 
 func run(flags []string, out io.Writer) (failed bool, err error) {
-	modules, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}/...").Output()
+	without := ""
+	if len(flags) > 1 && flags[0] == "-without" {
+		fmt.Fprintln(out, "left out: the module in", flags[1])
+		if without, err = filepath.Abs(flags[1]); err != nil {
+			return false, err
+		}
+		flags = flags[2:]
+	}
+	modules, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
 	if err != nil {
 		return false, fmt.Errorf("go list -m: %w", err)
 	}
 	args := append([]string{"test", "-json"}, flags...)
-	cmd := exec.Command("go", append(args, strings.Fields(string(modules))...)...)
+	for dir := range strings.Lines(string(modules)) {
+		if dir = strings.TrimSpace(dir); dir != without {
+			args = append(args, filepath.Join(dir, "..."))
+		}
+	}
+	cmd := exec.Command("go", args...)
 	cmd.Stderr = os.Stderr
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
