@@ -223,6 +223,7 @@ func (img image) hurt(random *rand.Rand, b []byte) ([]byte, string) {
 }
 
 func TestBoltStoreFindsEveryFlippedByte(t *testing.T) {
+	t.Parallel()
 	img := makeImage(t, 5, 1024, 3, 12, 3)
 	newer := max(binary.NativeEndian.Uint64(img.file[64:]), binary.NativeEndian.Uint64(img.file[img.pageSize+64:])) % 2
 	pages := binary.NativeEndian.Uint64(img.file[int(newer)*img.pageSize+56:])
@@ -252,6 +253,7 @@ func TestBoltStoreFindsEveryFlippedByte(t *testing.T) {
 }
 
 func TestBoltStoreFindsRandomDamage(t *testing.T) {
+	t.Parallel()
 	images := []image{
 		makeImage(t, 6, 4096, 1500, 60, 40),
 		makeImage(t, 7, 1024, 300, 60, 30),
@@ -282,6 +284,7 @@ func TestBoltStoreFindsRandomDamage(t *testing.T) {
 }
 
 func TestBoltStoreFindsAPageThatWasNotWritten(t *testing.T) {
+	t.Parallel()
 	img := makeImage(t, 9, 1024, 200, 40, 10)
 	path := tempPath(t)
 	found := 0

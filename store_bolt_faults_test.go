@@ -421,10 +421,17 @@ func TestNewBoltStoreLeavesTheHostsDataAlone(t *testing.T) {
 		return role
 	}
 	require.Equal(t, "admin", user(db))
+	require.NoError(t, db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("users")).Put([]byte("bob"), nil) }))
 	require.NoError(t, db.Close())
 	require.ErrorIs(t, refused(t, other, put("late", "late", 0)), bolterrors.ErrDatabaseNotOpen)
 	_, err = loadAll(other)
 	require.ErrorIs(t, err, bolterrors.ErrDatabaseNotOpen)
+
+	saved, err := customstatus.SalvageBolt(path)
+	require.NoError(t, err)
+	require.True(t, saved.Complete)
+	require.Empty(t, saved.Problems)
+	require.True(t, want.equal(byID(saved)))
 
 	// OpenBolt opens it, too, and so it does the backup.
 	require.True(t, want.equal(load(t, openBolt(t, path))))

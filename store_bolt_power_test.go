@@ -157,6 +157,7 @@ func survives(t *testing.T, file []byte, ops []fileOp, states map[customstatus.R
 // pages, syncs, writes the meta page and syncs again, which another test checks.
 // What it writes is seen from the file before and after.
 func TestBoltStoreSurvivesPowerCuts(t *testing.T) {
+	t.Parallel()
 	for _, pageSize := range []int{4096, 1024} {
 		t.Run(fmt.Sprint(pageSize), func(t *testing.T) {
 			path := tempPath(t)

@@ -2,6 +2,7 @@ package customstatus
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
 )
 
 func TestRecordsComeBackAsTheyWere(t *testing.T) {
@@ -174,6 +176,37 @@ func FuzzDecodeRecord(f *testing.F) {
 		clear(b)
 		if got, _ := appendRecord(nil, &s); !bytes.Equal(got, again) {
 			t.Fatal("what was decoded refers to the input")
+		}
+	})
+}
+
+func FuzzSalvage(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "statuses.db")
+	s, err := OpenBolt(path, &BoltOptions{Bolt: &bbolt.Options{PageSize: 512}})
+	require.NoError(f, err)
+	for i := range 8 {
+		id := string(rune('a' + i))
+		_, err := s.Commit(context.Background(), []Change{{Status: CustomUserStatus{ID: id, Name: "name of " + id}}})
+		require.NoError(f, err)
+	}
+	_, err = s.Commit(context.Background(), []Change{{Replaces: 3, Deleted: true, Status: CustomUserStatus{ID: "c"}}})
+	require.NoError(f, err)
+	require.NoError(f, s.Close())
+	file, err := os.ReadFile(path)
+	require.NoError(f, err)
+	f.Add(file[:20*512])
+	f.Add(file[:3*512])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		saved := salvage(bytes.NewReader(b), int64(len(b)))
+		names := make(map[string]bool)
+		for i, s := range saved.Statuses {
+			if names[s.Name] || i > 0 && s.ID <= saved.Statuses[i-1].ID || s.Revision > saved.Revision {
+				t.Fatalf("%v", saved.Statuses)
+			}
+			names[s.Name] = true
+		}
+		if !saved.Complete && len(saved.Problems) == 0 {
+			t.Fatal("no word of what is missing")
 		}
 	})
 }

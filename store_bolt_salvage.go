@@ -176,12 +176,11 @@ func (s *salvor) scan(r io.ReaderAt, size int64) {
 		most = recordMin + 3*(1<<16) // the size of a record
 	)
 	end := min(size, int64(s.survey.Pages*s.survey.PageSize))
-	window := make([]byte, step+most)
-	next := int64(0) // where a record may begin
+	window := make([]byte, min(step+most, end))
 	for start := int64(0); start < end; start += step {
-		b := window[:min(int64(len(window)), end-start)]
+		b := window[:min(step+most, end-start)]
 		s.read(r, b, start)
-		for at := int(next - start); at < min(step, len(b)); {
+		for at := 0; at < min(step, len(b)); {
 			i := bytes.IndexByte(b[at:min(step, len(b))], recordMagic)
 			if i < 0 {
 				break
@@ -195,9 +194,7 @@ func (s *salvor) scan(r io.ReaderAt, size int64) {
 			page := uint64(start+int64(at)) / s.survey.PageSize
 			s.finds = append(s.finds, find{status, sum, page, s.trust(r, page)})
 			at += n
-			next = start + int64(at)
 		}
-		next = max(next, start+step)
 	}
 }
 
@@ -241,12 +238,19 @@ func (s *salvor) choose() {
 	if s.hasState {
 		s.result.Revision = s.state.revision
 	}
-	last := s.hasState && s.survey.Newest && (s.state.transaction == s.survey.Transaction || len(s.survey.Damages) == 0)
-	if last {
+	switch {
+	case !s.hasState || !s.survey.Newest:
+	case s.state.transaction == s.survey.Transaction:
 		for t := reached; t <= freed && !s.result.Complete; t++ {
 			best = s.newest(t, s.state.revision)
 			s.result.Complete = s.isState(best)
 		}
+	case len(s.survey.Damages) == 0:
+		// The last transaction was not the store's but that of a host, or else
+		// the state is an old one, and what it counts may be found, too: it
+		// must be all there is.
+		best = s.newest(reached, math.MaxUint64)
+		s.result.Complete = s.isState(best)
 	}
 	if !s.result.Complete {
 		best = s.newest(freed, math.MaxUint64)

@@ -4,14 +4,17 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/internal/boltfile"
 	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
 )
 
 func salvage(t testing.TB, file []byte) *customstatus.Salvage {
@@ -69,6 +72,7 @@ func dissect(t testing.TB, img image) anatomy {
 }
 
 func TestSalvageBolt(t *testing.T) {
+	t.Parallel()
 	img := makeImage(t, 11, 1024, 200, 30, 20)
 	at := dissect(t, img)
 	without := func(pages ...int) []byte {
@@ -148,6 +152,40 @@ func TestSalvageBolt(t *testing.T) {
 		require.NotZero(t, restored)
 		require.NotZero(t, lost)
 	})
+	t.Run("with an old root page", func(t *testing.T) {
+		// Where the root page stands, it has stood before, when there were
+		// other records: most of those are still somewhere in the file, too.
+		path := tempPath(t)
+		overwrite(t, path, img.file)
+		s, err := customstatus.OpenBolt(path, &customstatus.BoltOptions{Bolt: &bbolt.Options{NoSync: true}})
+		require.NoError(t, err)
+		root := func(file []byte) int {
+			newer := 0
+			if binary.NativeEndian.Uint64(file[64:]) < binary.NativeEndian.Uint64(file[img.pageSize+64:]) {
+				newer = img.pageSize
+			}
+			return int(binary.NativeEndian.Uint64(file[newer+32:])) * img.pageSize
+		}
+		h := newHistory(44)
+		before := make(map[int][]byte) // root pages by where they stand
+		tried := 0
+		for range 60 {
+			now := h.run(t, 1, 2, s)
+			file, err := os.ReadFile(path)
+			require.NoError(t, err)
+			at := root(file)
+			page := bytes.Clone(file[at : at+img.pageSize])
+			if old := before[at]; old != nil && !bytes.Equal(old, page) {
+				tried++
+				copy(file[at:], old)
+				saved := salvage(t, file)
+				require.True(t, !saved.Complete || now.equal(byID(saved)))
+			}
+			before[at] = page
+		}
+		require.Greater(t, tried, 10)
+		require.NoError(t, s.Close())
+	})
 	t.Run("without the commit that was not finished", func(t *testing.T) {
 		// The meta page is the only one that knows of the last commit.
 		path := tempPath(t)
@@ -160,13 +198,26 @@ func TestSalvageBolt(t *testing.T) {
 		b, err := os.ReadFile(path)
 		require.NoError(t, err)
 		copy(b[:2*img.pageSize], img.file)
-		saved := salvage(t, b)
-		require.True(t, saved.Complete, problems(saved))
-		require.True(t, before.equal(byID(saved)))
+		for _, lost := range [][]int{nil, {at.freelist, at.buckets["customstatus.records"]}} {
+			for _, p := range lost {
+				clear(b[p*img.pageSize : (p+1)*img.pageSize])
+			}
+			saved := salvage(t, b)
+			require.True(t, saved.Complete, problems(saved))
+			require.True(t, before.equal(byID(saved)))
+		}
+	})
+	t.Run("without saying nothing of what it leaves out", func(t *testing.T) {
+		id := slices.Sorted(maps.Keys(img.want.statuses))[len(img.want.statuses)/2]
+		page := img.pages[id][0] / img.pageSize
+		saved := salvage(t, without(at.buckets["customstatus.records"], at.buckets["customstatus.names"], page))
+		require.False(t, saved.Complete)
+		require.Contains(t, problems(saved), "left out: its page is free")
 	})
 }
 
 func TestSalvageBoltCan(t *testing.T) {
+	t.Parallel()
 	t.Run("not read a file that is open", func(t *testing.T) {
 		path := tempPath(t)
 		openBolt(t, path)

@@ -21,6 +21,7 @@ import (
 )
 
 func TestBoltStoreKeepsTheContract(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T) storetest.Opener {
 		path := tempPath(t)
 		return func() (customstatus.Store, error) { return customstatus.OpenBolt(path, nil) }
@@ -28,6 +29,7 @@ func TestBoltStoreKeepsTheContract(t *testing.T) {
 }
 
 func TestBoltStoreInAHostsDatabaseKeepsTheContract(t *testing.T) {
+	t.Parallel()
 	storetest.Run(t, func(t *testing.T) storetest.Opener {
 		db, err := bbolt.Open(tempPath(t), 0o600, nil)
 		require.NoError(t, err)
@@ -184,6 +186,7 @@ func (h *history) run(t testing.TB, n, size int, stores ...customstatus.Store) c
 }
 
 func TestBoltStoreDoesWhatTheMemoryStoreDoes(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(4) {
 		path := tempPath(t)
 		store, memory := openBolt(t, path), customstatus.NewMemoryStore()

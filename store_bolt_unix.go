@@ -24,8 +24,6 @@ func lockFile(file *os.File, exclusive bool, timeout time.Duration) error {
 		switch {
 		case err == nil:
 			return nil
-		case errors.Is(err, syscall.EINTR):
-			continue
 		case !errors.Is(err, syscall.EWOULDBLOCK):
 			return os.NewSyscallError("flock", err)
 		case !time.Now().Before(deadline):
