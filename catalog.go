@@ -93,7 +93,8 @@ type Page struct {
 //
 // Over a store that it alone writes a catalog is linearizable. Over a shared
 // store (a [Watcher]) every write still is; reads are local, never go back in
-// time, and see the caller's own writes and, after [Catalog.Sync], everybody's.
+// time, and see the caller's own writes and, after [Catalog.Sync], everybody's. A
+// write returns when reads see it, or when its context is done meanwhile.
 //
 // A write that returns nil is as durable as its store makes it. One that returns
 // another error than [ErrOutcomeUnknown] left nothing behind. Its context counts
@@ -158,7 +159,7 @@ func Open(ctx context.Context, store Store, opts *Options) (*Catalog, error) {
 	if err := c.load(ctx); err != nil {
 		return nil, fmt.Errorf("customstatus: open: %w", err)
 	}
-	c.commits = context.WithoutCancel(ctx)
+	c.commits = context.Background()
 	c.ctx, c.cancel = context.WithCancel(c.commits)
 	if c.shared != nil {
 		c.followed = make(chan struct{})
@@ -245,9 +246,12 @@ func (c *Catalog) Update(ctx context.Context, id string, f Fields, opts *WriteOp
 }
 
 // Delete removes the status with the id. Nil opts are no condition.
-// Errors: [ErrNotFound], [ErrConflict], those of ctx and of the store,
-// [ErrClosed].
+// Errors: [ErrRequired] for an empty id, [ErrNotFound], [ErrConflict], those of
+// ctx and of the store, [ErrClosed].
 func (c *Catalog) Delete(ctx context.Context, id string, opts *WriteOptions) error {
+	if id == "" {
+		return errRequired(FieldID)
+	}
 	_, err := c.write(ctx, func(e *edit) error {
 		old, err := e.lookUp(id, opts)
 		if err != nil {
@@ -262,8 +266,9 @@ func (c *Catalog) Delete(ctx context.Context, id string, opts *WriteOptions) err
 // Import adds statuses with the ids and times they have, all or none, in one
 // commit, and returns the revision at which all are there. A status that has no
 // ID gets one, a zero UpdatedAt becomes now; Revision doesn't count. A status
-// that is in the catalog just as given is passed over, so that an import can be
-// repeated.
+// that is in the catalog just as given is passed over, so that an import with
+// ids and times can be repeated; over a shared store those passed over were there
+// at an instant of the call.
 //
 // If any can't be imported the error is an [*ImportError] that names each of
 // them: an id or a name that belongs to another status, of the catalog or
@@ -376,8 +381,8 @@ func (c *Catalog) time() (time.Time, error) {
 	return now, nil
 }
 
-// Get returns the status with the id. It doesn't wait and allocates nothing.
-// Errors: [ErrNotFound], [ErrClosed].
+// Get returns the status with the id. It doesn't wait and, if there is one,
+// allocates nothing. Errors: [ErrNotFound], [ErrClosed].
 func (c *Catalog) Get(id string) (CustomUserStatus, error) {
 	s := c.current.Load()
 	if s == nil {
@@ -389,8 +394,8 @@ func (c *Catalog) Get(id string) (CustomUserStatus, error) {
 	return CustomUserStatus{}, errNotFound(id)
 }
 
-// GetByName returns the status with exactly this name. It doesn't wait and
-// allocates nothing. Errors: [ErrNotFound], [ErrClosed].
+// GetByName returns the status with exactly this name. It doesn't wait and, if
+// there is one, allocates nothing. Errors: [ErrNotFound], [ErrClosed].
 func (c *Catalog) GetByName(name string) (CustomUserStatus, error) {
 	s := c.current.Load()
 	if s == nil {
@@ -419,16 +424,16 @@ func (c *Catalog) List(q Query) (Page, error) {
 
 func (q Query) check() error {
 	if q.Offset < 0 {
-		return errInvalid("offset", strconv.Itoa(q.Offset), "offset")
+		return errInvalid(FieldOffset, strconv.Itoa(q.Offset), "offset")
 	}
 	if q.Limit < 0 {
-		return errInvalid("limit", strconv.Itoa(q.Limit), "limit")
+		return errInvalid(FieldLimit, strconv.Itoa(q.Limit), "limit")
 	}
 	for _, k := range q.Sort {
 		switch k.Field {
 		case SortByID, SortByName, SortByStatusType, SortByUpdatedAt:
 		default:
-			return errInvalid("sort", string(k.Field), "sort field")
+			return errInvalid(FieldSort, string(k.Field), "sort field")
 		}
 	}
 	return nil
@@ -455,15 +460,22 @@ func (c *Catalog) Revision() Revision {
 // up and no memory.
 func (c *Catalog) Watch(ctx context.Context, after Revision) iter.Seq2[Commit, error] {
 	return func(yield func(Commit, error) bool) {
-		seen := after
+		seen, synced := after, c.shared == nil
 		for {
 			if err := ctx.Err(); err != nil {
 				yield(Commit{}, err)
 				return
 			}
-			// A revision of the future is one of another life of the catalog.
 			if s := c.current.Load(); s != nil && seen > s.revision {
-				yield(Commit{}, ErrCompacted)
+				if !synced { // another server has shown it, and this one will soon
+					synced = true
+					if err := c.Sync(ctx); err != nil {
+						yield(Commit{}, err)
+						return
+					}
+					continue
+				}
+				yield(Commit{}, ErrCompacted) // it is one of another life of the catalog
 				return
 			}
 			commits, more, err := c.feed.since(seen)
@@ -491,20 +503,25 @@ func (c *Catalog) Watch(ctx context.Context, after Revision) iter.Seq2[Commit, e
 }
 
 // Sync waits until reads see every commit that was made before the call, by
-// whomever. Over a store that this catalog alone writes they always do.
+// whomever. Over a store that this catalog alone writes they do anyway, but for
+// a write that was [ErrOutcomeUnknown]: after Sync they show what came of it.
 // Errors: those of ctx and of the store, [ErrClosed].
 func (c *Catalog) Sync(ctx context.Context) error {
 	if c.current.Load() == nil {
 		return ErrClosed
 	}
-	if c.shared == nil {
-		return nil
+	if c.shared != nil {
+		return c.sync(ctx)
 	}
-	revision, err := c.store.Commit(ctx, nil)
-	if err != nil {
-		return err
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+		return c.refresh()
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.ctx.Done():
+		return ErrClosed
 	}
-	return c.await(ctx, revision)
 }
 
 // await waits until reads see the revision.

@@ -203,7 +203,7 @@ func TestCatalogDelete(t *testing.T) {
 	require.ErrorIs(t, err, customstatus.ErrNotFound)
 	require.Empty(t, list(t, c))
 	require.ErrorIs(t, c.Delete(ctx, s.ID, nil), customstatus.ErrNotFound)
-	require.ErrorIs(t, c.Delete(ctx, "", nil), customstatus.ErrNotFound)
+	require.ErrorIs(t, c.Delete(ctx, "", nil), customstatus.ErrRequired)
 	again := create(t, c, "a", customstatus.Busy)
 	require.NotEqual(t, s.ID, again.ID)
 }
@@ -892,6 +892,7 @@ func TestOutcomeUnknown(t *testing.T) {
 			require.Equal(t, []customstatus.CustomUserStatus{a}, list(t, c), "only what is known to be durable is shown")
 
 			// While the store can't be read either, nothing is written.
+			commit := store.commit
 			store.commit = nil
 			failure := errors.New("no disk")
 			store.load = func(context.Context) ([]customstatus.CustomUserStatus, customstatus.Revision, error) {
@@ -899,9 +900,22 @@ func TestOutcomeUnknown(t *testing.T) {
 			}
 			_, err = c.Create(ctx, customstatus.Fields{Name: "c", StatusType: "busy"})
 			require.ErrorIs(t, err, failure)
+			require.ErrorIs(t, c.Sync(ctx), failure)
 
-			// The next write finds out.
+			// Who asks finds out.
 			store.load = nil
+			require.NoError(t, c.Sync(ctx))
+			_, err = c.GetByName("b")
+			require.Equal(t, written, err == nil)
+			if written {
+				require.NoError(t, c.Delete(ctx, list(t, c)[1].ID, nil))
+			}
+
+			// And so does the next write.
+			store.commit = commit
+			_, err = c.Create(ctx, customstatus.Fields{Name: "b", StatusType: "busy"})
+			require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
+			store.commit = nil
 			_, err = c.Create(ctx, customstatus.Fields{Name: "b", StatusType: "busy"})
 			if written {
 				require.ErrorIs(t, err, customstatus.ErrNameInUse)

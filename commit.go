@@ -156,12 +156,9 @@ func (c *Catalog) commit(leader *write, group []*write) {
 	}()
 	synced := c.shared == nil // what current shows is all there is
 	for conflicts := 0; ; {
-		if c.stale {
-			if err := c.load(c.commits); err != nil {
-				finish(group, fmt.Errorf("customstatus: reload: %w", err))
-				return
-			}
-			c.stale = false
+		if err := c.refresh(); err != nil {
+			finish(group, err)
+			return
 		}
 		e := c.edit()
 		var later []*write
@@ -193,6 +190,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 			settle(group, revision)
 			return
 		case errors.Is(err, ErrConflict):
+			began = false
 			conflicts++
 			if c.shared != nil {
 				backOff(conflicts)
@@ -266,6 +264,19 @@ func (c *Catalog) publish(next *snapshot, commit Commit) {
 	c.feed.append(commit)
 }
 
+// refresh loads what the store holds if current may not show it. The caller has
+// the turn.
+func (c *Catalog) refresh() error {
+	if !c.stale {
+		return nil
+	}
+	if err := c.load(c.commits); err != nil {
+		return fmt.Errorf("customstatus: reload: %w", err)
+	}
+	c.stale = false
+	return nil
+}
+
 // load brings the catalog to what the store holds.
 func (c *Catalog) load(ctx context.Context) error {
 	statuses, revision, err := c.store.Load(ctx)
@@ -293,10 +304,7 @@ func (c *Catalog) load(ctx context.Context) error {
 // returns the group. If that fails, the group is finished or put back, and
 // catchUp returns nil.
 func (c *Catalog) catchUp(leader *write, group []*write) []*write {
-	revision, err := c.store.Commit(leader.ctx, nil)
-	if err == nil {
-		err = c.await(leader.ctx, revision)
-	}
+	err := c.sync(leader.ctx)
 	if err == nil {
 		return group
 	}
@@ -308,9 +316,27 @@ func (c *Catalog) catchUp(leader *write, group []*write) []*write {
 	if i := slices.Index(group, leader); i >= 0 {
 		group = slices.Delete(group, i, i+1)
 		leader.finish(leader.ctx.Err())
+	} else if c.withdraw(leader) { // it was left for the next commit
+		leader.finish(leader.ctx.Err())
 	}
 	c.putBack(group)
 	return nil
+}
+
+// sync waits until current shows all that the shared store holds now. Close ends
+// it, which may wait for a leader who waits here.
+func (c *Catalog) sync(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)()
+	revision, err := c.store.Commit(ctx, nil)
+	if err == nil {
+		err = c.await(ctx, revision)
+	}
+	if err != nil && c.ctx.Err() != nil {
+		return ErrClosed
+	}
+	return err
 }
 
 // backOff keeps catalogs that write to the same statuses from running into each
@@ -324,14 +350,15 @@ func backOff(conflicts int) {
 func (c *Catalog) follow() {
 	defer close(c.followed)
 	for failures := 0; ; {
+		before := c.current.Load().revision
 		err := c.followFeed()
 		if c.ctx.Err() != nil {
 			return
 		}
 		if errors.Is(err, ErrCompacted) || errors.Is(err, errFeed) {
-			err = c.load(c.ctx)
+			_ = c.load(c.ctx) // if it fails, the feed says the same again
 		}
-		if err == nil {
+		if c.current.Load().revision > before {
 			failures = 0
 			continue
 		}
@@ -360,7 +387,11 @@ func (c *Catalog) followFeed() error {
 		}
 		for _, change := range commit.Changes {
 			old := e.ids.get(change.Status.ID)
-			if (old == nil) != (change.Replaces == 0) || old == nil && change.Deleted {
+			var had Revision
+			if old != nil {
+				had = old.Revision
+			}
+			if had != change.Replaces || had == 0 && change.Deleted {
 				return errFeed
 			}
 			if change.Deleted {

@@ -25,10 +25,10 @@ var (
 	ErrConflict = errors.New("customstatus: conflict")
 	// ErrOutcomeUnknown: the write may or may not have been done, and the
 	// store cannot tell which (an I/O error on the last sync, a cluster
-	// that went away). Read again before you write again.
+	// that went away). Call [Catalog.Sync] and read before you write again.
 	ErrOutcomeUnknown = errors.New("customstatus: outcome unknown")
 	// ErrCompacted: the changes after this revision are no longer kept, or
-	// the revision is none of this catalog. List again and watch from the
+	// the revision is none that this catalog has reached. List again and watch from the
 	// page's revision.
 	ErrCompacted = errors.New("customstatus: revision compacted")
 	// ErrClosed: the catalog or store has been closed.
@@ -66,6 +66,10 @@ const (
 	FieldName       = "Name"
 	FieldStatusType = "StatusType"
 	FieldUpdatedAt  = "_updatedAt"
+
+	FieldOffset = "offset" // of a [Query]
+	FieldLimit  = "limit"
+	FieldSort   = "sort"
 )
 
 // Error says why the catalog refused an operation that its caller can mend.
@@ -118,6 +122,9 @@ type RecordError struct {
 
 // Error returns the first record's error and the number of the others.
 func (e *ImportError) Error() string {
+	if len(e.Records) == 0 {
+		return "customstatus: import"
+	}
 	first := e.Records[0]
 	s := fmt.Sprintf("customstatus: import: record %d: %v", first.Index, first.Err)
 	if n := len(e.Records) - 1; n > 0 {
@@ -149,7 +156,7 @@ func errNameInUse(name string) error {
 }
 
 func errIDInUse(id string) error {
-	return &Error{Code: CodeIDInUse, Field: FieldID, Input: id, Reason: "The custom user status id is already in use"}
+	return &Error{Code: CodeIDInUse, Field: FieldID, Input: clip(id), Reason: "The custom user status id is already in use"}
 }
 
 func errNotFound(input string) error {
@@ -157,5 +164,5 @@ func errNotFound(input string) error {
 }
 
 func errConflict(id string) error {
-	return &Error{Code: CodeConflict, Field: FieldID, Input: id, Reason: "The custom user status has changed since it was read"}
+	return &Error{Code: CodeConflict, Field: FieldID, Input: clip(id), Reason: "The custom user status has changed since it was read"}
 }

@@ -403,3 +403,108 @@ func TestSharedFeedRepeatsAndReportsProgress(t *testing.T) {
 	require.Len(t, list(t, c), 1)
 	require.EqualValues(t, 1, store.loads.Load())
 }
+
+func TestCloseWhileTheStoreDoesNotAnswer(t *testing.T) {
+	store := &sharedFault{SharedMemoryStore: customstatus.NewSharedMemory().Open()}
+	c := open(t, store, nil)
+	create(t, c, "a", customstatus.Busy)
+	asked := make(chan struct{}, 2)
+	store.commit = func(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
+		if len(changes) > 0 {
+			return store.SharedMemoryStore.Commit(ctx, changes)
+		}
+		asked <- struct{}{}
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	refused := goCreate(ctx, c, "a") // which has to be verified
+	synced := make(chan error, 1)
+	<-asked
+	go func() { synced <- c.Sync(ctx) }()
+	<-asked
+	require.NoError(t, c.Close())
+	require.ErrorIs(t, (<-refused).err, customstatus.ErrClosed)
+	require.ErrorIs(t, <-synced, customstatus.ErrClosed)
+}
+
+func TestSharedFeedThatSkipsAnUpdate(t *testing.T) {
+	place := customstatus.NewSharedMemory()
+	other := open(t, place.Open(), nil)
+	s := create(t, other, "a", customstatus.Busy)
+	store := &sharedFault{SharedMemoryStore: place.Open()}
+	skipped := false
+	store.watch = func(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+		return func(yield func(customstatus.Commit, error) bool) {
+			for commit, err := range store.SharedMemoryStore.Watch(ctx, after) {
+				if err == nil && !skipped {
+					skipped = true
+					continue
+				}
+				if !yield(commit, err) {
+					return
+				}
+			}
+		}
+	}
+	c := open(t, store, nil)
+	page, err := c.List(customstatus.Query{})
+	require.NoError(t, err)
+	for _, name := range []string{"b", "c"} {
+		_, err := other.Update(ctx, s.ID, customstatus.Fields{Name: name, StatusType: "busy"}, nil)
+		require.NoError(t, err)
+	}
+	require.NoError(t, c.Sync(ctx))
+	_, err = c.GetByName("c")
+	require.NoError(t, err)
+	for _, err := range c.Watch(ctx, page.Revision) {
+		require.ErrorIs(t, err, customstatus.ErrCompacted, "better to list again than to miss a change")
+	}
+}
+
+func TestSharedWatchOfARevisionYetToCome(t *testing.T) {
+	place := customstatus.NewSharedMemory()
+	other := open(t, place.Open(), nil)
+	store, release := heldFeed(place)
+	c := open(t, store, nil)
+	create(t, other, "a", customstatus.Busy)
+	seen := other.Revision() // a client saw it there and comes here
+	got := make(chan customstatus.Commit, 1)
+	go func() {
+		for commit, err := range c.Watch(ctx, seen) {
+			if err == nil {
+				got <- commit
+			}
+			close(got)
+			return
+		}
+	}()
+	require.Eventually(t, func() bool { return parked("(*Catalog).await(") }, 10*time.Second, time.Millisecond)
+	close(release)
+	b := create(t, other, "b", customstatus.Busy)
+	require.Equal(t, b, (<-got).Changes[0].Status)
+
+	for _, err := range c.Watch(ctx, b.Revision+1000) {
+		require.ErrorIs(t, err, customstatus.ErrCompacted)
+	}
+}
+
+// TestSharedFeedBreaksOften has a feed that ends after every commit: as long as
+// it brings something, it is taken up again at once.
+func TestSharedFeedBreaksOften(t *testing.T) {
+	store := &sharedFault{SharedMemoryStore: customstatus.NewSharedMemory().Open()}
+	var pauses atomic.Int64
+	store.watch = func(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+		return func(yield func(customstatus.Commit, error) bool) {
+			pauses.Add(1)
+			for commit, err := range store.SharedMemoryStore.Watch(ctx, after) {
+				yield(commit, err)
+				return
+			}
+		}
+	}
+	c := open(t, store, nil)
+	for i := range 30 { // with a pause that doubles this would take minutes
+		create(t, c, fmt.Sprint(i), customstatus.Busy)
+	}
+	require.GreaterOrEqual(t, pauses.Load(), int64(30))
+}

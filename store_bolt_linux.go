@@ -18,7 +18,12 @@ import (
 // slower.
 func atPath(path string, info os.FileInfo) (size int64, same bool, err error) {
 	var at unix.Statx_t
-	err = unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_SIZE, &at)
+	for {
+		err = unix.Statx(unix.AT_FDCWD, path, 0, unix.STATX_INO|unix.STATX_SIZE, &at)
+		if !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
 		return statPath(path, info) // an old kernel, or a sandbox that does not know the call
 	}
