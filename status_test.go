@@ -39,7 +39,7 @@ func TestStatusJSON(t *testing.T) {
 		},
 		"not escaped as HTML": {
 			customstatus.CustomUserStatus{ID: `<"&\>`, Name: "é 🎧 \u2028", StatusType: customstatus.Offline, UpdatedAt: at("9999-12-31T23:59:59.999Z")},
-			`{"_id":"<\"&\\>","name":"é 🎧 \u2028","statusType":"offline","_updatedAt":"9999-12-31T23:59:59.999Z"}`,
+			`{"_id":"<\"&\\>","name":"é 🎧 ` + "\u2028" + `","statusType":"offline","_updatedAt":"9999-12-31T23:59:59.999Z"}`,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
