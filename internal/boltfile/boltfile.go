@@ -184,7 +184,7 @@ func Check(r io.ReaderAt, size int64) error {
 	if m.pageSize != other.pageSize {
 		return damage(1, "meta page with a page size of %d, unlike page 0", metas[1].pageSize)
 	}
-	if m.tx-other.tx > 1 {
+	if m.tx-other.tx != 1 {
 		return damage(NoPage, "the meta pages are of transactions %d and %d, not of two that follow each other: a write was lost", other.tx, m.tx)
 	}
 	c, err := newChecker(r, size, m)

@@ -401,6 +401,10 @@ func TestCheckNamesTheDamage(t *testing.T) {
 			seal(b, 1-n)
 			return b
 		}, "a write was lost"},
+		{"meta twice", func(b []byte) []byte {
+			copy(b[n*pageSize+16:n*pageSize+80], b[(1-n)*pageSize+16:])
+			return b
+		}, "a write was lost"},
 		{"pages", func(b []byte) []byte { order.PutUint64(b[body+40:], 1e6); seal(b, n); return b }, "cut short"},
 		{"no pages", func(b []byte) []byte { order.PutUint64(b[body+40:], 3); seal(b, n); return b }, "cut short"},
 		{"root is a meta page", func(b []byte) []byte { order.PutUint64(b[body+16:], 1); seal(b, n); return b }, "page 1: no such page"},

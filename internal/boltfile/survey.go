@@ -182,7 +182,7 @@ func (e *explorer) metas() (m meta, ok bool) {
 	if first.tx >= second.tx {
 		older, newer = second, first
 	}
-	e.survey.Newest = newer.tx-older.tx <= 1
+	e.survey.Newest = newer.tx-older.tx == 1
 	if !e.survey.Newest {
 		e.note(damage(NoPage, "the meta pages are of transactions %d and %d, not of two that follow each other: a write was lost", older.tx, newer.tx), "")
 	}
