@@ -55,7 +55,8 @@ import (
 // # Concurrency
 //
 // A BoltStore may be used by several goroutines at once. Its file is locked: a
-// second OpenBolt of it, by any process, is [ErrLocked].
+// second OpenBolt of it, by any process, is [ErrLocked]. It belongs on a local
+// file system, for bbolt maps it into memory and relies on the lock.
 type BoltStore struct {
 	db   *bbolt.DB
 	path string
@@ -503,7 +504,7 @@ func createBuckets(tx *bbolt.Tx) error {
 func damaged(bucket string, key []byte, format string, args ...any) error {
 	what := fmt.Sprintf(format, args...)
 	if key != nil {
-		return fmt.Errorf("%w: bucket %q, key %q: %s", ErrDamaged, bucket, key, what)
+		return fmt.Errorf("%w: bucket %q, key %.200q: %s", ErrDamaged, bucket, key, what)
 	}
 	return fmt.Errorf("%w: bucket %q: %s", ErrDamaged, bucket, what)
 }

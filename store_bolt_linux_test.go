@@ -11,7 +11,6 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -225,7 +224,6 @@ func TestBoltStoreBearsALimitOnFileSizes(t *testing.T) {
 }
 
 func childLimitedFile(t *testing.T, path string) {
-	signal.Ignore(syscall.SIGXFSZ) // with which the system would end the process
 	var limit syscall.Rlimit
 	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &limit))
 	s := openBolt(t, path)
