@@ -152,7 +152,9 @@ func TestBoltStoreSyncsInOrder(t *testing.T) {
 				linked, named = true, len(ops)
 			}
 		case "rename", "renameat", "renameat2":
-			t.Errorf("something was renamed: %s", line)
+			for _, name := range text(t, args) { // a test under -cover renames its own files, too
+				require.NotEqual(t, folder, filepath.Dir(name), "something was renamed: %s", line)
+			}
 		case "write":
 			var revision customstatus.Revision
 			if n, _ := fmt.Sscanf(strings.Join(text(t, args), ""), "committed %d", &revision); n == 1 {
