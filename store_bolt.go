@@ -366,13 +366,7 @@ func statPath(path string, info os.FileInfo) (size int64, same bool, err error) 
 // in that of the system, and its structure is verified; so a slow w holds up no
 // one. What is damaged is [ErrDamaged].
 func (s *BoltStore) Backup(w io.Writer) error {
-	s.life.RLock()
-	defer s.life.RUnlock()
-	err := s.ready(context.Background())
-	if err == nil {
-		err = s.backup(w)
-	}
-	if err != nil {
+	if err := s.backup(w); err != nil {
 		return fmt.Errorf("bolt: backup of %s: %w", s.path, err)
 	}
 	return nil
@@ -389,11 +383,7 @@ func (s *BoltStore) backup(w io.Writer) error {
 		_ = spool.Close()
 		_ = os.Remove(spool.Name())
 	}()
-	var size int64
-	err = s.transaction(false, func(tx *bbolt.Tx) (err error) {
-		size, err = tx.WriteTo(spool)
-		return err
-	})
+	size, err := s.copyTo(spool)
 	if err != nil {
 		return err
 	}
@@ -402,6 +392,21 @@ func (s *BoltStore) backup(w io.Writer) error {
 	}
 	_, err = io.Copy(w, io.NewSectionReader(spool, 0, size))
 	return err
+}
+
+// copyTo writes a copy of the file to spool. Only for this does the store have to
+// be open.
+func (s *BoltStore) copyTo(spool *os.File) (size int64, err error) {
+	s.life.RLock()
+	defer s.life.RUnlock()
+	if err := s.ready(context.Background()); err != nil {
+		return 0, err
+	}
+	err = s.transaction(false, func(tx *bbolt.Tx) (err error) {
+		size, err = tx.WriteTo(spool)
+		return err
+	})
+	return size, err
 }
 
 // Close implements [Store]. It closes the file, but not the database that was

@@ -305,6 +305,7 @@ func TestBackupHoldsUpNobody(t *testing.T) {
 	go func() { done <- s.Backup(slow) }()
 	<-slow.begun
 	h.run(t, 10, 200, s) // it grows, too
+	require.NoError(t, s.Close())
 	close(slow.end)
 	require.NoError(t, <-done)
 	path := tempPath(t)
