@@ -15,7 +15,8 @@ type write struct {
 	ctx      context.Context
 	plan     func(*edit) error // checks everything before it changes anything
 	err      error
-	revision Revision      // of its commit
+	idle     bool          // the plan has changed nothing
+	revision Revision      // of its commit; if idle, the one it was planned at
 	done     chan struct{} // closed when err says what came of it
 }
 
@@ -175,7 +176,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 			continue
 		}
 		if len(e.changes) == 0 {
-			settle(group, e.base.revision)
+			settle(group, e.base.revision, e.base.revision)
 			return
 		}
 		began = true
@@ -187,7 +188,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 				c.publish(next, commit)
 			}
 			c.last = revision
-			settle(group, revision)
+			settle(group, e.base.revision, revision)
 			return
 		case errors.Is(err, ErrConflict):
 			began = false
@@ -225,7 +226,9 @@ func (c *Catalog) edit() *edit {
 // did or were refused, and those that have to wait for the next commit.
 func (c *Catalog) plan(e *edit, group []*write) (now, later []*write) {
 	for _, w := range group {
+		changes := len(e.changes)
 		w.err = w.plan(e)
+		w.idle = len(e.changes) == changes
 		if w.err == errTouched || w.err != nil && c.shared != nil && len(e.changes) > 0 {
 			// Over a shared store a refusal may rest on the changes of this
 			// commit and on what base shows, which need not be true at one
@@ -248,10 +251,14 @@ func finish(writes []*write, err error) {
 	}
 }
 
-// settle ends writes with what plan said of each.
-func settle(writes []*write, revision Revision) {
+// settle ends writes with what plan said of each. What is true at base need not
+// be at the revision of the commit, if others write the store too.
+func settle(writes []*write, base, revision Revision) {
 	for _, w := range writes {
 		w.revision = revision
+		if w.idle {
+			w.revision = base
+		}
 		w.finish(w.err)
 	}
 }

@@ -317,6 +317,44 @@ func TestSharedRefusalIsOfOneInstant(t *testing.T) {
 	}
 }
 
+// An import that adds nothing names a revision at which all is there, though it
+// shares a commit with others that comes later.
+func TestSharedImportOfNothingNew(t *testing.T) {
+	place := customstatus.NewSharedMemory()
+	other := open(t, place.Open(), nil)
+	x := create(t, other, "x", customstatus.Busy)
+	store := &sharedFault{SharedMemoryStore: place.Open()}
+	arrived, proceed := make(chan struct{}), make(chan struct{})
+	store.commit = func(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
+		if len(changes) > 0 {
+			arrived <- struct{}{}
+			<-proceed
+		}
+		return store.SharedMemoryStore.Commit(ctx, changes)
+	}
+	c := open(t, store, nil)
+	blocker := goCreate(ctx, c, "blocker")
+	<-arrived
+	ours := goCreate(ctx, c, "ours")
+	waitBehind(t, 1)
+	imported := make(chan customstatus.Revision, 1)
+	go func() {
+		revision, err := c.Import(ctx, []customstatus.CustomUserStatus{x})
+		if err != nil {
+			t.Error(err)
+		}
+		imported <- revision
+	}()
+	waitBehind(t, 2)
+	proceed <- struct{}{}
+	require.NoError(t, (<-blocker).err)
+	<-arrived
+	require.NoError(t, other.Delete(ctx, x.ID, nil))
+	proceed <- struct{}{}
+	require.NoError(t, (<-ours).err)
+	require.Less(t, <-imported, other.Revision(), "at which it is gone")
+}
+
 // heldFeed is a shared store whose feed comes when the test lets it.
 func heldFeed(place *customstatus.SharedMemory) (*sharedFault, chan<- struct{}) {
 	store := &sharedFault{SharedMemoryStore: place.Open()}
