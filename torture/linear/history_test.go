@@ -63,8 +63,11 @@ type workload struct {
 	names        []string
 	// cancels is the share of writes whose context is cancelled.
 	cancels float64
-	// local has clients read without Sync every other time.
-	local bool
+	// shared says that others write the store, too. Clients then read without
+	// Sync every other time. And what is imported again are single statuses,
+	// for those that an import passes over need not be there at the instant
+	// at which it adds others.
+	shared bool
 }
 
 // short histories with few names: most writes collide with another one.
@@ -153,22 +156,28 @@ func (p *pool) one(r *rand.Rand) customstatus.CustomUserStatus {
 const batchSize = 2
 
 // batch returns statuses to import, now and then such as have been imported.
-func (p *pool) batch(r *rand.Rand, names []string) []customstatus.CustomUserStatus {
+func (p *pool) batch(r *rand.Rand, w workload) []customstatus.CustomUserStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n := len(p.imports); n > 0 && r.IntN(3) == 0 {
 		return p.imports[r.IntN(n)]
 	}
+	size := batchSize
+	if w.shared {
+		size = 1 + r.IntN(batchSize)
+	}
 	var batch []customstatus.CustomUserStatus
-	for i, n := range r.Perm(len(names))[:batchSize] {
+	for i, n := range r.Perm(len(w.names))[:size] {
 		batch = append(batch, customstatus.CustomUserStatus{
 			ID:         fmt.Sprintf("imported-%d-%d", r.Uint64(), i),
-			Name:       names[n],
+			Name:       w.names[n],
 			StatusType: customstatus.Offline,
 			UpdatedAt:  time.Date(2020, 1, 1, 0, 0, 0, r.IntN(1000)*1e6, time.UTC),
 		})
 	}
-	p.imports = append(p.imports, batch)
+	if !w.shared || size == 1 {
+		p.imports = append(p.imports, batch)
+	}
 	return batch
 }
 
@@ -223,7 +232,7 @@ func (c *client) choose() operation {
 		op.name = ""
 		condition()
 	case n < 14:
-		op = operation{kind: bulk, statuses: c.pool.batch(c.rand, c.workload.names)}
+		op = operation{kind: bulk, statuses: c.pool.batch(c.rand, c.workload)}
 	case n < 16:
 		op = operation{kind: get, id: known.ID}
 	case n < 17:
@@ -255,7 +264,7 @@ func (c *client) record(op operation, out result, call int64) {
 
 func (c *client) read(op operation) {
 	call := c.clock.Add(1)
-	if c.workload.local && op.kind == list && c.rand.IntN(2) == 0 {
+	if c.workload.shared && op.kind == list && c.rand.IntN(2) == 0 {
 		page, err := c.catalog.List(op.query)
 		if err != nil {
 			c.t.Error(err)

@@ -152,7 +152,7 @@ func onShared(t *testing.T, f *faults) ([]*customstatus.Catalog, func() *customs
 // commits fail.
 func TestHistories(t *testing.T) {
 	shared := collide
-	shared.clients, shared.local = 6, true
+	shared.clients, shared.shared = 6, true
 	for _, s := range []setting{
 		{name: "memory", open: onMemory, many: 20000, load: collide, fails: 0.05},
 		{name: "memory, unknown outcomes", open: onMemory, many: 10000, load: collide, fails: 0.05, unknown: 0.1},
