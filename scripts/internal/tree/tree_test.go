@@ -62,6 +62,7 @@ func run(t *testing.T, dir string, env []string, name string, args ...string) st
 
 func checkout(t *testing.T) string {
 	t.Helper()
+	t.Setenv("GOWORK", "") // whatever the tests themselves run with
 	dir := t.TempDir()
 	run(t, dir, nil, "git", "init", "-q")
 	write(t, dir, repository)
