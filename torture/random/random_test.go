@@ -28,7 +28,7 @@ func TestCatalog(t *testing.T) {
 	for _, p := range []struct {
 		name    string
 		open    func(t *rapid.T, m *machine) place
-		checks  int // in the long run; a tenth of it else
+		checks  int // in the long run; a twentieth of it else
 		shared  bool
 		writers int
 	}{
@@ -37,7 +37,7 @@ func TestCatalog(t *testing.T) {
 		{"shared memory, two catalogs", sharedPlace, 20000, true, 2},
 	} {
 		t.Run(p.name, func(t *testing.T) {
-			checks := harness.Rounds(p.checks/10, p.checks)
+			checks := harness.Rounds(p.checks/20, p.checks)
 			for name, value := range map[string]string{
 				"rapid.checks":     fmt.Sprint(checks),
 				"rapid.steps":      "60",
