@@ -62,10 +62,12 @@ const (
 	highBits = 0x8080808080808080
 )
 
-func newIndex(byName bool, size int) index {
-	x := index{byName: byName, seed: maphash.MakeSeed()} // nobody can choose keys that collide
+// newIndex returns an empty index with room for size statuses, to be filled by
+// the edit.
+func newIndex(byName bool, size int, edit uint64) index {
+	x := index{byName: byName, seed: maphash.MakeSeed(), owned: edit} // nobody can choose keys that collide
 	for range max(1, size/indexLoad) {
-		x.grow(0)
+		x.grow(edit)
 	}
 	return x
 }
@@ -218,39 +220,24 @@ func (b *indexBucket) add(hash uint64, s *CustomUserStatus) {
 // own returns a bucket that the edit may change.
 func (x *index) own(edit uint64, n int) *indexBucket {
 	x.ownBooks(edit)
-	book := x.books[n/bookLen]
-	if book == nil {
-		book = &indexBook{}
-	}
-	if book.edit != edit {
-		own := *book
-		own.edit = edit
-		book = &own
-	}
-	x.books[n/bookLen] = book
-
-	page := book.pages[n/pageLen%fanOut]
-	if page == nil {
-		page = &indexPage{}
-	}
-	if page.edit != edit {
-		own := *page
-		own.edit = edit
-		page = &own
-	}
-	book.pages[n/pageLen%fanOut] = page
-
-	chunk := page.chunks[n/chunkLen%fanOut]
-	if chunk == nil {
-		chunk = &indexChunk{}
-	}
-	if chunk.edit != edit {
-		own := *chunk
-		own.edit = edit
-		chunk = &own
-	}
-	page.chunks[n/chunkLen%fanOut] = chunk
+	book := own(edit, &x.books[n/bookLen], func(b *indexBook) *uint64 { return &b.edit })
+	page := own(edit, &book.pages[n/pageLen%fanOut], func(p *indexPage) *uint64 { return &p.edit })
+	chunk := own(edit, &page.chunks[n/chunkLen%fanOut], func(c *indexChunk) *uint64 { return &c.edit })
 	return &chunk.buckets[n%chunkLen]
+}
+
+// own puts a part that the edit may change in its place: the one there if the
+// edit made it, a copy, or a new one if there is none.
+func own[T any](edit uint64, place **T, madeBy func(*T) *uint64) *T {
+	if part := *place; part == nil || *madeBy(part) != edit {
+		made := new(T)
+		if part != nil {
+			*made = *part
+		}
+		*madeBy(made) = edit
+		*place = made
+	}
+	return *place
 }
 
 func (x *index) ownBooks(edit uint64) {

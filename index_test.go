@@ -32,7 +32,7 @@ func checkIndex(t *testing.T, x *index, want map[string]*CustomUserStatus) {
 
 func TestIndex(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	now := newIndex(true, 0)
+	now := newIndex(true, 0, 0)
 	want := map[string]*CustomUserStatus{}
 	type version struct {
 		index index
@@ -93,7 +93,7 @@ func TestIndex(t *testing.T) {
 // TestIndexFullBuckets is about buckets beyond the eight statuses that tags tell
 // apart.
 func TestIndexFullBuckets(t *testing.T) {
-	x := newIndex(false, 0)
+	x := newIndex(false, 0, 0)
 	want := map[string]*CustomUserStatus{}
 	for i := range 40 {
 		s := &CustomUserStatus{ID: fmt.Sprint(i)}
@@ -122,7 +122,7 @@ func TestIndexFullBuckets(t *testing.T) {
 }
 
 func hashOf(x *index, s *CustomUserStatus) uint64 {
-	c := newIndex(x.byName, 0)
+	c := newIndex(x.byName, 0, 0)
 	c.seed = x.seed
 	c.put(1, s)
 	return (c.books[0].pages[0].chunks[0].buckets[0].tags & 0x7f) << 57
@@ -130,7 +130,7 @@ func hashOf(x *index, s *CustomUserStatus) uint64 {
 
 func TestIndexPresized(t *testing.T) {
 	const n = 3 * bookLen * indexLoad // so that there is more than one book
-	x := newIndex(true, n)
+	x := newIndex(true, n, 0)
 	buckets := x.buckets
 	want := map[string]*CustomUserStatus{}
 	for i := range n {

@@ -27,8 +27,8 @@ type snapshot struct {
 func newSnapshot(statuses []CustomUserStatus, revision Revision) (*snapshot, error) {
 	s := &snapshot{
 		revision: revision,
-		ids:      newIndex(false, len(statuses)),
-		names:    newIndex(true, len(statuses)),
+		ids:      newIndex(false, len(statuses), 0),
+		names:    newIndex(true, len(statuses), 0),
 		order: btree.NewBTreeGOptions(func(a, b *CustomUserStatus) bool { return a.Name < b.Name },
 			btree.Options{NoLocks: true, Degree: 16}), // the cost of copying a path is least
 	}
@@ -103,8 +103,8 @@ func (e *edit) put(old, status *CustomUserStatus) {
 // putNew puts statuses that are all new, in the order in which that is fastest.
 func (e *edit) putNew(statuses []*CustomUserStatus) {
 	if e.ids.len == 0 {
-		e.ids = newIndex(false, len(statuses))
-		e.names = newIndex(true, len(statuses))
+		e.ids = newIndex(false, len(statuses), e.number)
+		e.names = newIndex(true, len(statuses), e.number)
 	}
 	e.changes = slices.Grow(e.changes, len(statuses))
 	e.made = slices.Grow(e.made, len(statuses))
