@@ -320,10 +320,11 @@ func (c *Catalog) catchUp(leader *write, group []*write) []*write {
 		return nil
 	}
 	// It is the leader who gives up; the others have contexts of their own.
-	if i := slices.Index(group, leader); i >= 0 {
+	i := slices.Index(group, leader)
+	if i >= 0 {
 		group = slices.Delete(group, i, i+1)
-		leader.finish(leader.ctx.Err())
-	} else if c.withdraw(leader) { // it was left for the next commit
+	}
+	if i >= 0 || c.withdraw(leader) { // else it was left for the next commit
 		leader.finish(leader.ctx.Err())
 	}
 	c.putBack(group)

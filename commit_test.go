@@ -3,6 +3,7 @@ package customstatus
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -50,4 +51,26 @@ func TestLeaderThatIsLeftForTheNextCommitGivesUp(t *testing.T) {
 	require.ErrorIs(t, refused.err, ErrNameInUse)
 	require.NoError(t, other.err)
 	require.Empty(t, c.pending)
+}
+
+// TestCommitIsReadableBeforeItIsWatched holds the feed up, so that a commit is
+// between the two.
+func TestCommitIsReadableBeforeItIsWatched(t *testing.T) {
+	c, err := Open(context.Background(), NewMemoryStore(), nil)
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	c.feed.mu.Lock()
+	go func() {
+		_, err := c.Create(context.Background(), Fields{Name: "a", StatusType: Busy})
+		done <- err
+	}()
+	readable := func() bool { return c.Revision() == 1 }
+	for start := time.Now(); !readable() && time.Since(start) < 10*time.Second; {
+		time.Sleep(time.Millisecond)
+	}
+	first := readable()
+	c.feed.mu.Unlock()
+	require.True(t, first, "who is told of a change must be able to read it")
+	require.NoError(t, <-done)
+	require.NoError(t, c.Close())
 }
