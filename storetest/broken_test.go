@@ -536,6 +536,10 @@ func (s *sharedStore) Commit(ctx context.Context, changes []customstatus.Change)
 	if s.second && len(changes) == 0 && s.is("has a revision of its own for empty commits") {
 		return s.cached, nil
 	}
+	if len(changes) == 0 && s.is("counts what its feed doesn't tell") {
+		revision, err := s.SharedMemoryStore.Commit(ctx, nil)
+		return revision + 1, err
+	}
 	if s.second && s.is("commits for itself alone") {
 		return s.SharedMemoryStore.Commit(ctx, nil)
 	}

@@ -221,6 +221,7 @@ func TestBrokenStoresAreCaught(t *testing.T) {
 		{"watch-to-come", sharedly, "ends a feed when it has caught up", "Watch ended with []", 0},
 		{"watch-to-come", sharedly, "yields every commit twice", "its revision is 2, want 4", 0},
 		{"watch-empty-commits", sharedly, "says too early that all were yielded", "that all up to 2 were yielded", 0},
+		{"watch-reaches", sharedly, "counts what its feed doesn't tell", "before it had reached revision 3", hang},
 		{"watch-to-come", sharedly, "has nothing to say", "does not yield commit 2", hang},
 		{"watch-resumes", sharedly, "resumes with the commit it resumes after", "its revision is", 0},
 		{"watch-changes", sharedly, "doesn't know what a change replaces", "has Replaces 0, want 2", 0},

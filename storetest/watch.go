@@ -136,6 +136,21 @@ func watchCases() []testCase {
 			t.yields(w, 0)
 			t.yields(w, t.log[9].Revision)
 		}},
+		{"watch-reaches", "Sooner or later Watch yields a commit, perhaps with no changes, at or after each revision that Load and Commit return.", func(t *tester) {
+			s, w := t.shared()
+			for i := range 5 {
+				t.commit(s, create(fmt.Sprint(i), fmt.Sprint(i)))
+				empty, err := s.Commit(t.ctx, nil)
+				if err != nil {
+					t.Fatalf("Commit without changes: %v", err)
+				}
+				_, loaded, err := s.Load(t.ctx)
+				if err != nil {
+					t.Fatalf("Load: %v", err)
+				}
+				t.reaches(w, max(empty, loaded))
+			}
+		}},
 		{"watch-at-once", yields, func(t *tester) {
 			s, w := t.shared()
 			watchesBesideCommits(t, s, s, w.Watch(t.ctx, 0))
@@ -461,6 +476,20 @@ func (t *tester) next(f *follower, index int) {
 			t.Fatalf("Watch does not yield commit %d", t.log[index].Revision)
 		}
 	}
+}
+
+// reaches waits until a feed from the start is at or after a revision.
+func (t *tester) reaches(w customstatus.Watcher, revision customstatus.Revision) {
+	t.Helper()
+	for c, err := range w.Watch(t.ctx, 0) {
+		if err != nil {
+			t.Fatalf("Watch after 0 ended with %v before it had reached revision %d, which Load or Commit has returned", err, revision)
+		}
+		if c.Revision >= revision {
+			return
+		}
+	}
+	t.Fatalf("Watch after 0 ended without an error")
 }
 
 // takes checks a commit against what the feed has said before, and reports
