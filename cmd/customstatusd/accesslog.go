@@ -38,6 +38,7 @@ func logRequests(log *slog.Logger, clientAddr func(*http.Request) string, h http
 		defer func() {
 			level := slog.LevelInfo
 			switch {
+			case r.Context().Err() != nil: // nobody is there to be answered, whatever the status says
 			case !finished || rec.status >= http.StatusInternalServerError:
 				level = slog.LevelError
 			case r.URL.Path == healthPath:

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -20,6 +21,7 @@ func TestLogRequests(t *testing.T) {
 		handler      http.HandlerFunc
 		want         []string
 		not          string
+		gone         bool // the client
 	}{
 		{
 			name: "nothing written", target: "/a?token=secret",
@@ -48,6 +50,12 @@ func TestLogRequests(t *testing.T) {
 			name: "an error of the server", target: "/a",
 			handler: func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
 			want:    []string{"level=ERROR", "status=500"},
+		},
+		{
+			name: "a client that has hung up", target: "/a",
+			gone:    true,
+			handler: func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(http.StatusInternalServerError) },
+			want:    []string{"level=INFO", "status=500"},
 		},
 		{
 			name: "cut", target: "/a",
@@ -80,8 +88,13 @@ func TestLogRequests(t *testing.T) {
 			log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
 			func() {
 				defer func() { recover() }()
+				ctx, hangUp := context.WithCancel(t.Context())
+				defer hangUp()
+				if tt.gone {
+					hangUp()
+				}
 				logRequests(log, new(serveConfig).clientAddr, tt.handler).
-					ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, tt.target, nil))
+					ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, tt.target, nil))
 			}()
 			for _, want := range tt.want {
 				require.Contains(t, out.String(), want)
