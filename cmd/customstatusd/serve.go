@@ -317,7 +317,8 @@ func (s *service) stop() error {
 
 // withHealth answers the health check and leaves the rest to h. (A ServeMux
 // would answer unclean paths by redirects in HTML.) A store that must be
-// reopened is not healthy: restarting the server is what helps.
+// reopened is not healthy, for restarting the server is what helps, and neither is
+// one whose file is gone.
 func withHealth(store customstatus.Store, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != healthPath {
@@ -330,6 +331,8 @@ func withHealth(store customstatus.Store, h http.Handler) http.Handler {
 			status, body = http.StatusMethodNotAllowed, `{"success":false,"error":"Method not allowed"}`
 		} else if _, err := store.Commit(r.Context(), nil); errors.Is(err, customstatus.ErrClosed) || errors.Is(err, customstatus.ErrNeedsReopen) {
 			status, body = http.StatusServiceUnavailable, `{"status":"restart needed"}`
+		} else if err != nil && r.Context().Err() == nil {
+			status, body = http.StatusServiceUnavailable, `{"status":"writes fail"}`
 		}
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")

@@ -462,6 +462,13 @@ func (needsReopen) Commit(context.Context, []customstatus.Change) (customstatus.
 	return 0, fmt.Errorf("bolt: %w: input/output error", customstatus.ErrNeedsReopen)
 }
 
+// noFile is a store whose file somebody has moved away, and may bring back.
+type noFile struct{ customstatus.Store }
+
+func (noFile) Commit(context.Context, []customstatus.Change) (customstatus.Revision, error) {
+	return 0, fmt.Errorf("bolt: %w", os.ErrNotExist)
+}
+
 func TestHealth(t *testing.T) {
 	closed := customstatus.NewMemoryStore()
 	require.NoError(t, closed.Close())
@@ -475,6 +482,7 @@ func TestHealth(t *testing.T) {
 		{"HEAD", "HEAD", customstatus.NewMemoryStore(), 200, `{"status":"ok"}`},
 		{"closed", "GET", closed, 503, `{"status":"restart needed"}`},
 		{"broken", "GET", needsReopen{}, 503, `{"status":"restart needed"}`},
+		{"no file", "GET", noFile{}, 503, `{"status":"writes fail"}`},
 		{"another method", "DELETE", customstatus.NewMemoryStore(), 405, `{"success":false,"error":"Method not allowed"}`},
 	}
 	for _, tt := range tests {
