@@ -13,6 +13,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+
+	"github.com/customstatus/customstatus"
 )
 
 // A server holds its file alone, so it does for other processes of the same
@@ -112,7 +115,7 @@ func controlHandler(db database, reload func() error, log *slog.Logger) http.Han
 		log.Error("control", "path", r.URL.Path, "error", err)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusInternalServerError)
-		json.NewEncoder(w).Encode(controlError{err.Error()})
+		json.NewEncoder(w).Encode(controlError{err.Error(), errors.Is(err, customstatus.ErrOutcomeUnknown)})
 	}
 	stream := func(write func(context.Context, io.Writer) error) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -156,7 +159,8 @@ func controlHandler(db database, reload func() error, log *slog.Logger) http.Han
 
 // controlError is the answer to what failed.
 type controlError struct {
-	Error string `json:"error"`
+	Error          string `json:"error"`
+	OutcomeUnknown bool   `json:"outcomeUnknown,omitempty"`
 }
 
 type countingWriter struct {
@@ -207,7 +211,7 @@ func (db *servedDatabase) do(ctx context.Context, method, path string, body io.R
 	}
 	resp, err := db.client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("the server that holds the file: %w", err)
+		return nil, &unanswered{fmt.Errorf("the server that holds the file: %w", err)}
 	}
 	if resp.StatusCode >= 300 {
 		defer resp.Body.Close()
@@ -216,10 +220,34 @@ func (db *servedDatabase) do(ctx context.Context, method, path string, body io.R
 		if json.Unmarshal(text, &said) != nil || said.Error == "" {
 			said.Error = resp.Status + " " + strings.TrimSpace(string(text))
 		}
-		return nil, fmt.Errorf("the server that holds the file: %s", said.Error)
+		err := fmt.Errorf("the server that holds the file: %s", said.Error)
+		if said.OutcomeUnknown {
+			err = &unanswered{err}
+		}
+		return nil, err
 	}
 	return resp.Body, nil
 }
+
+// sentReader knows whether it has been read to its end.
+type sentReader struct {
+	r     io.Reader
+	whole atomic.Bool
+}
+
+func (s *sentReader) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err == io.EOF {
+		s.whole.Store(true)
+	}
+	return n, err
+}
+
+// unanswered is the error of a request of which nobody can say what it did.
+type unanswered struct{ err error }
+
+func (e *unanswered) Error() string   { return e.err.Error() }
+func (e *unanswered) Unwrap() []error { return []error{customstatus.ErrOutcomeUnknown, e.err} }
 
 func (db *servedDatabase) copyTo(ctx context.Context, w io.Writer, path string) error {
 	body, err := db.do(ctx, http.MethodGet, path, nil)
@@ -240,14 +268,20 @@ func (db *servedDatabase) backup(ctx context.Context, w io.Writer) error {
 }
 
 func (db *servedDatabase) importFrom(ctx context.Context, r io.Reader) (importResult, error) {
-	body, err := db.do(ctx, http.MethodPost, "/import", r)
+	sent := &sentReader{r: r}
+	body, err := db.do(ctx, http.MethodPost, "/import", sent)
+	if lost := (*unanswered)(nil); errors.As(err, &lost) && !sent.whole.Load() {
+		return importResult{}, lost.err // the server imports no half
+	}
 	if err != nil {
 		return importResult{}, err
 	}
 	defer body.Close()
 	var result importResult
-	err = json.NewDecoder(body).Decode(&result)
-	return result, err
+	if err := json.NewDecoder(body).Decode(&result); err != nil {
+		return importResult{}, &unanswered{fmt.Errorf("the server that holds the file: its answer was cut: %w", err)}
+	}
+	return result, nil
 }
 
 // reload makes the server read its tokens again.

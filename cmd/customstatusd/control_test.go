@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -98,7 +100,59 @@ func TestImportCutShort(t *testing.T) {
 	}()
 	_, err = client.importFrom(t.Context(), r)
 	require.ErrorIs(t, err, gone)
+	require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
 	require.Zero(t, db.catalog.Revision())
+}
+
+// lostDatabase imports, and what comes of it gets lost on the way.
+type lostDatabase struct {
+	*localDatabase
+	err error
+}
+
+func (db lostDatabase) importFrom(_ context.Context, r io.Reader) (importResult, error) {
+	if _, err := io.Copy(io.Discard, r); err != nil {
+		return importResult{}, err
+	}
+	if db.err == nil {
+		panic(http.ErrAbortHandler)
+	}
+	return importResult{}, db.err
+}
+
+// Who isn't told what came of an import doesn't say that nothing did.
+func TestImportOutcomeUnknown(t *testing.T) {
+	for name, err := range map[string]error{
+		"no answer":       nil,
+		"a commit unsure": fmt.Errorf("%w: input/output error", customstatus.ErrOutcomeUnknown),
+	} {
+		t.Run(name, func(t *testing.T) {
+			client := serveControl(t, lostDatabase{err: err}, nil)
+			_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"))
+			require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
+			require.ErrorContains(t, importFailed(err), "it is not known whether anything was imported")
+		})
+	}
+	client := serveControl(t, lostDatabase{err: errors.New("disk full")}, nil)
+	_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"))
+	require.EqualError(t, importFailed(err), "nothing was imported: the server that holds the file: disk full")
+}
+
+// An answer of which a part is missing is none.
+func TestImportAnswerCut(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(w, `{"read":1,`)
+	}))
+	defer srv.Close()
+	client := &servedDatabase{&http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", srv.Listener.Addr().String())
+		},
+	}}}
+	defer client.close()
+	_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"))
+	require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
 }
 
 // cutDatabase fails when half of the answer is written.

@@ -61,8 +61,9 @@ func (p *process) importFrom(ctx context.Context, cl *commandLine) error {
 	}
 	result, err := db.importFrom(ctx, r)
 	bar.clear()
-	if err := errors.Join(err, db.close()); err != nil {
-		return fmt.Errorf("import: nothing was imported: %w", err)
+	closeErr := db.close()
+	if err != nil {
+		return fmt.Errorf("import: %w", errors.Join(importFailed(err), closeErr))
 	}
 	if bad := result.Bad; len(bad.Lines) > 0 {
 		for _, line := range bad.Lines {
@@ -75,12 +76,23 @@ func (p *process) importFrom(ctx context.Context, cl *commandLine) error {
 		if bad.NoType && *optional { // so it is not by the rules of this process
 			hint = "; the rules of the server that holds the database count: start the server with --status-type-optional"
 		}
-		return fmt.Errorf("import: nothing was imported: %d bad%s", len(bad.Lines)+bad.More, hint)
+		return errors.Join(fmt.Errorf("import: nothing was imported: %d bad%s", len(bad.Lines)+bad.More, hint), closeErr)
 	}
 	if _, err := fmt.Fprintf(p.stdout, "imported %d, already there %d\n", result.Added, result.Read-result.Added); err != nil {
 		return fmt.Errorf("import: %w", err)
 	}
+	if closeErr != nil {
+		return fmt.Errorf("import: done, but: %w", closeErr)
+	}
 	return nil
+}
+
+// importFailed says what is in the catalog after an import that ended with err.
+func importFailed(err error) error {
+	if errors.Is(err, customstatus.ErrOutcomeUnknown) {
+		return fmt.Errorf("it is not known whether anything was imported, see what an export gives: %w", err)
+	}
+	return fmt.Errorf("nothing was imported: %w", err)
 }
 
 // openInput opens the file named, or standard input for "-". The size is 0 if
