@@ -33,30 +33,13 @@ var allowed = []string{
 var projects embed.FS
 
 func main() {
-	if err := run(); err != nil {
+	if err := tree.FromOutside(".", run); err != nil {
 		fmt.Fprintln(os.Stderr, "stranger:", err)
 		os.Exit(1)
 	}
 }
 
-func run() (err error) {
-	t, err := tree.Load(".")
-	if err != nil {
-		return err
-	}
-	scratch, err := os.MkdirTemp("", "customstatus-stranger-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
-	proxy, err := t.WriteProxy(filepath.Join(scratch, "proxy"))
-	if err != nil {
-		return err
-	}
-	env, err := tree.Env(proxy, scratch)
-	if err != nil {
-		return err
-	}
+func run(t *tree.Tree, env []string, scratch string) error {
 	s := stranger{tree: t, env: env, scratch: scratch}
 	if err := s.embed(); err != nil {
 		return fmt.Errorf("embedding the library: %w", err)

@@ -15,33 +15,16 @@ import (
 )
 
 func main() {
-	if err := run(); err != nil {
+	if err := tree.FromOutside(".", run); err != nil {
 		fmt.Fprintln(os.Stderr, "tidy:", err)
 		os.Exit(1)
 	}
 }
 
-func run() (err error) {
-	t, err := tree.Load(".")
-	if err != nil {
-		return err
-	}
-	scratch, err := os.MkdirTemp("", "customstatus-tidy-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
-	proxy, err := t.WriteProxy(filepath.Join(scratch, "proxy"))
-	if err != nil {
-		return err
-	}
-	env, err := tree.Env(proxy, scratch)
-	if err != nil {
-		return err
-	}
+func run(t *tree.Tree, env []string, scratch string) error {
 	var failed []error
 	for _, m := range t.Modules {
-		if err := check(t, m, env, filepath.Join(scratch, "copies", m.Dir)); err != nil {
+		if err := check(t, m, env, filepath.Join(scratch, m.Dir)); err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", m.Path, err))
 			continue
 		}

@@ -114,6 +114,34 @@ func Load(dir string) (*Tree, error) {
 	return t, t.assign(files)
 }
 
+// FromOutside runs do with the checkout that the folder dir belongs to, and an
+// environment in which the go command, without go.work, finds its modules by
+// version. The folder scratch is do's to use, and goes when do returns.
+func FromOutside(dir string, do func(t *Tree, env []string, scratch string) error) (err error) {
+	t, err := Load(dir)
+	if err != nil {
+		return err
+	}
+	scratch, err := os.MkdirTemp("", "customstatus-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(scratch)) }()
+	proxy, err := t.WriteProxy(filepath.Join(scratch, "proxy"))
+	if err != nil {
+		return err
+	}
+	env, err := Env(proxy, scratch)
+	if err != nil {
+		return err
+	}
+	own := filepath.Join(scratch, "work")
+	if err := os.Mkdir(own, 0o777); err != nil {
+		return err
+	}
+	return do(t, env, own)
+}
+
 // InNamespace reports whether a module of this name is one of this repository.
 func InNamespace(modulePath string) bool {
 	return strings.HasPrefix(modulePath, strings.TrimSuffix(Namespace, "*"))
