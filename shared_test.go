@@ -288,15 +288,7 @@ func TestSharedRefusalIsOfOneInstant(t *testing.T) {
 			place := customstatus.NewSharedMemory()
 			other := open(t, place.Open(), nil)
 			x := create(t, other, "x", customstatus.Busy)
-			store := &sharedFault{SharedMemoryStore: place.Open()}
-			arrived, proceed := make(chan struct{}), make(chan struct{})
-			store.commit = func(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
-				if len(changes) > 0 {
-					arrived <- struct{}{}
-					<-proceed
-				}
-				return store.SharedMemoryStore.Commit(ctx, changes)
-			}
+			store, arrived, proceed := gatedCommits(place)
 			c := open(t, store, nil)
 			blocker := goCreate(ctx, c, "blocker")
 			<-arrived
@@ -323,15 +315,7 @@ func TestSharedImportOfNothingNew(t *testing.T) {
 	place := customstatus.NewSharedMemory()
 	other := open(t, place.Open(), nil)
 	x := create(t, other, "x", customstatus.Busy)
-	store := &sharedFault{SharedMemoryStore: place.Open()}
-	arrived, proceed := make(chan struct{}), make(chan struct{})
-	store.commit = func(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
-		if len(changes) > 0 {
-			arrived <- struct{}{}
-			<-proceed
-		}
-		return store.SharedMemoryStore.Commit(ctx, changes)
-	}
+	store, arrived, proceed := gatedCommits(place)
 	c := open(t, store, nil)
 	blocker := goCreate(ctx, c, "blocker")
 	<-arrived
@@ -353,6 +337,21 @@ func TestSharedImportOfNothingNew(t *testing.T) {
 	proceed <- struct{}{}
 	require.NoError(t, (<-ours).err)
 	require.Less(t, <-imported, other.Revision(), "at which it is gone")
+}
+
+// gatedCommits is a shared store each of whose commits says that it has arrived
+// and then waits until it may proceed.
+func gatedCommits(place *customstatus.SharedMemory) (store *sharedFault, arrived <-chan struct{}, proceed chan<- struct{}) {
+	store = &sharedFault{SharedMemoryStore: place.Open()}
+	arrives, proceeds := make(chan struct{}), make(chan struct{})
+	store.commit = func(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
+		if len(changes) > 0 {
+			arrives <- struct{}{}
+			<-proceeds
+		}
+		return store.SharedMemoryStore.Commit(ctx, changes)
+	}
+	return store, arrives, proceeds
 }
 
 // heldFeed is a shared store whose feed comes when the test lets it.
