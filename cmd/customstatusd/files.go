@@ -48,10 +48,24 @@ func writeFile(path string, replace bool, write func(io.Writer) error) (err erro
 	if err := temp.Close(); err != nil {
 		return err
 	}
-	if err := os.Rename(temp.Name(), path); err != nil {
+	if err := publish(temp.Name(), path, replace); err != nil {
 		return err
 	}
 	return syncFolder(filepath.Dir(path))
+}
+
+// publish gives a file its name, which another one may have taken meanwhile.
+func publish(temp, path string, replace bool) error {
+	if replace {
+		return os.Rename(temp, path)
+	}
+	switch err := os.Link(temp, path); {
+	case errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("%s: %w", path, fs.ErrExist)
+	case err != nil: // a file system without links; it can't be told there
+		return os.Rename(temp, path)
+	}
+	return os.Remove(temp)
 }
 
 func writeTo(path string, write func(io.Writer) error) error {
