@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"io"
 	"io/fs"
 	"os"
@@ -41,8 +40,8 @@ import (
 //
 // OpenBolt verifies the structure of the whole file before bbolt maps it, for
 // bbolt trusts what it reads and can end the process over it. Load verifies the
-// checksum of every record, that the name index says the same, and that no
-// record is missing or an old one. Damage is [ErrDamaged] and says where it is;
+// checksum of every record, that no two have one name, and that no record is
+// missing or an old one. Damage is [ErrDamaged] and says where it is;
 // [SalvageBolt] gets out what is intact. A file that is cut short under a running
 // process is an error too, as is any panic of bbolt; both are [ErrNeedsReopen]
 // for the commits that follow.
@@ -56,7 +55,8 @@ import (
 //
 // A BoltStore may be used by several goroutines at once. Its file is locked: a
 // second OpenBolt of it, by any process, is [ErrLocked]. It belongs on a local
-// file system, for bbolt maps it into memory and relies on the lock.
+// file system, for bbolt maps it into memory and relies on the lock. It keeps the
+// names of all statuses in memory, some 30 bytes for each beside the text.
 type BoltStore struct {
 	db   *bbolt.DB
 	path string
@@ -73,9 +73,10 @@ type BoltStore struct {
 	noRead   error // why nothing can be read any more either
 	leaked   bool  // a panic left locks of bbolt held for ever
 
-	turn chan struct{} // held by the commit that runs; guards the rest
-	last storedState   // what an own file must hold
-	size int64         // which an own file has reached
+	turn  chan struct{}       // held by the commit that runs; guards the rest
+	last  storedState         // what an own file must hold, and what names are of
+	names map[string]struct{} // of all statuses; nil: not yet read
+	size  int64               // which an own file has reached
 }
 
 // BoltOptions configure [OpenBolt]. A nil *BoltOptions and the zero value are
@@ -121,17 +122,19 @@ func OpenBolt(path string, opts *BoltOptions) (*BoltStore, error) {
 }
 
 // NewBoltStore returns a store in buckets of its own in a bbolt file that the
-// caller has open: "customstatus.meta", "customstatus.records" and
-// "customstatus.names" at the top level. It makes them if there are none, which
-// fails if db is read-only. Close leaves db open; close the store before it.
+// caller has open: "customstatus.meta" and "customstatus.records" at the top
+// level. It makes them if there are none, which fails if db is read-only. Close
+// leaves db open; close the store before it.
 //
 // All else that [OpenBolt] does for a file is the caller's to do or not: it opens
 // the file with a timeout, and bbolt may panic on a damaged one while opening
 // it. A commit is as durable as db makes it (NoSync, NoGrowSync). It waits for
 // write transactions of the caller, so that a call of Commit within one never
 // returns, and a read transaction that stays open can hold up a commit that
-// must grow the file. The store does not look whether the file stays in its
-// place, and when it says [ErrNeedsReopen], it is db that must be reopened.
+// must grow the file. Two stores in one db are safe, but each reads all records
+// again to commit after the other. The store does not look whether the file
+// stays in its place, and when it says [ErrNeedsReopen], it is db that must be
+// reopened.
 func NewBoltStore(db *bbolt.DB) (*BoltStore, error) {
 	if db == nil {
 		return nil, errors.New("bolt: no database")
@@ -165,24 +168,32 @@ func (s *BoltStore) Load(ctx context.Context) ([]CustomUserStatus, Revision, err
 	defer s.life.RUnlock()
 	var (
 		statuses []CustomUserStatus
+		names    map[string]struct{}
 		state    storedState
 	)
 	err := s.ready(ctx)
 	if err == nil {
-		err = s.transaction(false, func(tx *bbolt.Tx) error {
-			var err error
-			statuses, state, err = load(ctx, tx)
+		err = s.transaction(false, func(tx *bbolt.Tx) (err error) {
+			statuses, names, state, err = load(ctx, tx)
 			return err
 		})
 	}
 	if err != nil {
 		return nil, 0, fmt.Errorf("bolt: load %s: %w", s.path, err)
 	}
+	select {
+	case s.turn <- struct{}{}:
+		if s.file == nil || s.last == state {
+			s.last, s.names = state, names
+		}
+		<-s.turn
+	default: // the commit that runs reads them itself, or has
+	}
 	return statuses, state.revision, nil
 }
 
-// Commit implements [Store]. Ids and names have at least one byte and at most
-// 32,768, status types less than 64 KiB; a commit beyond that is an error.
+// Commit implements [Store]. It allows ids of 1 to 32,768 bytes, names of 1 to
+// 65,535 and status types of up to as many; a commit beyond that is an error.
 func (s *BoltStore) Commit(ctx context.Context, changes []Change) (Revision, error) {
 	s.life.RLock()
 	defer s.life.RUnlock()
@@ -217,7 +228,7 @@ func (s *BoltStore) commit(ctx context.Context, changes []Change) (Revision, err
 	}
 
 	var (
-		next       storedState
+		e          *boltEdit
 		committing bool
 	)
 	err := s.transaction(true, func(tx *bbolt.Tx) error {
@@ -230,25 +241,33 @@ func (s *BoltStore) commit(ctx context.Context, changes []Change) (Revision, err
 			s.refuse(err, true)
 			return err
 		}
-		e := newBoltEdit(tx, state, len(changes))
-		for i := range changes {
-			if err := e.change(&changes[i]); err != nil {
+		if s.names == nil || state != s.last {
+			_, names, _, err := load(ctx, tx)
+			if err != nil {
 				return err
 			}
+			s.names, s.last = names, state
 		}
-		if err := e.write(); err != nil {
+		e = newBoltEdit(tx, state, s.names, changes)
+		if err := e.make(); err != nil {
 			return err
 		}
-		next = e.state
 		committing = true
 		return tx.Commit()
 	})
 	switch {
 	case err == nil:
-		s.last = next
-		return next.revision, nil
+		s.last = e.state
+		for name, taken := range e.taken {
+			if taken {
+				s.names[name] = struct{}{}
+			} else {
+				delete(s.names, name)
+			}
+		}
+		return e.state.revision, nil
 	case committing:
-		return 0, s.failed(err, next)
+		return 0, s.failed(err, e.state)
 	}
 	if isPanic(err) {
 		s.refuse(err, false)
@@ -475,17 +494,14 @@ var errNoBuckets = fmt.Errorf("%w: not a file of customstatus: no bucket %q", Er
 
 // readState returns the state of the store in a database.
 func readState(tx *bbolt.Tx) (storedState, error) {
-	meta := tx.Bucket([]byte(boltMeta))
-	for _, name := range []string{boltRecords, boltNames} {
-		switch exists := tx.Bucket([]byte(name)) != nil; {
-		case meta == nil && exists:
-			return storedState{}, fmt.Errorf("%w: no bucket %q", ErrDamaged, boltMeta)
-		case meta != nil && !exists:
-			return storedState{}, fmt.Errorf("%w: no bucket %q", ErrDamaged, name)
-		}
-	}
-	if meta == nil {
+	meta, records := tx.Bucket([]byte(boltMeta)), tx.Bucket([]byte(boltRecords))
+	switch {
+	case meta == nil && records == nil:
 		return storedState{}, errNoBuckets
+	case meta == nil:
+		return storedState{}, fmt.Errorf("%w: no bucket %q", ErrDamaged, boltMeta)
+	case records == nil:
+		return storedState{}, fmt.Errorf("%w: no bucket %q", ErrDamaged, boltRecords)
 	}
 	state, err := decodeState(meta.Get([]byte(boltStateKey)))
 	if err != nil {
@@ -496,7 +512,7 @@ func readState(tx *bbolt.Tx) (storedState, error) {
 
 // createBuckets makes an empty store in a database that has none.
 func createBuckets(tx *bbolt.Tx) error {
-	for _, name := range []string{boltMeta, boltRecords, boltNames} {
+	for _, name := range []string{boltMeta, boltRecords} {
 		if _, err := tx.CreateBucket([]byte(name)); err != nil {
 			return fmt.Errorf("bucket %q: %w", name, err)
 		}
@@ -514,199 +530,148 @@ func damaged(bucket string, key []byte, format string, args ...any) error {
 	return fmt.Errorf("%w: bucket %q: %s", ErrDamaged, bucket, what)
 }
 
-// load reads and verifies everything in the store.
-func load(ctx context.Context, tx *bbolt.Tx) ([]CustomUserStatus, storedState, error) {
+// load reads and verifies everything in the store. It returns the names of the
+// statuses, too.
+func load(ctx context.Context, tx *bbolt.Tx) ([]CustomUserStatus, map[string]struct{}, storedState, error) {
 	want, err := readState(tx)
 	if err != nil {
-		return nil, want, err
+		return nil, nil, want, err
 	}
-	// That both buckets have the same names for the same ids is seen from the
-	// sums of the pairs' hashes; a map would take longer than all the rest.
 	var (
-		got         = storedState{revision: want.revision, transaction: want.transaction}
-		pairs       uint64
-		seed        = maphash.MakeSeed()
-		pairBuf     []byte
-		previous    []byte
-		statuses    = make([]CustomUserStatus, 0, min(want.count, uint64(tx.Size()/recordMin)))
-		checkCtx    = 0
-		interrupted = func() error {
-			if checkCtx++; checkCtx%1024 == 0 {
-				return ctx.Err()
-			}
-			return nil
-		}
+		got      = storedState{revision: want.revision, transaction: want.transaction}
+		size     = min(want.count, uint64(tx.Size()/recordMin)) // for the count may be wrong
+		statuses = make([]CustomUserStatus, 0, size)
+		names    = make(map[string]struct{}, size)
+		previous []byte
 	)
-	pair := func(name, id []byte) uint64 {
-		pairBuf = append(append(append(pairBuf[:0], name...), 0), id...)
-		return maphash.Bytes(seed, pairBuf) ^ uint64(len(name))
-	}
 	records := tx.Bucket([]byte(boltRecords)).Cursor()
 	for key, value := records.First(); key != nil; key, value = records.Next() {
-		if err := interrupted(); err != nil {
-			return nil, want, err
+		if len(statuses)%1024 == 0 && ctx.Err() != nil {
+			return nil, nil, want, ctx.Err()
 		}
 		s, sum, err := decodeRecord(value)
+		if err != nil {
+			return nil, nil, want, damaged(boltRecords, key, "%v", err)
+		}
+		names[s.Name] = struct{}{}
 		switch {
-		case err != nil:
-			return nil, want, damaged(boltRecords, key, "%v", err)
 		case s.ID != string(key):
-			return nil, want, damaged(boltRecords, key, "the record is that of %q", s.ID)
+			return nil, nil, want, damaged(boltRecords, key, "the record is that of %q", s.ID)
 		case s.Revision == 0 || s.Revision > want.revision:
-			return nil, want, damaged(boltRecords, key, "the record is of revision %d, the store of %d", s.Revision, want.revision)
+			return nil, nil, want, damaged(boltRecords, key, "the record is of revision %d, the store of %d", s.Revision, want.revision)
 		case previous != nil && bytes.Compare(previous, key) >= 0:
-			return nil, want, damaged(boltRecords, key, "out of order")
+			return nil, nil, want, damaged(boltRecords, key, "out of order")
+		case len(names) == len(statuses):
+			return nil, nil, want, damaged(boltRecords, key, "another status has the name %q, too", s.Name)
 		}
 		previous = key
 		got.add(sum)
-		pairs += pair([]byte(s.Name), key)
 		statuses = append(statuses, s)
 	}
 	if got != want {
-		return nil, want, damaged(boltRecords, nil,
+		return nil, nil, want, damaged(boltRecords, nil,
 			"the records are not those of the last commit: there are %d of %d, with digest %016x instead of %016x",
 			got.count, want.count, got.digest, want.digest)
 	}
-	previous = nil
-	names := tx.Bucket([]byte(boltNames)).Cursor()
-	for key, value := names.First(); key != nil; key, value = names.Next() {
-		if err := interrupted(); err != nil {
-			return nil, want, err
-		}
-		if previous != nil && bytes.Compare(previous, key) >= 0 {
-			return nil, want, damaged(boltNames, key, "out of order")
-		}
-		previous = key
-		got.count--
-		pairs -= pair(key, value)
-	}
-	if got.count != 0 || pairs != 0 {
-		return nil, want, damagedNames(tx, statuses)
-	}
-	return statuses, want, nil
+	return statuses, names, want, nil
 }
 
-// damagedNames returns what is wrong with the name index, given the statuses
-// that it should have.
-func damagedNames(tx *bbolt.Tx, statuses []CustomUserStatus) error {
-	ids := make(map[string]string, len(statuses))
-	for _, s := range statuses {
-		if other, twice := ids[s.Name]; twice {
-			return damaged(boltRecords, []byte(s.ID), "it has the name %q of %q", s.Name, other)
-		}
-		ids[s.Name] = s.ID
-	}
-	names := tx.Bucket([]byte(boltNames)).Cursor()
-	for key, value := names.First(); key != nil; key, value = names.Next() {
-		id, ok := ids[string(key)]
-		if !ok {
-			return damaged(boltNames, key, "no record has this name")
-		}
-		if id != string(value) {
-			return damaged(boltNames, key, "it leads to %q, but the name is that of %q", value, id)
-		}
-		delete(ids, string(key))
-	}
-	missing := make([]string, 0, len(ids))
-	for name := range ids {
-		missing = append(missing, name)
-	}
-	slices.Sort(missing)
-	return damaged(boltNames, nil, "%d names are missing: %.3q", len(missing), missing[:min(3, len(missing))])
-}
-
-// boltEdit is the writes of one commit. They are collected first and made in the
-// order of the keys, for bbolt takes quadratic time for keys in disorder.
+// boltEdit is the making of one commit.
 type boltEdit struct {
-	records, names *bbolt.Bucket
-	meta           *bbolt.Bucket
-	state          storedState
-	writes         []boltWrite
-	owners         map[string]string // of the names that the commit touches; "" if none
-	seen           map[string]struct{}
+	meta, records *bbolt.Bucket
+	state         storedState
+	changes       []Change
+	written       [][]byte            // the record that a change puts; nil: it deletes
+	names         map[string]struct{} // of all statuses, before the commit
+	taken         map[string]bool     // whether a name that the commit touches belongs to a status after it
 }
 
-// boltWrite puts a record, or deletes it if the record is nil.
-type boltWrite struct {
-	id     string
-	record []byte
-}
-
-func newBoltEdit(tx *bbolt.Tx, state storedState, changes int) *boltEdit {
+func newBoltEdit(tx *bbolt.Tx, state storedState, names map[string]struct{}, changes []Change) *boltEdit {
 	state.revision++
 	state.transaction = uint64(tx.ID())
 	e := &boltEdit{
 		meta:    tx.Bucket([]byte(boltMeta)),
 		records: tx.Bucket([]byte(boltRecords)),
-		names:   tx.Bucket([]byte(boltNames)),
 		state:   state,
-		writes:  make([]boltWrite, 0, changes),
-		owners:  make(map[string]string, changes),
-		seen:    make(map[string]struct{}, changes),
+		changes: changes,
+		written: make([][]byte, len(changes)),
+		names:   names,
+		taken:   make(map[string]bool, len(changes)),
 	}
 	e.records.FillPercent = boltFill
 	return e
 }
 
+// make checks and then makes the changes, in the order of their ids, for bbolt
+// takes quadratic time for keys in disorder.
+func (e *boltEdit) make() error {
+	byID := make([]int, len(e.changes))
+	for i := range byID {
+		byID[i] = i
+	}
+	slices.SortFunc(byID, func(a, b int) int { return strings.Compare(e.changes[a].Status.ID, e.changes[b].Status.ID) })
+	for k, i := range byID {
+		if id := e.changes[i].Status.ID; k > 0 && id == e.changes[byID[k-1]].Status.ID {
+			return fmt.Errorf("status %q stands twice in the commit", id)
+		}
+	}
+	for i := range e.changes {
+		var err error
+		if e.written[i], err = e.change(&e.changes[i]); err != nil {
+			return err
+		}
+	}
+	for _, i := range byID {
+		if err := set(e.records, e.changes[i].Status.ID, e.written[i]); err != nil {
+			return fmt.Errorf("bucket %q: %w", boltRecords, err)
+		}
+	}
+	if err := e.meta.Put([]byte(boltStateKey), e.state.encode()); err != nil {
+		return fmt.Errorf("bucket %q: %w", boltMeta, err)
+	}
+	return nil
+}
+
 // change checks a change against the database and the changes before it, and
-// adds what it writes.
-func (e *boltEdit) change(c *Change) error {
+// returns the record to put, or nil if it deletes one.
+func (e *boltEdit) change(c *Change) ([]byte, error) {
 	s := c.Status
 	if err := e.storable(c); err != nil {
-		return err
+		return nil, err
 	}
-	if _, twice := e.seen[s.ID]; twice {
-		return fmt.Errorf("status %q stands twice in the commit", s.ID)
-	}
-	e.seen[s.ID] = struct{}{}
-
 	var old CustomUserStatus
 	if value := e.records.Get([]byte(s.ID)); value != nil {
 		var sum uint64
 		var err error
 		if old, sum, err = decodeRecord(value); err != nil {
-			return damaged(boltRecords, []byte(s.ID), "%v", err)
+			return nil, damaged(boltRecords, []byte(s.ID), "%v", err)
 		}
 		if old.ID != s.ID {
-			return damaged(boltRecords, []byte(s.ID), "the record is that of %q", old.ID)
+			return nil, damaged(boltRecords, []byte(s.ID), "the record is that of %q", old.ID)
 		}
 		e.state.remove(sum)
 	}
 	switch {
 	case old.Revision == c.Replaces:
 	case old.Revision == 0:
-		return fmt.Errorf("no status %q at revision %d: %w", s.ID, c.Replaces, ErrConflict)
+		return nil, fmt.Errorf("no status %q at revision %d: %w", s.ID, c.Replaces, ErrConflict)
 	default:
-		return fmt.Errorf("status %q is at revision %d, not %d: %w", s.ID, old.Revision, c.Replaces, ErrConflict)
+		return nil, fmt.Errorf("status %q is at revision %d, not %d: %w", s.ID, old.Revision, c.Replaces, ErrConflict)
 	}
 	if old.Revision != 0 {
-		if owner := e.owner(old.Name); owner != old.ID {
-			return damaged(boltNames, []byte(old.Name), "it leads to %q, but the name is that of %q", owner, old.ID)
-		}
+		e.taken[old.Name] = false
 	}
 	if c.Deleted {
-		e.owners[old.Name] = ""
-		e.writes = append(e.writes, boltWrite{id: s.ID})
-		return nil
+		return nil, nil
 	}
-	if old.Revision == 0 || old.Name != s.Name {
-		switch owner := e.owner(s.Name); owner {
-		case "":
-		case s.ID:
-			return damaged(boltNames, []byte(s.Name), "it leads to %q, which has no such name", owner)
-		default:
-			return fmt.Errorf("the name %q belongs to status %q: %w", s.Name, owner, ErrConflict)
-		}
-		if old.Revision != 0 {
-			e.owners[old.Name] = ""
-		}
-		e.owners[s.Name] = s.ID
+	if e.isTaken(s.Name) {
+		return nil, fmt.Errorf("the name %q belongs to another status than %q: %w", s.Name, s.ID, ErrConflict)
 	}
+	e.taken[s.Name] = true
 	s.Revision = e.state.revision
 	record, sum := appendRecord(make([]byte, 0, recordSize(&s)), &s)
 	e.state.add(sum)
-	e.writes = append(e.writes, boltWrite{s.ID, record})
-	return nil
+	return record, nil
 }
 
 // storable returns an error if the store has no way to keep what c says.
@@ -719,7 +684,7 @@ func (e *boltEdit) storable(c *Change) error {
 		return fmt.Errorf("the change that deletes status %q has no revision that it replaces", s.ID)
 	case c.Deleted:
 		return nil
-	case s.Name == "" || len(s.Name) > bbolt.MaxKeySize:
+	case s.Name == "" || len(s.Name) >= 1<<16:
 		return fmt.Errorf("status %q: a name of %d bytes cannot be stored", s.ID, len(s.Name))
 	case len(s.StatusType) >= 1<<16:
 		return fmt.Errorf("status %q: a status type of %d bytes cannot be stored", s.ID, len(s.StatusType))
@@ -727,40 +692,13 @@ func (e *boltEdit) storable(c *Change) error {
 	return nil
 }
 
-// owner returns the id that has a name at this point of the commit, or "".
-func (e *boltEdit) owner(name string) string {
-	if id, ok := e.owners[name]; ok {
-		return id
+// isTaken reports whether a status has the name at this point of the commit.
+func (e *boltEdit) isTaken(name string) bool {
+	if taken, touched := e.taken[name]; touched {
+		return taken
 	}
-	return string(e.names.Get([]byte(name)))
-}
-
-// write makes all writes.
-func (e *boltEdit) write() error {
-	slices.SortFunc(e.writes, func(a, b boltWrite) int { return strings.Compare(a.id, b.id) })
-	for _, w := range e.writes {
-		if err := set(e.records, w.id, w.record); err != nil {
-			return fmt.Errorf("bucket %q: %w", boltRecords, err)
-		}
-	}
-	names := make([]string, 0, len(e.owners))
-	for name := range e.owners {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		var id []byte
-		if owner := e.owners[name]; owner != "" {
-			id = []byte(owner)
-		}
-		if err := set(e.names, name, id); err != nil {
-			return fmt.Errorf("bucket %q: %w", boltNames, err)
-		}
-	}
-	if err := e.meta.Put([]byte(boltStateKey), e.state.encode()); err != nil {
-		return fmt.Errorf("bucket %q: %w", boltMeta, err)
-	}
-	return nil
+	_, taken := e.names[name]
+	return taken
 }
 
 func set(b *bbolt.Bucket, key string, value []byte) error {

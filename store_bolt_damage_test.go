@@ -6,9 +6,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/customstatus/customstatus"
@@ -64,7 +66,7 @@ func makeImage(t testing.TB, seed uint64, pageSize, first, commits, size int) im
 	require.NoError(t, s.Close())
 	img.file, err = os.ReadFile(path)
 	require.NoError(t, err)
-	survey := boltfile.Explore(bytes.NewReader(img.file), int64(len(img.file)), func(string, []byte, []byte) {})
+	survey := boltfile.Explore(bytes.NewReader(img.file), int64(len(img.file)), func(uint64, string, []byte, []byte) {})
 	require.Empty(t, survey.Damages)
 	for id, status := range img.want.statuses {
 		record := img.record(status)
@@ -136,10 +138,17 @@ func (img image) salvaged(t testing.TB, path string, b []byte, what string) {
 	} else {
 		require.NotEmpty(t, saved.Problems, what)
 	}
-	listed := make(map[customstatus.CustomUserStatus]bool)
+	listed, unsure := make(map[customstatus.CustomUserStatus]bool), false
 	for _, p := range saved.Problems {
 		listed[p.Status] = true
 		require.NotEmpty(t, p.Reason, what)
+		unsure = unsure || strings.Contains(p.Reason, "not known") || strings.Contains(p.Reason, "a meta page is damaged") || strings.Contains(p.Reason, "some pages do not fit together")
+	}
+	// An old page in place of the last one can't be told if another is lost.
+	unsure = unsure || strings.Contains(what, "; ") && (strings.Contains(what, "as it was") || strings.Contains(what, "renumbered"))
+	for id, status := range ids {
+		// What is not as it should be is doubtful.
+		require.True(t, saved.Complete || unsure || listed[status] || status == img.want.statuses[id], "%s: wrong: %v", what, status)
 	}
 	for id, status := range img.want.statuses {
 		// A record whose page is unhurt is saved or, if its name was disputed, listed.
@@ -160,6 +169,14 @@ func (img image) record(s customstatus.CustomUserStatus) []byte {
 	b = binary.BigEndian.AppendUint16(b, uint16(len(s.Name)))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(s.StatusType)))
 	return append(append(b, s.ID...), s.Name...)
+}
+
+// sealed makes the checksum of a record right.
+func sealed(b []byte) []byte {
+	body := b[:len(b)-8]
+	binary.BigEndian.PutUint32(b[len(body):], crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
+	binary.BigEndian.PutUint32(b[len(body)+4:], crc32.ChecksumIEEE(body))
+	return b
 }
 
 // hurt damages a file in a random way, and says how.
@@ -241,6 +258,7 @@ func TestBoltStoreFindsEveryFlippedByte(t *testing.T) {
 			}
 			b := bytes.Clone(img.file)
 			b[i] ^= pattern
+			img.salvaged(t, path, b, fmt.Sprintf("byte %d ^ %#x", i, pattern))
 			if img.rightOrRefused(t, path, b, fmt.Sprintf("byte %d ^ %#x", i, pattern)) {
 				right++
 			} else {
@@ -326,9 +344,9 @@ func TestOpenBoltRefusesWhatIsNotItsFile(t *testing.T) {
 		{"another program's", other(bucket("widgets")), "not a file of customstatus"},
 		{"an empty bbolt file", other(func(*bbolt.Tx) error { return nil }), "not a file of customstatus"},
 		{"one bucket only", other(bucket("customstatus.meta")), `no bucket "customstatus.records"`},
-		{"one other bucket only", other(bucket("customstatus.names")), `no bucket "customstatus.meta"`},
+		{"the other bucket only", other(bucket("customstatus.records")), `no bucket "customstatus.meta"`},
 		{"no state", other(func(tx *bbolt.Tx) error {
-			return errors.Join(bucket("customstatus.meta")(tx), bucket("customstatus.names")(tx), bucket("customstatus.records")(tx))
+			return errors.Join(bucket("customstatus.meta")(tx), bucket("customstatus.records")(tx))
 		}), `bucket "customstatus.meta"`},
 	} {
 		t.Run(c.what, func(t *testing.T) {

@@ -371,7 +371,7 @@ func TestBackupFindsDamage(t *testing.T) {
 	path := tempPath(t)
 	overwrite(t, path, img.file)
 	s := openBolt(t, path)
-	at := dissect(t, img).buckets["customstatus.names"] * img.pageSize
+	at := dissect(t, img).records * img.pageSize
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	require.NoError(t, err)
 	_, err = f.WriteAt(make([]byte, 16), int64(at))
@@ -461,7 +461,7 @@ func TestNewBoltStoreFails(t *testing.T) {
 
 	db, err = bbolt.Open(path, 0o600, nil)
 	require.NoError(t, err)
-	require.NoError(t, db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("customstatus.names")); return err }))
+	require.NoError(t, db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte("customstatus.records")); return err }))
 	_, err = customstatus.NewBoltStore(db)
 	require.ErrorIs(t, err, customstatus.ErrDamaged)
 	require.ErrorContains(t, err, "customstatus.meta")
@@ -492,11 +492,11 @@ func TestBoltStoreFindsWhatDoesNotFitTogether(t *testing.T) {
 			return bucket(tx, "records").Put([]byte("b"), v)
 		}, "unknown format 2", []customstatus.Change{put("b", "new", 1)}},
 		{"a bucket for a record", func(tx *bbolt.Tx) error { _, err := bucket(tx, "records").CreateBucket([]byte("c2")); return err }, "not a record", nil},
-		{"a name less", func(tx *bbolt.Tx) error { return bucket(tx, "names").Delete([]byte("x")) }, `1 names are missing: ["x"]`, []customstatus.Change{put("a", "new", 1)}},
-		{"a name more", func(tx *bbolt.Tx) error { return bucket(tx, "names").Put([]byte("more"), []byte("a")) }, `key "more": no record has this name`, []customstatus.Change{put("a", "more", 1)}},
-		{"a name that leads to another", func(tx *bbolt.Tx) error { return bucket(tx, "names").Put([]byte("x"), []byte("b")) }, `key "x": it leads to "b"`, []customstatus.Change{gone("a", 1)}},
-		{"another name", func(tx *bbolt.Tx) error { return move(tx, "names", "x", "xx") }, `key "xx": no record has this name`, []customstatus.Change{put("a", "new", 1)}},
-		{"no names", func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("customstatus.names")) }, `no bucket "customstatus.names"`, []customstatus.Change{put("d", "d", 0)}},
+		{"a name twice", func(tx *bbolt.Tx) error {
+			v := bytes.Replace(bucket(tx, "records").Get([]byte("b")), []byte("bybusy"), []byte("bxbusy"), 1)
+			return bucket(tx, "records").Put([]byte("b"), sealed(v))
+		}, `key "b": another status has the name "x", too`, []customstatus.Change{put("a", "new", 1)}},
+		{"no records", func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("customstatus.records")) }, `no bucket "customstatus.records"`, []customstatus.Change{put("d", "d", 0)}},
 		{"no state", func(tx *bbolt.Tx) error { return bucket(tx, "meta").Delete([]byte("state")) }, `bucket "customstatus.meta"`, []customstatus.Change{put("d", "d", 0)}},
 		{"an old record", nil, "", nil},
 	} {

@@ -160,7 +160,7 @@ func TestBoltStoreBearsAFullDisk(t *testing.T) {
 		memory := customstatus.NewMemoryStore()
 		h := newHistory(8)
 		failed := 0
-		for i := range 90 {
+		for i := range 120 {
 			size := 4
 			if i%3 == 0 {
 				size = 200
@@ -311,7 +311,7 @@ func childCut(t *testing.T, path string) {
 					s, err := open()
 					require.NoError(t, err)
 					h := newHistory(5)
-					h.run(t, 20, 30, s)
+					h.run(t, 20, 60, s)
 					info, err := os.Stat(path)
 					require.NoError(t, err)
 					require.Greater(t, info.Size(), size)

@@ -15,7 +15,6 @@ import (
 const (
 	boltMeta    = "customstatus.meta"    // boltState → the state
 	boltRecords = "customstatus.records" // id → record
-	boltNames   = "customstatus.names"   // name → id
 
 	boltStateKey = "state"
 )

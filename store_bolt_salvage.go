@@ -35,8 +35,8 @@ type SalvageProblem struct {
 	// Page is the number of the page of the file at fault, or -1 if it is not
 	// a page's.
 	Page int64
-	// Status is what is known of the status concerned, the zero value if the
-	// problem is not one status's.
+	// Status is what is known of the status concerned, of a lost one no more
+	// than the ID. It is the zero value if the problem is not one status's.
 	Status CustomUserStatus
 	// Reason says what the problem is.
 	Reason string
@@ -48,8 +48,11 @@ func (p SalvageProblem) String() string {
 	if p.Page >= 0 {
 		fmt.Fprintf(&b, "page %d: ", p.Page)
 	}
-	if p.Status.ID != "" {
+	switch {
+	case p.Status.Name != "":
 		fmt.Fprintf(&b, "status %q, named %q: ", p.Status.ID, p.Status.Name)
+	case p.Status.ID != "":
+		fmt.Fprintf(&b, "status %q: ", p.Status.ID)
 	}
 	b.WriteString(p.Reason)
 	return b.String()
@@ -59,11 +62,23 @@ func (p SalvageProblem) String() string {
 // damaged in any way. It reads the file without bbolt and does not write to it.
 //
 // Every record has a checksum and says all about its status, so that a status is
-// saved if its bytes are still anywhere in the file. Where the way to it is
-// lost, it can't always be told from an older one of the same status or from
-// one that was deleted; the newest of each id is saved then and listed as
-// doubtful. If two have the same name, the better founded or newer one is saved
-// and the other listed.
+// saved if its bytes are still anywhere in the file:
+//
+//   - What the last commit leads to is saved, and is not doubtful.
+//   - Of an id whose record is damaged there, or that is among the keys of a page
+//     that is, the newest record is saved that is found anywhere else. It is
+//     doubtful: it may be older than the last commit, or deleted by it.
+//   - Of every other id it is known that the last commit did not have it. It was
+//     deleted, and what is found of it is left out without a word.
+//   - Of two statuses with the same name, the better founded or newer one is
+//     saved, and the other listed.
+//   - One or two records too many are left out if the checksum over all tells
+//     which.
+//
+// If a meta page is damaged, or if pages do not fit together, it is not certain
+// what the last commit leads to. A problem says so, and the newest record of every
+// id is saved. An old page in the place of a newer one can go unnoticed, though, if
+// others are damaged too; what it has is not listed as doubtful.
 //
 // The error is [ErrLocked] if another process has the file open for writing, or
 // what the system says if it can't be opened. Whatever can't be read otherwise
@@ -99,7 +114,8 @@ func salvageBolt(path string) (*Salvage, error) {
 type trust int
 
 const (
-	reached trust = iota // on a page that the last commit leads to
+	reached trust = iota // the last commit leads to it
+	severed              // on a page of the last commit, of which a part can't be read
 	orphan               // on a page that nothing leads to, and that is not known to be free
 	stray                // on a page that does not stand where it was written
 	freed                // on a page that is free
@@ -107,14 +123,13 @@ const (
 
 // doubt says why a record is doubtful.
 func (t trust) doubt() string {
-	const but = "; it may be older than the last commit"
-	switch t {
-	case orphan:
-		return "doubtful: nothing leads to its page" + but + ", or deleted by it"
-	case stray:
-		return "doubtful: its page stands out of place" + but + ", or deleted by it"
+	why := map[trust]string{
+		severed: "nothing leads to it, though its page is in use",
+		orphan:  "nothing leads to its page",
+		stray:   "its page stands out of place",
+		freed:   "its page is free, but there is no other record of it",
 	}
-	return "doubtful: its page is free, but there is no other record of it" + but
+	return "doubtful: " + why[t] + "; it may be older than the last commit, or deleted by it"
 }
 
 // find is a record that was found.
@@ -125,31 +140,34 @@ type find struct {
 	trust  trust
 }
 
+// beats reports whether to take f for its id, not other. One on a free page counts
+// only if there is no other one: when a page is written, it is written anew in
+// another place, and where it was before, most of its records still stand.
+func (f find) beats(other find) bool {
+	if (f.trust == freed) != (other.trust == freed) {
+		return other.trust == freed
+	}
+	return cmp.Or(cmp.Compare(f.status.Revision, other.status.Revision), cmp.Compare(other.trust, f.trust)) > 0
+}
+
 // salvor is the work on one file.
 type salvor struct {
-	survey   *boltfile.Survey
-	state    storedState
-	hasState bool
-	names    map[string]string // what could be read of the name index
-	finds    []find
-	result   Salvage
+	survey    *boltfile.Survey
+	state     storedState
+	hasState  bool
+	last      Revision                  // of what was ever committed, as far as is known
+	reached   map[string]find           // by id
+	damaged   map[string]SalvageProblem // records that can't be read, by key
+	elsewhere []find                    // all other records that were found
+	// sure says that what was reached is the last commit's, and all of it but
+	// for what is known to be lost.
+	sure   bool
+	result Salvage
 }
 
 func salvage(r io.ReaderAt, size int64) *Salvage {
-	s := &salvor{names: make(map[string]string)}
-	s.survey = boltfile.Explore(r, size, func(bucket string, key, value []byte) {
-		switch {
-		case bucket == boltMeta && string(key) == boltStateKey:
-			state, err := decodeState(value)
-			if err != nil {
-				s.problem(-1, CustomUserStatus{}, "the state of the store: %v", err)
-				return
-			}
-			s.state, s.hasState = state, true
-		case bucket == boltNames:
-			s.names[string(key)] = string(value)
-		}
-	})
+	s := &salvor{last: math.MaxUint64, reached: make(map[string]find), damaged: make(map[string]SalvageProblem)}
+	s.survey = boltfile.Explore(r, size, s.visit)
 	for _, d := range s.survey.Damages {
 		page, reason := int64(-1), d.Reason
 		if d.Page != boltfile.NoPage {
@@ -160,13 +178,39 @@ func salvage(r io.ReaderAt, size int64) *Salvage {
 		}
 		s.problem(page, CustomUserStatus{}, "%s", reason)
 	}
-	s.scan(r, size)
-	s.choose()
+	if len(s.survey.Damages) == 0 && !s.survey.Whole(boltRecords) {
+		s.problem(-1, CustomUserStatus{}, "there is no bucket %q", boltRecords)
+	}
+	s.conclude(s.choose(r, size))
 	return &s.result
 }
 
 func (s *salvor) problem(page int64, status CustomUserStatus, format string, args ...any) {
 	s.result.Problems = append(s.result.Problems, SalvageProblem{page, status, fmt.Sprintf(format, args...)})
+}
+
+// visit takes in a key of a bucket of the last commit.
+func (s *salvor) visit(page uint64, bucket string, key, value []byte) {
+	switch {
+	case bucket == boltMeta && string(key) == boltStateKey:
+		state, err := decodeState(value)
+		if err != nil {
+			s.problem(int64(page), CustomUserStatus{}, "the state of the store: %v", err)
+			return
+		}
+		s.state, s.hasState = state, true
+	case bucket == boltRecords:
+		id := string(key)
+		status, sum, err := decodeRecord(value)
+		if err == nil && status.ID != id {
+			err = fmt.Errorf("it is that of %q", status.ID)
+		}
+		if err != nil {
+			s.damaged[id] = SalvageProblem{int64(page), CustomUserStatus{ID: id}, fmt.Sprintf("its record is damaged: %v", err)}
+			return
+		}
+		s.reached[id] = find{status, sum, page, reached}
+	}
 }
 
 // scan looks for records in the whole file, byte by byte.
@@ -191,8 +235,10 @@ func (s *salvor) scan(r io.ReaderAt, size int64) {
 				at++
 				continue
 			}
-			page := uint64(start+int64(at)) / s.survey.PageSize
-			s.finds = append(s.finds, find{status, sum, page, s.trust(r, page)})
+			if known, ok := s.reached[status.ID]; !ok || known.sum != sum {
+				page := uint64(start+int64(at)) / s.survey.PageSize
+				s.elsewhere = append(s.elsewhere, find{status, sum, page, s.trust(r, page)})
+			}
 			at += n
 		}
 	}
@@ -215,16 +261,16 @@ func (s *salvor) read(r io.ReaderAt, b []byte, at int64) {
 
 const sectorSize = 512
 
-// trust returns how far to trust a record on a page.
+// trust returns how far to trust a record on a page, if it was not reached.
 func (s *salvor) trust(r io.ReaderAt, page uint64) trust {
 	usage := s.survey.Usage(page)
 	if usage == boltfile.InUse {
-		return reached
+		return severed
 	}
 	var number [8]byte
 	s.read(r, number[:], int64(page*s.survey.PageSize))
 	switch {
-	case usage == boltfile.Misplaced || boltfile.Number(number[:]) != page:
+	case boltfile.Number(number[:]) != page:
 		return stray
 	case usage == boltfile.Free:
 		return freed
@@ -232,31 +278,130 @@ func (s *salvor) trust(r io.ReaderAt, page uint64) trust {
 	return orphan
 }
 
-// choose selects among the records that were found.
-func (s *salvor) choose() {
-	var best map[string]find
+// choose returns what to save, and sets whether it is complete.
+func (s *salvor) choose(r io.ReaderAt, size int64) []find {
+	current := s.hasState && s.survey.Newest && s.state.transaction == s.survey.Transaction
+	if current {
+		s.last = s.state.revision
+	}
+	best, _ := s.best(reached)
+	same := s.hasState && s.excess(best) == storedState{}
+	// If the last transaction was not the store's, it was that of a host, or else
+	// the state is an old one, and what it counts may be found, too: there must
+	// be nothing amiss then.
+	if same && (current || len(s.survey.Damages) == 0) {
+		s.sure, s.result.Complete = true, true
+		return best
+	}
+	s.scan(r, size)
+	whole := s.survey.Whole(boltRecords) && len(s.damaged) == 0
+	s.sure = s.survey.Newest && !s.survey.Conflict && (same || !whole || !s.hasState)
+	s.sure = s.sure && !slices.ContainsFunc(s.elsewhere, s.contradicts)
+	s.elsewhere = slices.DeleteFunc(s.elsewhere, func(f find) bool {
+		return f.status.Revision > s.last || !s.lost(f.status.ID)
+	})
+	for t := severed; current && t < freed; t++ {
+		best, _ = s.best(t)
+		if best, s.result.Complete = s.fit(best); s.result.Complete {
+			return best
+		}
+	}
+	best, disputes := s.best(freed)
+	if current {
+		best, s.result.Complete = s.fit(best)
+	}
+	if !s.result.Complete {
+		s.result.Problems = append(s.result.Problems, disputes...)
+	}
+	return best
+}
+
+// contradicts reports whether a record can't be where it is if what was reached
+// is the last commit's: on a page that is not free, though none that could have
+// it is lost.
+func (s *salvor) contradicts(f find) bool {
+	return (f.trust == severed || f.trust == orphan && s.survey.Listed) && !s.lost(f.status.ID)
+}
+
+// lost reports whether the last commit may have another record of an id than
+// what was reached.
+func (s *salvor) lost(id string) bool {
+	_, ok := s.reached[id]
+	_, damaged := s.damaged[id]
+	return !s.sure || !ok && (damaged || s.survey.Lost(boltRecords, []byte(id)))
+}
+
+// best returns the newest record of each id among those that are trusted so far,
+// in the order of ids, and a problem for each that is left out because of its
+// name.
+func (s *salvor) best(worst trust) (best []find, disputes []SalvageProblem) {
+	byID := maps.Clone(s.reached)
+	for _, f := range s.elsewhere {
+		if old, ok := byID[f.status.ID]; f.trust <= worst && (!ok || f.beats(old)) {
+			byID[f.status.ID] = f
+		}
+	}
+	best = slices.SortedFunc(maps.Values(byID), func(a, b find) int {
+		return cmp.Or(cmp.Compare(a.trust, b.trust), cmp.Compare(b.status.Revision, a.status.Revision), strings.Compare(a.status.ID, b.status.ID))
+	})
+	owners := make(map[string]string, len(best))
+	best = slices.DeleteFunc(best, func(f find) bool {
+		owner, taken := owners[f.status.Name]
+		if taken {
+			disputes = append(disputes, SalvageProblem{int64(f.page), f.status,
+				fmt.Sprintf("left out: the name belongs to status %q, which is newer or better founded", owner)})
+			return true
+		}
+		owners[f.status.Name] = f.status.ID
+		return false
+	})
+	slices.SortFunc(best, func(a, b find) int { return strings.Compare(a.status.ID, b.status.ID) })
+	return best, disputes
+}
+
+// excess returns the count and the digest of what these records are more than
+// those that the store says it has.
+func (s *salvor) excess(best []find) storedState {
+	more := storedState{count: -s.state.count, digest: -s.state.digest}
+	for _, f := range best {
+		more.add(f.sum)
+	}
+	return more
+}
+
+// fit reports whether these are the records that the store says it has, once up to
+// two are left out, and returns the rest.
+func (s *salvor) fit(best []find) ([]find, bool) {
+	more := s.excess(best)
+	switch more.count {
+	case 0:
+		return best, more.digest == 0
+	case 1:
+		for i, f := range best {
+			if spread(f.sum) == more.digest {
+				return slices.Delete(best, i, i+1), true
+			}
+		}
+	case 2:
+		seen := make(map[uint64]int, len(best))
+		for i, f := range best {
+			if j, ok := seen[more.digest-spread(f.sum)]; ok {
+				return slices.Delete(slices.Delete(best, i, i+1), j, j+1), true
+			}
+			seen[spread(f.sum)] = i
+		}
+	}
+	return best, false
+}
+
+// conclude makes the result of what was chosen.
+func (s *salvor) conclude(best []find) {
 	if s.hasState {
 		s.result.Revision = s.state.revision
 	}
-	switch {
-	case !s.hasState || !s.survey.Newest:
-	case s.state.transaction == s.survey.Transaction:
-		for t := reached; t <= freed && !s.result.Complete; t++ {
-			best = s.newest(t, s.state.revision)
-			s.result.Complete = s.isState(best)
-		}
-	case len(s.survey.Damages) == 0:
-		// The last transaction was not the store's but that of a host, or else
-		// the state is an old one, and what it counts may be found, too: it
-		// must be all there is.
-		best = s.newest(reached, math.MaxUint64)
-		s.result.Complete = s.isState(best)
-	}
-	if !s.result.Complete {
-		best = s.newest(freed, math.MaxUint64)
-	}
-	for _, f := range s.unique(best) {
+	for _, f := range best {
 		s.result.Statuses = append(s.result.Statuses, f.status)
+		s.result.Revision = max(s.result.Revision, f.status.Revision)
 		switch {
 		case s.result.Complete:
 		case s.hasState && f.status.Revision > s.state.revision:
@@ -264,116 +409,34 @@ func (s *salvor) choose() {
 		case f.trust != reached:
 			s.problem(int64(f.page), f.status, "%s", f.trust.doubt())
 		}
-		s.result.Revision = max(s.result.Revision, f.status.Revision)
 	}
-	if !s.result.Complete {
-		s.missing(best)
-	}
-}
-
-// newest returns the newest record of each id, up to a revision, among those that
-// are trusted so far. One on a free page counts only if there is no other one, and if the name
-// index has it. (When a page is written, it is written anew in another place:
-// where it was before, most of its records still stand.)
-func (s *salvor) newest(worst trust, last Revision) map[string]find {
-	best := make(map[string]find)
-	for _, f := range s.finds {
-		if f.trust > worst || f.status.Revision > last || f.trust == freed && s.names[f.status.Name] != f.status.ID {
-			continue
+	for _, id := range slices.Sorted(maps.Keys(s.damaged)) {
+		p := s.damaged[id]
+		_, saved := slices.BinarySearchFunc(best, id, func(f find, id string) int { return strings.Compare(f.status.ID, id) })
+		if !saved && !s.result.Complete {
+			p.Reason = "lost: " + p.Reason
 		}
-		old, ok := best[f.status.ID]
-		switch {
-		case !ok, old.trust == freed && f.trust != freed:
-		case f.trust == freed && old.trust != freed:
-			continue
-		case f.status.Revision < old.status.Revision,
-			f.status.Revision == old.status.Revision && f.trust >= old.trust:
-			continue
+		s.result.Problems = append(s.result.Problems, p)
+	}
+	if s.survey.Newest && !s.sure {
+		reason := "some pages do not fit together, and it can't be told which are at fault"
+		if !s.result.Complete {
+			reason += ": any status may be older than the last commit, or deleted by it"
 		}
-		best[f.status.ID] = f
+		s.problem(-1, CustomUserStatus{}, "%s", reason)
 	}
-	return best
-}
-
-// isState reports whether these are the records that the store says it has.
-func (s *salvor) isState(best map[string]find) bool {
-	got := storedState{revision: s.state.revision, transaction: s.state.transaction}
-	for _, f := range best {
-		got.add(f.sum)
+	if s.result.Complete {
+		return
 	}
-	return got == s.state
-}
-
-// unique leaves out what a sound name index does not have, and all but one of
-// those with the same name. It returns the rest ordered by id.
-func (s *salvor) unique(best map[string]find) []find {
-	all := make([]find, 0, len(best))
-	indexed := s.hasState && s.survey.Newest && !s.survey.Damaged(boltNames) && uint64(len(s.names)) == s.state.count
-	for id, f := range best {
-		if !s.result.Complete && indexed && f.trust != reached && s.names[f.status.Name] != id {
-			s.problem(int64(f.page), f.status, "left out: the name index does not have it, it is outdated")
-			continue
-		}
-		all = append(all, f)
-	}
-	slices.SortFunc(all, func(a, b find) int {
-		return cmp.Or(cmp.Compare(a.trust, b.trust), cmp.Compare(b.status.Revision, a.status.Revision), strings.Compare(a.status.ID, b.status.ID))
-	})
-	owners := make(map[string]string, len(all))
-	all = slices.DeleteFunc(all, func(f find) bool {
-		owner, taken := owners[f.status.Name]
-		if taken {
-			s.problem(int64(f.page), f.status, "left out: the name belongs to status %q, which is newer or better founded", owner)
-			return true
-		}
-		owners[f.status.Name] = f.status.ID
-		return false
-	})
-	slices.SortFunc(all, func(a, b find) int { return strings.Compare(a.status.ID, b.status.ID) })
-	return all
-}
-
-// missing lists what is known to be lost.
-func (s *salvor) missing(best map[string]find) {
-	lost := make([]CustomUserStatus, 0)
-	for name, id := range s.names {
-		switch f, ok := best[id]; {
-		case !ok:
-			lost = append(lost, CustomUserStatus{ID: id, Name: name})
-		case f.status.Name != name:
-			s.problem(int64(f.page), f.status, "outdated: the name index calls it %q", name)
-		}
-	}
-	slices.SortFunc(lost, func(a, b CustomUserStatus) int { return strings.Compare(a.Name, b.Name) })
-	for _, status := range lost {
-		s.problem(-1, status, "lost: the name index has it, but it has no intact record")
-	}
-	if s.survey.Damaged(boltRecords) {
-		s.leftOut(best)
-	}
-	saved := len(s.result.Statuses)
+	saved := uint64(len(best))
 	switch {
 	case !s.hasState:
 		s.problem(-1, CustomUserStatus{}, "it is not known how many statuses there were; %d were saved", saved)
 	case !s.survey.Newest:
 		s.problem(-1, CustomUserStatus{}, "a meta page is damaged or outdated: what the last commits did may be lost in part; there were %d statuses before it, %d were saved", s.state.count, saved)
+	case saved < s.state.count:
+		s.problem(-1, CustomUserStatus{}, "the last commit left %d statuses, %d were saved: %d or more are missing", s.state.count, saved, s.state.count-saved)
 	default:
-		s.problem(-1, CustomUserStatus{}, "the last commit left %d statuses, %d were saved, and they are not exactly the same", s.state.count, saved)
-	}
-}
-
-// leftOut lists the statuses that were found on free pages only. Most were
-// deleted, but if a part of the records can't be reached, the list of free pages
-// could be wrong, too.
-func (s *salvor) leftOut(best map[string]find) {
-	newest := make(map[string]find)
-	for _, f := range s.finds {
-		id := f.status.ID
-		if _, saved := best[id]; !saved && f.status.Revision > newest[id].status.Revision {
-			newest[id] = f
-		}
-	}
-	for _, f := range slices.SortedFunc(maps.Values(newest), func(a, b find) int { return strings.Compare(a.status.ID, b.status.ID) }) {
-		s.problem(int64(f.page), f.status, "left out: its page is free and the name index does not have it, it was deleted unless both are wrong")
+		s.problem(-1, CustomUserStatus{}, "the last commit left %d statuses, %d were saved, and it can't be told that they are the same", s.state.count, saved)
 	}
 }

@@ -237,7 +237,7 @@ func TestBoltStoreRefuses(t *testing.T) {
 		{"no id", false, []customstatus.Change{put("", "z", 0)}},
 		{"no name", false, []customstatus.Change{put("c", "", 0)}},
 		{"a long id", false, []customstatus.Change{put(long, "z", 0)}},
-		{"a long name", false, []customstatus.Change{put("c", long, 0)}},
+		{"a long name", false, []customstatus.Change{put("c", strings.Repeat("n", 1<<16), 0)}},
 		{"a long status type", false, []customstatus.Change{{Status: customstatus.CustomUserStatus{
 			ID: "c", Name: "z", StatusType: customstatus.StatusType(strings.Repeat("t", 1<<16))}}}},
 	} {
@@ -288,4 +288,68 @@ func TestBackupIsACopyThatOpens(t *testing.T) {
 	copied := openBolt(t, path)
 	require.Equal(t, want, load(t, copied))
 	newHistory(2).run(t, 20, 20, copied, s) // and both go on
+}
+
+// The names of a store are in memory: they must be those of the database even
+// if another store writes it, and if nobody has loaded it yet.
+func TestBoltStoreKnowsAllNames(t *testing.T) {
+	conflicts := func(t *testing.T, s customstatus.Store, c customstatus.Change, why string) {
+		t.Helper()
+		_, err := s.Commit(t.Context(), []customstatus.Change{c})
+		require.ErrorIs(t, err, customstatus.ErrConflict, why)
+	}
+	t.Run("never loaded", func(t *testing.T) {
+		path := tempPath(t)
+		s := openBolt(t, path)
+		commit(t, s, put("a", "one", 0))
+		require.NoError(t, s.Close())
+		s = openBolt(t, path)
+		conflicts(t, s, put("b", "one", 0), "stored before")
+		commit(t, s, put("b", "two", 0))
+		commit(t, s, put("a", "three", 1), put("b", "one", 2))
+	})
+	t.Run("a done context", func(t *testing.T) {
+		path := tempPath(t)
+		s := openBolt(t, path)
+		newHistory(1).run(t, 3, 1000, s)
+		require.NoError(t, s.Close())
+		s = openBolt(t, path)
+		ctx := &doneLater{Context: context.Background(), looks: 2}
+		_, err := s.Commit(ctx, []customstatus.Change{put("b", "two", 0)})
+		require.ErrorIs(t, err, context.Canceled)
+		commit(t, s, put("b", "two", 0))
+	})
+	t.Run("two stores in one database", func(t *testing.T) {
+		db, err := bbolt.Open(tempPath(t), 0o600, nil)
+		require.NoError(t, err)
+		defer db.Close()
+		s, err := customstatus.NewBoltStore(db)
+		require.NoError(t, err)
+		other, err := customstatus.NewBoltStore(db)
+		require.NoError(t, err)
+		commit(t, s, put("a", "one", 0))
+		load(t, other)
+		commit(t, s, put("b", "two", 0))
+		conflicts(t, other, put("c", "two", 0), "created by the other")
+		commit(t, other, put("a", "three", 1))
+		commit(t, s, put("c", "one", 0))
+		conflicts(t, s, put("d", "three", 0), "renamed by the other")
+		commit(t, s, put("e", "five", 0))
+		load(t, other) // which must not make s believe that it knows all
+		commit(t, other, put("f", "six", 0))
+		conflicts(t, s, put("g", "six", 0), "created by the other after a load")
+	})
+}
+
+// doneLater is a context that is done when it has been looked at a few times.
+type doneLater struct {
+	context.Context
+	looks int
+}
+
+func (c *doneLater) Err() error {
+	if c.looks--; c.looks < 0 {
+		return context.Canceled
+	}
+	return nil
 }

@@ -351,6 +351,18 @@ type bounds struct {
 	min, max []byte
 }
 
+func (b bounds) String() string {
+	switch {
+	case b.min == nil && b.max == nil:
+		return "all keys"
+	case b.max == nil:
+		return fmt.Sprintf("the keys from %.40q on", b.min)
+	case b.min == nil:
+		return fmt.Sprintf("the keys before %.40q", b.max)
+	}
+	return fmt.Sprintf("the keys from %.40q to before %.40q", b.min, b.max)
+}
+
 // tree checks the tree of a bucket, or a part of it, from a page down.
 func (c *checker) tree(number uint64, within bounds, bucket string, depth int) error {
 	if depth > maxDepth {

@@ -129,7 +129,7 @@ type content map[string]string
 // explore returns a survey and what it visits.
 func explore(b []byte) (*boltfile.Survey, content) {
 	all := make(content)
-	survey := boltfile.Explore(bytes.NewReader(b), int64(len(b)), func(bucket string, key, value []byte) {
+	survey := boltfile.Explore(bytes.NewReader(b), int64(len(b)), func(_ uint64, bucket string, key, value []byte) {
 		all[bucket+"\x00"+string(key)] = string(value)
 	})
 	return survey, all
@@ -549,7 +549,7 @@ func TestCheckTellsADiskThatFailsFromDamage(t *testing.T) {
 		r := failing{bytes.NewReader(file), int64(from)}
 		if err := boltfile.Check(r, int64(len(file))); err != nil {
 			require.ErrorIs(t, err, errDisk)
-			survey := boltfile.Explore(r, int64(len(file)), func(string, []byte, []byte) {})
+			survey := boltfile.Explore(r, int64(len(file)), func(uint64, string, []byte, []byte) {})
 			require.Contains(t, survey.Damages[0].Error(), errDisk.Error())
 		}
 	}
@@ -585,7 +585,7 @@ func TestExploreGoesOnAfterDamage(t *testing.T) {
 			require.NotEqual(t, boltfile.Free, survey.Usage(page))
 		}
 		if meta == newest(file) {
-			require.True(t, survey.Damaged("a"))
+			require.False(t, survey.Whole("a"))
 		} else {
 			require.Equal(t, all, got)
 		}
@@ -599,18 +599,127 @@ func TestExploreGoesOnAfterDamage(t *testing.T) {
 	require.GreaterOrEqual(t, survey.Pages*survey.PageSize, uint64(len(b)))
 }
 
-func TestDamagedNamesTheBucket(t *testing.T) {
+func TestSurveyKnowsWhichKeysAreLost(t *testing.T) {
+	file := files(t)["deep"]
+	sound, all := explore(file)
+	require.True(t, sound.Whole("a"))
+	require.False(t, sound.Whole("c"), "there is none")
+	require.True(t, sound.Lost("c", []byte("key")))
+	require.False(t, sound.Lost("a", []byte("no such key")))
+	freelist := order.Uint64(file[newest(file)*pageSize+16+32:])
+	end := freelist + uint64(order.Uint32(file[freelist*pageSize+12:]))
+	missed := 0
+	random := rand.New(rand.NewPCG(1, 2))
+	for page := uint64(2); page < sound.Pages; page++ {
+		if sound.Usage(page) != boltfile.InUse {
+			continue
+		}
+		b := bytes.Clone(file)
+		clear(b[page*pageSize : (page+1)*pageSize])
+		if page%3 == 0 { // only a part of it
+			copy(b[page*pageSize:(page+1)*pageSize], file[page*pageSize:])
+			b[page*pageSize+16*(1+uint64(order.Uint16(b[page*pageSize+10:]))/2)+4]++
+		}
+		if page%2 == 0 { // and others
+			for range 30 {
+				more := (2 + random.Uint64N(sound.Pages-2)) * pageSize
+				clear(b[more : more+pageSize])
+			}
+		}
+		survey, got := explore(b)
+		require.True(t, survey.Newest)
+		require.True(t, page%2 == 0 || page%3 == 0 || survey.Listed == (page < freelist || page > end))
+		for k := range all {
+			bucket, key, _ := strings.Cut(k, "\x00")
+			lost := survey.Lost(bucket, []byte(key))
+			if _, visited := got[k]; visited == lost && !(lost && page%3 == 0) {
+				t.Fatalf("page %d: %q is visited: %v", page, k, visited)
+			} else if !visited {
+				missed++
+				require.False(t, survey.Whole(bucket))
+			}
+		}
+	}
+	require.Greater(t, missed, 2*len(all)) // each with its leaf, a branch and the root
+}
+
+func TestSurveyOfAPageThatIsSoundInPart(t *testing.T) {
 	file := build(t, bbolt.Options{}, fill("a", 0, 200, 50), fill("b", 0, 200, 50))
+	_, all := explore(file)
 	root := int(order.Uint64(file[newest(file)*pageSize+16+16:])) * pageSize
 	position := root + 16 + int(order.Uint32(file[root+16+4:]))
-	order.PutUint16(file[int(order.Uint64(file[position+1:]))*pageSize+8:], 9)
-	survey, got := explore(file)
-	require.True(t, survey.Damaged("a"))
-	require.False(t, survey.Damaged("b"))
-	for k := range got {
-		require.True(t, strings.HasPrefix(k, "b\x00"))
+	bucket := int(order.Uint64(file[position+1:])) * pageSize
+	leaf := int(order.Uint64(file[bucket+16+2*16+8:])) * pageSize // the third one
+	elements := int(order.Uint16(file[leaf+10:]))
+	require.Greater(t, elements, 5)
+	for _, c := range []struct {
+		what   string
+		damage func(b []byte)
+		missed int
+		says   string
+	}{
+		{"type of a bucket", func(b []byte) { order.PutUint16(b[bucket+8:], 9) }, 200, "what is lost is among all keys"},
+		{"element of a leaf", func(b []byte) { b[leaf+16+3*16] = 9 }, elements - 3, "what is lost is among the keys from \"key "},
+		{"value that is a bucket", func(b []byte) { b[leaf+16+3*16] = 1 }, 1, "a bucket's header of "},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			b := bytes.Clone(file)
+			c.damage(b)
+			survey, got := explore(b)
+			require.Len(t, got, len(all)-c.missed)
+			require.Len(t, survey.Damages, 1)
+			require.Contains(t, survey.Damages[0].Reason, c.says)
+			require.False(t, survey.Whole("a"))
+			require.True(t, survey.Whole("b"))
+			lost := 0
+			for k := range all {
+				bucket, key, _ := strings.Cut(k, "\x00")
+				if survey.Lost(bucket, []byte(key)) {
+					lost++
+				} else {
+					require.Contains(t, got, k)
+				}
+			}
+			require.Equal(t, max(c.missed, min(elements, 200)), lost)
+		})
 	}
-	require.Len(t, got, 200)
+}
+
+func TestSurveyOfTheListOfFreePages(t *testing.T) {
+	file := files(t)["history"]
+	sound, _ := explore(file)
+	require.True(t, sound.Listed)
+	none, _ := explore(files(t)["no free list"])
+	require.False(t, none.Listed)
+	require.False(t, none.Conflict)
+	list := int(order.Uint64(file[newest(file)*pageSize+16+32:])) * pageSize
+	free := int(order.Uint16(file[list+10:]))
+	require.Greater(t, free, 2)
+
+	b := bytes.Clone(file) // a page too few
+	order.PutUint16(b[list+10:], uint16(free-1))
+	survey, _ := explore(b)
+	require.True(t, survey.Conflict)
+
+	b = bytes.Clone(file) // one of the tree in the place of that before it
+	for i := range free {
+		if id := order.Uint64(b[list+16+8*i:]); sound.Usage(id+1) == boltfile.InUse {
+			order.PutUint64(b[list+16+8*i:], id+1)
+			break
+		}
+	}
+	survey, _ = explore(b)
+	require.True(t, survey.Conflict)
+	require.False(t, survey.Listed)
+
+	last := order.Uint64(file[list+16+8*(free-1):])
+	cut := max(list/pageSize+int(order.Uint32(file[list+12:])), int(last)-1) + 1
+	survey, _ = explore(file[:cut*pageSize]) // the rest of a file that was cut is known
+	require.Less(t, survey.Pages, sound.Pages)
+	require.True(t, survey.Listed)
+	for page := range survey.Pages {
+		require.Equal(t, sound.Usage(page) == boltfile.Free, survey.Usage(page) == boltfile.Free)
+	}
 }
 
 // FuzzCheck looks for files that Check lets pass and bbolt does not bear. It

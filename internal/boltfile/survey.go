@@ -1,10 +1,12 @@
 package boltfile
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 )
 
 // Usage is what a page is used for, as far as a [Survey] could tell.
@@ -38,11 +40,19 @@ type Survey struct {
 	// page is damaged or outdated, and the survey is that of an older commit,
 	// or of none; no page counts as free then.
 	Newest bool
+	// Listed says that the list of free pages could be read. A page that is
+	// Unknown is below one that could not be read then.
+	Listed bool
+	// Conflict says that the list of free pages and the tree, each sound in
+	// itself, are not of one commit: some page is an old one.
+	Conflict bool
 	// Damages are all that were found, in no order.
 	Damages []*DamageError
 
 	usage []Usage
-	lost  map[string]bool // buckets of which something could not be read
+	// lost are parts of the top-level buckets that were found, in order and
+	// apart from each other.
+	lost map[string][]bounds
 }
 
 // Usage returns what a page is used for.
@@ -53,10 +63,32 @@ func (s *Survey) Usage(page uint64) Usage {
 	return s.usage[page]
 }
 
-// Damaged reports whether damage was found in a top-level bucket or on the way
-// to it, so that not all of it was visited.
-func (s *Survey) Damaged(bucket string) bool {
-	return s.lost[""] || s.lost[bucket]
+// Lost reports whether a top-level bucket could have had a key where nothing
+// could be read. If not, and the key was not visited either, the bucket has no
+// such key. The branches of a tree tell which keys are on the pages below them,
+// so that those on a page are told even if the page itself is lost. Keys of
+// buckets within the bucket do not count.
+func (s *Survey) Lost(bucket string, key []byte) bool {
+	_, found := slices.BinarySearchFunc(s.lost[bucket], key, func(part bounds, key []byte) int {
+		switch {
+		case bytes.Compare(key, part.min) < 0:
+			return 1
+		case part.max != nil && bytes.Compare(key, part.max) >= 0:
+			return -1
+		}
+		return 0
+	})
+	return found || !s.found(bucket)
+}
+
+// Whole reports whether all of a top-level bucket was visited.
+func (s *Survey) Whole(bucket string) bool {
+	return s.found(bucket) && len(s.lost[bucket]) == 0
+}
+
+func (s *Survey) found(bucket string) bool {
+	_, found := s.lost[bucket]
+	return found && s.Newest
 }
 
 // Number returns the number that a page says it has, given its first eight bytes.
@@ -64,11 +96,12 @@ func Number(page []byte) uint64 { return order.Uint64(page) }
 
 // Explore reads what can be read of a file that may be damaged, and calls visit
 // for every sound key and value that it gets to from the newest meta page that
-// is valid. The slices are only valid during the call. What it could not read is
-// in [Survey.Damages], I/O errors included.
-func Explore(r io.ReaderAt, size int64, visit func(bucket string, key, value []byte)) *Survey {
+// is valid, with the number of the page that it is on. A key in a bucket within a
+// bucket counts as one of the latter. The slices are only valid during the call.
+// What it could not read is in [Survey.Damages], I/O errors included.
+func Explore(r io.ReaderAt, size int64, visit func(page uint64, bucket string, key, value []byte)) *Survey {
 	e := &explorer{
-		survey: &Survey{PageSize: uint64(os.Getpagesize()), lost: make(map[string]bool)},
+		survey: &Survey{PageSize: uint64(os.Getpagesize()), lost: make(map[string][]bounds)},
 		visit:  visit,
 		checker: checker{
 			r:    r,
@@ -84,19 +117,21 @@ func Explore(r io.ReaderAt, size int64, visit func(bucket string, key, value []b
 	e.survey.Transaction = m.tx
 	e.survey.Pages = min(m.pages, e.fit())
 	if m.pages > e.survey.Pages {
-		e.note(damage(NoPage, "the file is cut short: it has %d bytes and should have %d pages of %d bytes", size, m.pages, m.pageSize), "")
+		e.mention(damage(NoPage, "the file is cut short: it has %d bytes and should have %d pages of %d bytes", size, m.pages, m.pageSize), "")
 	}
 	if !e.survey.Newest {
 		e.survey.Pages = e.fit() // the last commit may have used more
 	}
-	m.pages = e.survey.Pages
 	e.meta = m
-	e.used = newPageSet(m.pages)
-	e.survey.usage = make([]Usage, m.pages)
-	for i := range min(2, m.pages) {
+	e.used = newPageSet(e.survey.Pages)
+	e.survey.usage = make([]Usage, e.survey.Pages)
+	for i := range min(2, e.survey.Pages) {
 		e.use(i, InUse)
 	}
 	e.tree(m.root, bounds{}, "", 0)
+	for bucket, parts := range e.survey.lost {
+		e.survey.lost[bucket] = join(parts)
+	}
 	if e.survey.Newest && m.freelist != noFreelist {
 		e.freelist()
 	}
@@ -112,18 +147,36 @@ func (e *explorer) fit() uint64 {
 type explorer struct {
 	checker
 	survey *Survey
-	visit  func(bucket string, key, value []byte)
+	visit  func(page uint64, bucket string, key, value []byte)
 }
 
-// note adds a damage for which a part of a bucket, or of all if it has no name,
-// can't be visited.
-func (e *explorer) note(err error, bucket string) {
-	e.survey.lost[bucket] = true
-	e.mention(err, bucket)
+// lose adds a damage for which a part of a bucket can't be visited. If it has no
+// name, it is of the root, and the buckets that are lost are just not found.
+func (e *explorer) lose(err error, bucket string, part bounds) {
+	d := e.mention(err, bucket)
+	if bucket != "" {
+		d.Reason += "; what is lost is among " + part.String()
+		e.survey.lost[bucket] = append(e.survey.lost[bucket], bounds{bytes.Clone(part.min), bytes.Clone(part.max)})
+	}
+}
+
+// join puts parts that overlap or touch together, and all in order.
+func join(parts []bounds) []bounds {
+	slices.SortFunc(parts, func(a, b bounds) int { return bytes.Compare(a.min, b.min) })
+	joined := parts[:0]
+	for _, part := range parts {
+		switch last := len(joined) - 1; {
+		case last < 0 || joined[last].max != nil && bytes.Compare(part.min, joined[last].max) > 0:
+			joined = append(joined, part)
+		case part.max == nil || joined[last].max != nil && bytes.Compare(part.max, joined[last].max) > 0:
+			joined[last].max = part.max
+		}
+	}
+	return joined
 }
 
 // mention adds a damage.
-func (e *explorer) mention(err error, bucket string) {
+func (e *explorer) mention(err error, bucket string) *DamageError {
 	d := (*DamageError)(nil)
 	if !errors.As(err, &d) {
 		d = &DamageError{Page: NoPage, Reason: fmt.Sprintf("cannot be read: %v", err)}
@@ -132,6 +185,7 @@ func (e *explorer) mention(err error, bucket string) {
 		d.Bucket = bucket
 	}
 	e.survey.Damages = append(e.survey.Damages, d)
+	return d
 }
 
 func (e *explorer) use(page uint64, as Usage) {
@@ -155,7 +209,7 @@ func (e *explorer) metas() (m meta, ok bool) {
 	first, err0 := read(0, 0)
 	pageSize := first.pageSize
 	if err0 != nil {
-		e.note(err0, "")
+		e.mention(err0, "")
 		// The second one says where it stands.
 		for pageSize = minPageSize; pageSize <= maxPageSize; pageSize *= 2 {
 			if _, err := read(1, pageSize); err == nil {
@@ -168,7 +222,7 @@ func (e *explorer) metas() (m meta, ok bool) {
 	}
 	second, err1 := read(1, pageSize)
 	if err1 != nil {
-		e.note(err1, "")
+		e.mention(err1, "")
 	}
 	switch {
 	case err0 != nil && err1 != nil:
@@ -184,42 +238,38 @@ func (e *explorer) metas() (m meta, ok bool) {
 	}
 	e.survey.Newest = newer.tx-older.tx == 1
 	if !e.survey.Newest {
-		e.note(damage(NoPage, "the meta pages are of transactions %d and %d, not of two that follow each other: a write was lost", older.tx, newer.tx), "")
+		e.mention(damage(NoPage, "the meta pages are of transactions %d and %d, not of two that follow each other: a write was lost", older.tx, newer.tx), "")
 	}
 	return newer, true
 }
 
-// page reads a page that another leads to, and marks it and those behind it.
-func (e *explorer) page(number uint64, bucket string, note func(error, string)) (p page, ok bool) {
+// page reads a page that another leads to, and marks it and those behind it. With
+// an error, the page is as much as could be read of it, or has no body.
+func (e *explorer) page(number uint64) (page, error) {
 	switch {
-	case number < 2 || number >= e.meta.pages:
-		note(damage(number, "no such page, but another leads to it: there are pages 2 to %d", e.meta.pages-1), bucket)
-		return page{}, false
+	case number < 2 || number >= e.survey.Pages:
+		return page{}, damage(number, "no such page, but another leads to it: there are pages 2 to %d", e.survey.Pages-1)
 	case e.used.has(number):
-		note(damage(number, "it is used twice"), bucket)
-		return page{}, false
+		return page{}, damage(number, "it is used twice")
 	}
 	e.use(number, Misplaced) // unless it says that it is in its place
 	body := make([]byte, e.meta.pageSize)
 	if err := readAt(e.r, body, e.size, number*e.meta.pageSize); err != nil {
-		note(damage(number, "it cannot be read: %v", err), bucket)
-		return page{}, false
+		return page{}, damage(number, "it cannot be read: %v", err)
 	}
 	if id := order.Uint64(body); id != number {
-		note(damage(number, "it says it is page %d", id), bucket)
-		return page{}, false
+		return page{}, damage(number, "it says it is page %d", id)
 	}
 	e.use(number, InUse)
-	for more := uint64(order.Uint32(body[12:])); more > 0; more-- {
-		if next := number + uint64(len(body))/e.meta.pageSize; next >= e.meta.pages || e.used.has(next) {
-			note(damage(number, "it says that %d pages more belong to it than can", more), bucket)
-			break
-		} else if err := e.extend(&body, next); err != nil {
-			note(damage(next, "it cannot be read: %v", err), bucket)
-			break
+	var err error
+	for more := uint64(order.Uint32(body[12:])); more > 0 && err == nil; more-- {
+		if next := number + uint64(len(body))/e.meta.pageSize; next >= e.survey.Pages || e.used.has(next) {
+			err = damage(number, "it says that %d pages more belong to it than can", more)
+		} else if failed := e.extend(&body, next); failed != nil {
+			err = damage(next, "it cannot be read: %v", failed)
 		}
 	}
-	return page{number: number, flags: order.Uint16(body[8:]), count: int(order.Uint16(body[10:])), body: body}, true
+	return page{number: number, flags: order.Uint16(body[8:]), count: int(order.Uint16(body[10:])), body: body}, err
 }
 
 // extend adds to body the page that stands behind it.
@@ -233,8 +283,9 @@ func (e *explorer) extend(body *[]byte, next uint64) error {
 // freelist marks the free pages, if the list of them is sound. It comes after the
 // tree, which is the more reliable witness.
 func (e *explorer) freelist() {
-	p, ok := e.page(e.meta.freelist, "", e.mention)
-	if !ok {
+	p, err := e.page(e.meta.freelist)
+	if err != nil {
+		e.mention(err, "")
 		return
 	}
 	ids, err := freePages(p, e.meta.pages)
@@ -242,20 +293,26 @@ func (e *explorer) freelist() {
 		e.mention(err, "")
 		return
 	}
+	if n := slices.IndexFunc(ids, func(id uint64) bool { return id >= e.survey.Pages }); n >= 0 {
+		ids = ids[:n] // the rest was cut off
+	}
 	for _, id := range ids {
 		if e.used.has(id) {
+			e.survey.Conflict = true
 			e.mention(damage(id, "it is in the list of free pages, but used"), "")
 			return
 		}
 	}
+	e.survey.Listed = true
 	for _, id := range ids {
 		e.use(id, Free)
 	}
 	if len(e.survey.Damages) > 0 {
 		return
 	}
-	for number := range e.meta.pages {
+	for number := range e.survey.Pages {
 		if !e.used.has(number) {
+			e.survey.Conflict = true
 			e.mention(damage(number, "it is neither in use nor in the list of free pages"), "")
 		}
 	}
@@ -264,22 +321,25 @@ func (e *explorer) freelist() {
 // tree visits what can be read of a bucket, from a page down.
 func (e *explorer) tree(number uint64, within bounds, bucket string, depth int) {
 	if depth > maxDepth {
-		e.note(damage(number, "the tree is more than %d pages deep", maxDepth), bucket)
+		e.lose(damage(number, "the tree is more than %d pages deep", maxDepth), bucket, within)
 		return
 	}
-	p, ok := e.page(number, bucket, e.note)
-	if !ok {
+	p, err := e.page(number)
+	if err != nil {
+		e.lose(err, bucket, within)
+	}
+	if p.body == nil {
 		return
 	}
 	if err := p.inTree(within); err != nil {
-		e.note(err, bucket)
+		e.lose(err, bucket, within)
 		if p.flags != leafPage && p.flags != branchPage {
 			return
 		}
 	}
 	elements, err := parse(p, within)
 	if err != nil {
-		e.note(err, bucket)
+		e.lose(err, bucket, within)
 	}
 	for i, element := range elements {
 		switch {
@@ -289,25 +349,26 @@ func (e *explorer) tree(number uint64, within bounds, bucket string, depth int) 
 				below.max = elements[i+1].key
 			}
 			e.tree(element.child, below, bucket, depth+1)
+		case element.bucket && bucket == "":
+			name := string(element.key)
+			e.survey.lost[name] = nil
+			e.bucket(number, element.value, name, bounds{}, depth+1)
 		case element.bucket:
-			name := bucket
-			if name == "" {
-				name = string(element.key)
-			}
-			e.bucket(number, element.value, name, depth+1)
+			e.bucket(number, element.value, bucket, within, depth+1)
 		case bucket == "":
-			e.note(damage(number, "a key beside the buckets: %.40q", element.key), "")
+			e.lose(damage(number, "a key beside the buckets: %.40q", element.key), "", within)
 		default:
-			e.visit(bucket, element.key, element.value)
+			e.visit(number, bucket, element.key, element.value)
 		}
 	}
 }
 
-// bucket visits the bucket whose header is an element's value.
-func (e *explorer) bucket(number uint64, value []byte, bucket string, depth int) {
+// bucket visits the bucket whose header is an element's value, and which is a
+// part of a top-level bucket or all of it.
+func (e *explorer) bucket(number uint64, value []byte, bucket string, part bounds, depth int) {
 	root, inline, err := parseBucket(number, value)
 	if err != nil {
-		e.note(err, bucket)
+		e.lose(err, bucket, part)
 		return
 	}
 	if root != 0 {
@@ -316,13 +377,13 @@ func (e *explorer) bucket(number uint64, value []byte, bucket string, depth int)
 	}
 	elements, err := parse(inline, bounds{})
 	if err != nil {
-		e.note(err, bucket)
+		e.lose(err, bucket, part)
 	}
 	for _, element := range elements {
 		if element.bucket {
-			e.note(damage(number, "a bucket within a bucket that has no page of its own"), bucket)
+			e.lose(damage(number, "a bucket within a bucket that has no page of its own"), bucket, part)
 			continue
 		}
-		e.visit(bucket, element.key, element.value)
+		e.visit(number, bucket, element.key, element.value)
 	}
 }
