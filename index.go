@@ -62,14 +62,33 @@ const (
 	highBits = 0x8080808080808080
 )
 
-// newIndex returns an empty index with room for size statuses, to be filled by
-// the edit.
-func newIndex(byName bool, size int, edit uint64) index {
-	x := index{byName: byName, seed: maphash.MakeSeed(), owned: edit} // nobody can choose keys that collide
-	for range max(1, size/indexLoad) {
+// newIndex returns the index of statuses, which the edit may change, and reports
+// whether no two of them have the same key.
+func newIndex(byName bool, statuses []*CustomUserStatus, edit uint64) (x index, unique bool) {
+	x = index{byName: byName, seed: maphash.MakeSeed(), owned: edit} // nobody can choose keys that collide
+	for range max(1, len(statuses)/indexLoad) {
 		x.grow(edit)
 	}
-	return x
+	hashes := make([]uint64, len(statuses))
+	sizes := make([]int, x.buckets)
+	for i, s := range statuses {
+		hashes[i] = maphash.String(x.seed, x.key(s))
+		sizes[x.bucketOf(hashes[i])]++
+	}
+	for i, s := range statuses {
+		n := x.bucketOf(hashes[i])
+		b := x.bucket(n)
+		if x.find(b, hashes[i], x.key(s)) >= 0 {
+			return x, false
+		}
+		if b.statuses == nil {
+			b.statuses = make([]*CustomUserStatus, 0, sizes[n])
+		}
+		b.tag(len(b.statuses), hashes[i])
+		b.statuses = append(b.statuses, s)
+		x.len++
+	}
+	return x, true
 }
 
 func (x *index) key(s *CustomUserStatus) string {
@@ -97,11 +116,14 @@ func splitFrom(b int) int { return b &^ (1 << (bits.Len(uint(b)) - 1)) }
 // bits that don't decide on the bucket.
 func tag(hash uint64) uint64 { return hash>>57 | 0x80 }
 
+func (x *index) bucket(n int) *indexBucket {
+	return &x.books[n/bookLen].pages[n/pageLen%fanOut].chunks[n/chunkLen%fanOut].buckets[n%chunkLen]
+}
+
 // get returns the status with the key, or nil.
 func (x *index) get(key string) *CustomUserStatus {
 	hash := maphash.String(x.seed, key)
-	n := x.bucketOf(hash)
-	b := &x.books[n/bookLen].pages[n/pageLen%fanOut].chunks[n/chunkLen%fanOut].buckets[n%chunkLen]
+	b := x.bucket(x.bucketOf(hash))
 	if i := x.find(b, hash, key); i >= 0 {
 		return b.statuses[i]
 	}
@@ -189,18 +211,31 @@ func (x *index) shrink(edit uint64) {
 	}
 }
 
-// split takes the statuses that leave out of a bucket and adds them to another,
-// or drops them if to is nil.
+// split takes the statuses that leave out of a bucket and gives them to an empty
+// one, or drops them if to is nil.
 func (x *index) split(from, to *indexBucket, leaves func(i int, hash uint64) bool) {
 	old := from.statuses
+	both := make([]*CustomUserStatus, len(old)) // those that stay from the front, the others from the back
 	*from = indexBucket{}
+	stay, left := 0, len(old)
 	for i, s := range old {
 		hash := maphash.String(x.seed, x.key(s))
 		if !leaves(i, hash) {
-			from.add(hash, s)
-		} else if to != nil {
-			to.add(hash, s)
+			both[stay] = s
+			from.tag(stay, hash)
+			stay++
+			continue
 		}
+		left--
+		both[left] = s
+		if to != nil {
+			to.tag(len(old)-1-left, hash)
+		}
+	}
+	from.statuses = both[:stay:stay]
+	if to != nil {
+		slices.Reverse(both[left:])
+		to.statuses = both[left:]
 	}
 }
 
@@ -212,6 +247,11 @@ func (b *indexBucket) add(hash uint64, s *CustomUserStatus) {
 	copy(statuses, b.statuses)
 	statuses[n] = s
 	b.statuses = statuses
+	b.tag(n, hash)
+}
+
+// tag notes the hash of the status with the number n.
+func (b *indexBucket) tag(n int, hash uint64) {
 	if n < 8 {
 		b.tags |= tag(hash) << (8 * n)
 	}

@@ -32,7 +32,7 @@ func checkIndex(t *testing.T, x *index, want map[string]*CustomUserStatus) {
 
 func TestIndex(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	now := newIndex(true, 0, 0)
+	now, _ := newIndex(true, nil, 0)
 	want := map[string]*CustomUserStatus{}
 	type version struct {
 		index index
@@ -93,7 +93,7 @@ func TestIndex(t *testing.T) {
 // TestIndexFullBuckets is about buckets beyond the eight statuses that tags tell
 // apart.
 func TestIndexFullBuckets(t *testing.T) {
-	x := newIndex(false, 0, 0)
+	x, _ := newIndex(false, nil, 0)
 	want := map[string]*CustomUserStatus{}
 	for i := range 40 {
 		s := &CustomUserStatus{ID: fmt.Sprint(i)}
@@ -122,23 +122,26 @@ func TestIndexFullBuckets(t *testing.T) {
 }
 
 func hashOf(x *index, s *CustomUserStatus) uint64 {
-	c := newIndex(x.byName, 0, 0)
+	c, _ := newIndex(x.byName, nil, 0)
 	c.seed = x.seed
 	c.put(1, s)
 	return (c.books[0].pages[0].chunks[0].buckets[0].tags & 0x7f) << 57
 }
 
-func TestIndexPresized(t *testing.T) {
+func TestNewIndex(t *testing.T) {
 	const n = 3 * bookLen * indexLoad // so that there is more than one book
-	x := newIndex(true, n, 0)
-	buckets := x.buckets
+	var all []*CustomUserStatus
 	want := map[string]*CustomUserStatus{}
 	for i := range n {
 		s := &CustomUserStatus{Name: fmt.Sprint(i)}
 		want[s.Name] = s
-		x.put(0, s)
+		all = append(all, s)
 	}
-	require.Equal(t, buckets, x.buckets, "an index of the right size doesn't grow")
+	_, unique := newIndex(true, append(all, &CustomUserStatus{Name: "17"}), 0)
+	require.False(t, unique)
+	x, unique := newIndex(true, all, 0)
+	require.True(t, unique)
+	require.Equal(t, n/indexLoad, x.buckets)
 	checkIndex(t, &x, want)
 
 	before := x

@@ -3,6 +3,7 @@ package customstatus
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,7 +20,31 @@ type snapshot struct {
 	revision Revision
 	ids      index
 	names    index
-	order    *btree.BTreeG[*CustomUserStatus] // by name
+	order    *btree.BTreeG[named]
+}
+
+// named is a status in the order of names. Nearly every comparison is decided by
+// the first bytes of a name, without a look at where the status lies in memory.
+type named struct {
+	first uint64 // the first eight bytes of the name, with zeros if there are fewer
+	*CustomUserStatus
+}
+
+func byName(s *CustomUserStatus) named {
+	var first [8]byte
+	copy(first[:], s.Name)
+	return named{binary.BigEndian.Uint64(first[:]), s}
+}
+
+func (a named) compare(b named) int {
+	if a.first != b.first {
+		return cmp.Compare(a.first, b.first)
+	}
+	return strings.Compare(a.Name, b.Name)
+}
+
+func (a named) less(b named) bool {
+	return a.first < b.first || a.first == b.first && a.Name < b.Name
 }
 
 // newSnapshot takes over statuses. Those of a store that keeps its contract have
@@ -27,40 +52,43 @@ type snapshot struct {
 func newSnapshot(statuses []CustomUserStatus, revision Revision) (*snapshot, error) {
 	s := &snapshot{
 		revision: revision,
-		ids:      newIndex(false, len(statuses), 0),
-		names:    newIndex(true, len(statuses), 0),
-		order: btree.NewBTreeGOptions(func(a, b *CustomUserStatus) bool { return a.Name < b.Name },
-			btree.Options{NoLocks: true, Degree: 16}), // the cost of copying a path is least
+		// With this degree, the cost of copying a path is least.
+		order: btree.NewBTreeGOptions(named.less, btree.Options{NoLocks: true, Degree: 16}),
 	}
-	byName := make([]*CustomUserStatus, len(statuses))
+	all := make([]*CustomUserStatus, len(statuses))
 	for i := range statuses {
-		byName[i] = &statuses[i]
+		all[i] = &statuses[i]
 	}
-	// The work is all waiting for memory, which two can do at once.
-	var idTwice error
+	return s, s.fill(all, 0)
+}
+
+// fill puts statuses into an empty snapshot, to be changed by the edit.
+func (s *snapshot) fill(statuses []*CustomUserStatus, edit uint64) error {
+	// The work is mostly waiting for memory, which several can do at once.
+	var uniqueIDs, uniqueNames bool
 	var wg sync.WaitGroup
-	wg.Go(func() {
-		for i := range statuses {
-			s.ids.put(0, &statuses[i])
-		}
-		if s.ids.len < len(statuses) {
-			idTwice = fmt.Errorf("%w: two statuses have the same id", ErrDamaged)
-		}
-	})
-	sortByName(byName)
-	for _, status := range byName {
-		s.names.put(0, status)
+	wg.Go(func() { s.ids, uniqueIDs = newIndex(false, statuses, edit) })
+	wg.Go(func() { s.names, uniqueNames = newIndex(true, statuses, edit) })
+	for _, status := range sortedByName(statuses) {
 		s.order.Load(status)
 	}
 	wg.Wait()
-	if s.names.len < len(statuses) {
-		return nil, fmt.Errorf("%w: two statuses have the same name", ErrDamaged)
+	switch {
+	case !uniqueIDs:
+		return fmt.Errorf("%w: two statuses have the same id", ErrDamaged)
+	case !uniqueNames:
+		return fmt.Errorf("%w: two statuses have the same name", ErrDamaged)
 	}
-	return s, idTwice
+	return nil
 }
 
-func sortByName(statuses []*CustomUserStatus) {
-	slices.SortFunc(statuses, func(a, b *CustomUserStatus) int { return strings.Compare(a.Name, b.Name) })
+func sortedByName(statuses []*CustomUserStatus) []named {
+	sorted := make([]named, len(statuses))
+	for i, s := range statuses {
+		sorted[i] = byName(s)
+	}
+	slices.SortFunc(sorted, named.compare)
+	return sorted
 }
 
 // edit is a snapshot in the making, and the changes that lead to it. Several
@@ -90,34 +118,37 @@ func (e *edit) put(old, status *CustomUserStatus) {
 		change.Replaces = old.Revision
 		if old.Name != status.Name {
 			e.names.remove(e.number, old.Name)
-			e.order.Delete(old)
+			e.order.Delete(byName(old))
 		}
 	}
 	e.ids.put(e.number, status)
 	e.names.put(e.number, status)
-	e.order.Set(status)
+	e.order.Set(byName(status))
 	e.changes = append(e.changes, change)
 	e.made = append(e.made, status)
 }
 
 // putNew puts statuses that are all new, in the order in which that is fastest.
 func (e *edit) putNew(statuses []*CustomUserStatus) {
-	if e.ids.len == 0 {
-		e.ids = newIndex(false, len(statuses), e.number)
-		e.names = newIndex(true, len(statuses), e.number)
-	}
 	e.changes = slices.Grow(e.changes, len(statuses))
 	e.made = slices.Grow(e.made, len(statuses))
-	sortByName(statuses)
-	for _, s := range statuses {
-		e.put(nil, s)
+	if e.ids.len > 0 {
+		for _, s := range sortedByName(statuses) {
+			e.put(nil, s.CustomUserStatus)
+		}
+		return
 	}
+	_ = e.fill(statuses, e.number) // their ids and names are unique, the catalog has seen to it
+	for _, s := range statuses {
+		e.changes = append(e.changes, Change{Status: *s})
+	}
+	e.made = append(e.made, statuses...)
 }
 
 func (e *edit) delete(old *CustomUserStatus) {
 	e.ids.remove(e.number, old.ID)
 	e.names.remove(e.number, old.Name)
-	e.order.Delete(old)
+	e.order.Delete(byName(old))
 	e.changes = append(e.changes, Change{Replaces: old.Revision, Deleted: true, Status: *old})
 }
 
@@ -143,14 +174,14 @@ func (e *edit) commit(revision Revision) (*snapshot, Commit) {
 func (s *snapshot) list(q Query) Page {
 	page := Page{Revision: s.revision}
 	if q.ID == "" && q.Name == "" {
-		if desc, ok := byName(q.Sort); ok {
+		if desc, ok := nameFirst(q.Sort); ok {
 			page.Total = s.order.Len()
 			page.Statuses = s.window(q.Offset, q.Limit, desc)
 			return page
 		}
 	}
 	matches := s.matches(q)
-	if desc, ok := byName(q.Sort); !ok {
+	if desc, ok := nameFirst(q.Sort); !ok {
 		slices.SortFunc(matches, compareBy(q.Sort))
 	} else if desc {
 		slices.Reverse(matches)
@@ -179,8 +210,8 @@ func (s *snapshot) window(offset, limit int, desc bool) []CustomUserStatus {
 	if n == 0 {
 		return out
 	}
-	add := func(status *CustomUserStatus) bool {
-		out = append(out, *status)
+	add := func(status named) bool {
+		out = append(out, *status.CustomUserStatus)
 		return len(out) < n
 	}
 	if desc {
@@ -205,18 +236,18 @@ func (s *snapshot) matches(q Query) []*CustomUserStatus {
 		}
 		return out
 	}
-	s.order.Scan(func(status *CustomUserStatus) bool {
+	s.order.Scan(func(status named) bool {
 		if contains(status.Name) {
-			out = append(out, status)
+			out = append(out, status.CustomUserStatus)
 		}
 		return true
 	})
 	return out
 }
 
-// byName reports whether the keys sort by name, which, being unique, leaves
+// nameFirst reports whether the keys sort by name, which, being unique, leaves
 // nothing for further keys to decide.
-func byName(keys []SortKey) (desc, ok bool) {
+func nameFirst(keys []SortKey) (desc, ok bool) {
 	if len(keys) == 0 {
 		return false, true
 	}
