@@ -147,6 +147,32 @@ func BenchmarkCreate64(b *testing.B) {
 		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(rounds*each), "ns/op")
 		closeAll(b, c)
 	})
+	eachSize(b, contestant.GroupFloor, big-1, func(b *testing.B, n int) {
+		all := contestant.Statuses(n+max(n/10/workers, 25)*workers, seed)
+		var group *contestant.Group
+		at, puts := len(all), 0
+		for b.Loop() {
+			if at == len(all) {
+				b.StopTimer()
+				if group != nil {
+					closeAll(b, group)
+				}
+				var err error
+				if group, err = contestant.OpenGroup(lab.scratch(b), all[:n]); err != nil {
+					b.Fatal(err)
+				}
+				at = n
+				b.StartTimer()
+			}
+			if err := group.Write(all[at : at+workers]); err != nil {
+				b.Fatal(err)
+			}
+			at += workers
+			puts += workers
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(puts), "ns/op")
+		closeAll(b, group)
+	})
 }
 
 // BenchmarkUpdate changes the status type of one status after the other.

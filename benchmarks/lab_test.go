@@ -280,7 +280,7 @@ func (l *laboratory) close() error {
 	return nil
 }
 
-func closeAll(tb testing.TB, c contestant.Contestant) {
+func closeAll(tb testing.TB, c io.Closer) {
 	if err := c.Close(); err != nil {
 		tb.Fatal(err)
 	}

@@ -175,7 +175,7 @@ func (s step) run(binary, data string, n int, by string, results io.Writer) erro
 }
 
 func everyone() []string {
-	names := []string{contestant.MapFloor, contestant.SyncFloor, contestant.HTTPFloor}
+	names := []string{contestant.MapFloor, contestant.SyncFloor, contestant.GroupFloor, contestant.HTTPFloor}
 	for _, k := range contestant.All() {
 		names = append(names, k.Name)
 	}
