@@ -97,6 +97,16 @@ func (p *page) targets(outcomes []Outcome) {
 		p.line("| %s | %s | %s | %s |", title, o.Claim, measuredText(o), verdict)
 	}
 	p.line("")
+	if reached < measured {
+		p.line("What is not reached, and what it would take:")
+		p.line("")
+		for _, o := range outcomes {
+			if o.Measured && !o.Reached && o.Why != "" {
+				p.line("- **%s, %s.** %s", o.Row, o.Claim, o.Why)
+			}
+		}
+		p.line("")
+	}
 	if measured < len(outcomes) {
 		p.line("%d were not measured in this run.", len(outcomes)-measured)
 		p.line("")

@@ -141,9 +141,22 @@ func TestBound(t *testing.T) {
 	page := r.Page(r.Judge([]report.Target{{
 		Row: "get", Claim: "≤ 40 ns", Limit: 40, Format: func(v float64) string { return strconv.Itoa(int(math.Round(v))) },
 		Bound: "a plain map", Checks: []report.Check{{Value: get(contestant.CustomStatusBolt), Bound: get(contestant.MapFloor)}},
+		Why: "Because.",
+	}, {
+		Row: "get", Claim: "≤ 60 ns", Limit: 60, Format: func(float64) string { return "" },
+		Checks: []report.Check{{Value: get(contestant.CustomStatusBolt)}},
+		Why:    "No need to say.",
 	}}))
-	if want := "| get | ≤ 40 ns | **50 (48 to 53)**, a plain map: 30 | **not reached** |"; !strings.Contains(page, want) {
-		t.Errorf("%q is not in\n%s", want, page)
+	for _, want := range []string{
+		"| get | ≤ 40 ns | **50 (48 to 53)**, a plain map: 30 | **not reached** |",
+		"\n- **get, ≤ 40 ns.** Because.\n",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("%q is not in\n%s", want, page)
+		}
+	}
+	if strings.Contains(page, "No need to say.") {
+		t.Error("what is reached is excused")
 	}
 }
 
