@@ -161,7 +161,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 			finish(group, err)
 			return
 		}
-		e := c.edit()
+		e := c.edit(len(group))
 		var later []*write
 		group, later = c.plan(e, group)
 		c.putBack(later)
@@ -214,12 +214,12 @@ func (c *Catalog) commit(leader *write, group []*write) {
 	}
 }
 
-// edit begins an edit of what is published now.
-func (c *Catalog) edit() *edit {
+// edit begins an edit of what is published now, with room for so many changes.
+func (c *Catalog) edit(changes int) *edit {
 	c.editing.Lock()
 	defer c.editing.Unlock()
 	c.edits++
-	return c.current.Load().edit(c.edits)
+	return c.current.Load().edit(c.edits, changes)
 }
 
 // plan has the group's writes make their changes to e, and returns those that
@@ -389,7 +389,7 @@ func (c *Catalog) followFeed() error {
 		if err != nil {
 			return err
 		}
-		e := c.edit()
+		e := c.edit(len(commit.Changes))
 		if commit.Revision <= e.base.revision {
 			continue
 		}

@@ -105,8 +105,12 @@ type edit struct {
 	relied bool
 }
 
-func (s *snapshot) edit(number uint64) *edit {
-	e := &edit{snapshot: *s, base: s, number: number}
+func (s *snapshot) edit(number uint64, changes int) *edit {
+	e := &edit{
+		snapshot: *s, base: s, number: number,
+		changes: make([]Change, 0, changes),
+		made:    make([]*CustomUserStatus, 0, changes),
+	}
 	e.order = s.order.Copy()
 	return e
 }

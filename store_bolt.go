@@ -582,6 +582,8 @@ type boltEdit struct {
 	state         storedState
 	changes       []Change
 	written       [][]byte            // the record that a change puts; nil: it deletes
+	buffer        []byte              // in which the records are made
+	greatest      string              // id that has a record; there is none beyond to look for
 	names         map[string]struct{} // of all statuses, before the commit
 	taken         map[string]bool     // whether a name that the commit touches belongs to a status after it
 }
@@ -598,6 +600,13 @@ func newBoltEdit(tx *bbolt.Tx, state storedState, names map[string]struct{}, cha
 		names:   names,
 		taken:   make(map[string]bool, len(changes)),
 	}
+	size := 0
+	for i := range changes {
+		size += recordSize(&changes[i].Status)
+	}
+	e.buffer = make([]byte, 0, size)
+	greatest, _ := e.records.Cursor().Last()
+	e.greatest = string(greatest)
 	e.records.FillPercent = boltFill
 	return e
 }
@@ -640,7 +649,11 @@ func (e *boltEdit) change(c *Change) ([]byte, error) {
 		return nil, err
 	}
 	var old CustomUserStatus
-	if value := e.records.Get([]byte(s.ID)); value != nil {
+	var value []byte
+	if s.ID <= e.greatest {
+		value = e.records.Get([]byte(s.ID))
+	}
+	if value != nil {
 		var sum uint64
 		var err error
 		if old, sum, err = decodeRecord(value); err != nil {
@@ -669,9 +682,11 @@ func (e *boltEdit) change(c *Change) ([]byte, error) {
 	}
 	e.taken[s.Name] = true
 	s.Revision = e.state.revision
-	record, sum := appendRecord(make([]byte, 0, recordSize(&s)), &s)
+	start := len(e.buffer)
+	var sum uint64
+	e.buffer, sum = appendRecord(e.buffer, &s)
 	e.state.add(sum)
-	return record, nil
+	return e.buffer[start:len(e.buffer):len(e.buffer)], nil
 }
 
 // storable returns an error if the store has no way to keep what c says.
