@@ -44,8 +44,10 @@ func fullPlan() plan {
 		rounds: 6, // benchstat needs six for a confidence interval
 		sizes:  []int{100, 10_000, 100_000, 1_000_000},
 		steps: []step{
-			{"Benchmark(Get|List|Create|Update|Rename|Open|Import|Memory).*", 100 * time.Millisecond},
-			{"Benchmark(Latency|HTTP).*", 300 * time.Millisecond},
+			{"Benchmark(Get|List|Open|Import|Memory).*", 100 * time.Millisecond},
+			// Long enough for the garbage collector to take its part.
+			{"Benchmark(Create|Update|Rename).*", 250 * time.Millisecond},
+			{"Benchmark(Latency|HTTP).*", 500 * time.Millisecond},
 		},
 	}
 }
