@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -207,6 +208,49 @@ func TestSIGKILLUnderLoad(t *testing.T) {
 	}
 	t.Attr("rounds", strconv.Itoa(rounds))
 	t.Attr("acknowledged", strconv.Itoa(len(all)))
+}
+
+// An export under load is what there is at one instant: each worker creates one
+// status after the other, so of each the first few must be there, none missing.
+func TestExportUnderLoad(t *testing.T) {
+	const workers, exports = 4, 20
+	dir := t.TempDir()
+	s := launch(t, dir, "first")
+	c := startCreators(t, s.addr, login(t, dir), 0, workers, 200)
+	db, err := dialControl(t.Context(), controlPath(filepath.Join(dir, "customstatus.db")))
+	require.NoError(t, err)
+	defer db.close()
+	total := 0
+	for range exports {
+		c.mu.Lock()
+		acked := maps.Clone(c.acked)
+		c.mu.Unlock()
+		var out bytes.Buffer
+		require.NoError(t, db.export(t.Context(), &out))
+		names := make(map[string]bool)
+		for line := range strings.Lines(out.String()) {
+			var status struct{ Name string }
+			require.NoError(t, json.Unmarshal([]byte(line), &status))
+			names[status.Name] = true
+		}
+		requireAll(t, acked, names)
+		total = 0
+		for w := range workers {
+			n := 0
+			for names[fmt.Sprintf("status 0 %d %d", w, n)] {
+				n++
+			}
+			total += n
+		}
+		require.Len(t, names, total, "some are there and others, made before by the same worker, are not")
+	}
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+	_, err = s.wait()
+	require.NoError(t, err)
+	c.done.Wait()
+	require.Empty(t, c.odd)
+	require.Less(t, total, len(c.acked), "the exports were under load")
+	t.Attr("exported", strconv.Itoa(total))
 }
 
 // halfRequest begins a create and returns when the server waits for its body.
