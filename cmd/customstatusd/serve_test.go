@@ -213,13 +213,19 @@ func TestSIGKILLUnderLoad(t *testing.T) {
 // An export under load is what there is at one instant: each worker creates one
 // status after the other, so of each the first few must be there, none missing.
 func TestExportUnderLoad(t *testing.T) {
-	const workers, exports = 4, 20
+	const workers, exports, others = 4, 20, 5000
 	dir := t.TempDir()
 	s := launch(t, dir, "first")
-	c := startCreators(t, s.addr, login(t, dir), 0, workers, 200)
 	db, err := dialControl(t.Context(), controlPath(filepath.Join(dir, "customstatus.db")))
 	require.NoError(t, err)
 	defer db.close()
+	var lines strings.Builder
+	for i := range others { // so that an export takes a while, most of it behind the new ones
+		fmt.Fprintf(&lines, `{"name":"z %d","statusType":"busy"}`+"\n", i)
+	}
+	_, err = db.importFrom(t.Context(), strings.NewReader(lines.String()))
+	require.NoError(t, err)
+	c := startCreators(t, s.addr, login(t, dir), 0, workers, 200)
 	total := 0
 	for range exports {
 		c.mu.Lock()
@@ -231,6 +237,7 @@ func TestExportUnderLoad(t *testing.T) {
 		for line := range strings.Lines(out.String()) {
 			var status struct{ Name string }
 			require.NoError(t, json.Unmarshal([]byte(line), &status))
+			require.False(t, names[status.Name], "%q is there twice", status.Name)
 			names[status.Name] = true
 		}
 		requireAll(t, acked, names)
@@ -242,7 +249,7 @@ func TestExportUnderLoad(t *testing.T) {
 			}
 			total += n
 		}
-		require.Len(t, names, total, "some are there and others, made before by the same worker, are not")
+		require.Len(t, names, others+total, "some are there and others, made before by the same worker, are not")
 	}
 	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
 	_, err = s.wait()
