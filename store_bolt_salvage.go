@@ -433,9 +433,13 @@ func (s *salvor) conclude(best []find) {
 	case !s.hasState:
 		s.problem(-1, CustomUserStatus{}, "it is not known how many statuses there were; %d were saved", saved)
 	case !s.survey.Newest:
-		s.problem(-1, CustomUserStatus{}, "a meta page is damaged or outdated: what the last commits did may be lost in part; there were %d statuses before it, %d were saved", s.state.count, saved)
+		s.problem(-1, CustomUserStatus{}, "a meta page is damaged or outdated: what the last commits did may be lost in part; the last one that can be read left %d statuses, %d were saved", s.state.count, saved)
 	case saved < s.state.count:
-		s.problem(-1, CustomUserStatus{}, "the last commit left %d statuses, %d were saved: %d or more are missing", s.state.count, saved, s.state.count-saved)
+		orMore := ""
+		if slices.ContainsFunc(best, func(f find) bool { return f.trust != reached }) {
+			orMore = " or more"
+		}
+		s.problem(-1, CustomUserStatus{}, "the last commit left %d statuses: %d were saved, %d%s missing", s.state.count, saved, s.state.count-saved, orMore)
 	default:
 		s.problem(-1, CustomUserStatus{}, "the last commit left %d statuses, %d were saved, and it can't be told that they are the same", s.state.count, saved)
 	}

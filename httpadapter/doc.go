@@ -57,6 +57,8 @@
 // it is then sent once, in order. Without either the stream begins with the next
 // change. The event reset says that the changes in between are no longer kept:
 // list again; the stream goes on from the revision that the event names.
+// Revisions belong to a store: a client must not resume with one of a store that
+// has since been replaced, by an older backup say.
 //
 // A stream ends when its client does not read for ten seconds, when its login
 // is no longer valid (within a second if there are events, else within

@@ -65,13 +65,21 @@ func openLocal(ctx context.Context, path string, create bool, rules customstatus
 	}
 	store, err := customstatus.OpenBolt(path, nil)
 	if err != nil {
-		return nil, err
+		return nil, sayRecover(path, err)
 	}
 	catalog, err := customstatus.Open(ctx, store, &customstatus.Options{Rules: rules})
 	if err != nil {
-		return nil, errors.Join(err, store.Close())
+		return nil, errors.Join(sayRecover(path, err), store.Close())
 	}
 	return &localDatabase{catalog: catalog, store: store, rules: rules}, nil
+}
+
+// sayRecover adds to the error of a damaged file what can be done.
+func sayRecover(path string, err error) error {
+	if !errors.Is(err, customstatus.ErrDamaged) {
+		return err
+	}
+	return fmt.Errorf("%w; to save what is intact:\n  customstatusd recover --db %s new.db", err, shellQuote(path))
 }
 
 func (db *localDatabase) close() error { return db.catalog.Close() }

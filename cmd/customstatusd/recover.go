@@ -19,7 +19,11 @@ func recoverCommand() command {
 lists on standard error what is lost or doubtful. The damaged one is only read.
 
 Exit code 0 if FILE has exactly the statuses of the last commit; 1 if it has not,
-if that can't be told, or if nothing could be saved and there is no FILE.`,
+if that can't be told, or if nothing could be saved and there is no FILE.
+
+To go on with FILE, give it the name of the damaged database. A server that still
+runs has all statuses in memory, whatever has become of its file: let export save
+them before you stop it.`,
 		run: (*process).recover,
 	}
 }
@@ -32,8 +36,8 @@ func (p *process) recover(ctx context.Context, cl *commandLine) error {
 	target := cl.args[0]
 	saved, err := customstatus.SalvageBolt(*path)
 	if errors.Is(err, customstatus.ErrLocked) {
-		return fmt.Errorf("recover: %w; recover from a backup of it:\n  customstatusd backup --db %s copy.db && customstatusd recover --db copy.db %s",
-			err, shellQuote(*path), shellQuote(target))
+		return fmt.Errorf("recover: %w; what a server has in memory is all there, save it before you stop the server:\n  customstatusd export --db %s statuses.jsonl",
+			err, shellQuote(*path))
 	}
 	if err != nil {
 		return fmt.Errorf("recover: %w", err)
@@ -52,14 +56,14 @@ func (p *process) recover(ctx context.Context, cl *commandLine) error {
 		s := saved.Statuses[record.Index]
 		fmt.Fprintf(p.stderr, "customstatusd: %s: status %q, named %q: left out: %v\n", *path, s.ID, s.Name, ruleError(record.Err))
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s: saved %d\n", target, len(saved.Statuses)-len(left))
-	if err != nil {
+	if saved.Complete && len(left) == 0 {
+		_, err = fmt.Fprintf(p.stdout, "%s: saved all %d\n", target, len(saved.Statuses))
 		return err
 	}
-	if !saved.Complete || len(left) > 0 {
-		return errors.New("recover: some statuses are lost or doubtful")
+	if _, err := fmt.Fprintf(p.stdout, "%s: saved %d\n", target, len(saved.Statuses)-len(left)); err != nil {
+		return err
 	}
-	return nil
+	return errors.New("recover: some statuses are lost or doubtful, or it can't be told that none are")
 }
 
 // writeDatabase makes a new database of statuses, and returns those that no

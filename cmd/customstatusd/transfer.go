@@ -31,8 +31,9 @@ FILE has one status per line of JSON, as export writes it:
 A status without _id gets one, one without _updatedAt gets the time of now. What
 mongoexport writes of Rocket.Chat's collection rocketchat_custom_user_status is
 taken too, also with --jsonArray. A status that is in the catalog just as given
-is passed over. Every bad line is named with its number (the first 100 of them)
-and nothing is imported then.
+is passed over. If any line can't be imported, none is. Lines that are malformed or
+break a rule are named with their numbers (the first 100 of them); if there are
+none, those whose id or name is taken.
 
 While a server holds the database, the server does the import, by its own rules.`,
 		run: (*process).importFrom,
@@ -232,7 +233,9 @@ func checkCommand() command {
 		about: `Reads the whole database, verifies every record, and prints what it found. Exit
 code 1 if there is damage, with what is damaged; recover saves what is not.
 
-A database that a server holds can't be checked: check a backup of it.`,
+A database that a server holds can't be checked: check a backup of it. If there
+is no backup of it because of damage, let export save what the server has in
+memory before you stop it.`,
 		run: (*process).check,
 	}
 }
@@ -246,9 +249,6 @@ func (p *process) check(ctx context.Context, cl *commandLine) error {
 	if errors.Is(err, customstatus.ErrLocked) {
 		return fmt.Errorf("check: %w; check a backup of it:\n  customstatusd backup --db %s copy.db && customstatusd check --db copy.db",
 			err, shellQuote(*path))
-	}
-	if errors.Is(err, customstatus.ErrDamaged) {
-		return fmt.Errorf("check: %w; to save what is intact:\n  customstatusd recover --db %s new.db", err, shellQuote(*path))
 	}
 	if err != nil {
 		return fmt.Errorf("check: %w", err)

@@ -256,7 +256,7 @@ func (c *checker) read(number uint64) (page, error) {
 		body:   body,
 	}
 	if id := order.Uint64(body); id != number {
-		return page{}, damage(number, "it says it is page %d", id)
+		return page{}, damage(number, "what stands there says that it is page %d", id)
 	}
 	overflow := uint64(order.Uint32(body[12:]))
 	if overflow >= c.meta.pages-number {

@@ -431,7 +431,7 @@ func TestCheckNamesTheDamage(t *testing.T) {
 			return b
 		}, "in the list of free pages, but used"},
 		{"free list cut", func(b []byte) []byte { order.PutUint16(b[freelist+10:], 0); return b }, "neither in use nor in the list"},
-		{"number", func(b []byte) []byte { b[root]++; return b }, "it says it is page"},
+		{"number", func(b []byte) []byte { b[root]++; return b }, "says that it is page"},
 		{"overflow", func(b []byte) []byte { order.PutUint32(b[root+12:], 1e6); return b }, "1000000 pages belong to it"},
 		{"overflow into others", func(b []byte) []byte { order.PutUint32(b[leaf+12:], 3); return b }, "used twice"},
 		{"type", func(b []byte) []byte { order.PutUint16(b[root+8:], 4); return b }, "should be part of a bucket"},

@@ -258,7 +258,7 @@ func (e *explorer) page(number uint64) (page, error) {
 		return page{}, damage(number, "it cannot be read: %v", err)
 	}
 	if id := order.Uint64(body); id != number {
-		return page{}, damage(number, "it says it is page %d", id)
+		return page{}, damage(number, "what stands there says that it is page %d", id)
 	}
 	e.use(number, InUse)
 	var err error

@@ -16,7 +16,7 @@ const (
 	chartWidth  = 760
 	chartTop    = 44
 	chartLeft   = 64
-	chartRight  = 176
+	chartRight  = 204
 	chartBottom = 44
 	lineHeight  = 15
 )
@@ -125,7 +125,7 @@ func (r *Results) lineChart(title, name string) string {
 		return ""
 	}
 	const height = 420
-	s := newSVG(height, title, "both axes logarithmic; lower is better")
+	s := newSVG(height, title, "both axes logarithmic; lower is better; the figure at a name is that of its line's last point")
 	x := newScale(ns, chartLeft, chartWidth-chartRight)
 	y := newScale(vals, height-chartBottom, chartTop+8)
 	for _, v := range y.ticks() {
