@@ -214,28 +214,24 @@ func (x *index) shrink(edit uint64) {
 // split takes the statuses that leave out of a bucket and gives them to an empty
 // one, or drops them if to is nil.
 func (x *index) split(from, to *indexBucket, leaves func(i int, hash uint64) bool) {
+	// Each bucket gets a slice of its own, which holds on to nothing that has left
+	// it.
+	stay, left := make([]*CustomUserStatus, 0, 8), make([]*CustomUserStatus, 0, 8)
 	old := from.statuses
-	both := make([]*CustomUserStatus, len(old)) // those that stay from the front, the others from the back
 	*from = indexBucket{}
-	stay, left := 0, len(old)
 	for i, s := range old {
 		hash := maphash.String(x.seed, x.key(s))
 		if !leaves(i, hash) {
-			both[stay] = s
-			from.tag(stay, hash)
-			stay++
-			continue
-		}
-		left--
-		both[left] = s
-		if to != nil {
-			to.tag(len(old)-1-left, hash)
+			from.tag(len(stay), hash)
+			stay = append(stay, s)
+		} else if to != nil {
+			to.tag(len(left), hash)
+			left = append(left, s)
 		}
 	}
-	from.statuses = both[:stay:stay]
+	from.statuses = append([]*CustomUserStatus(nil), stay...) // slices.Clone would have stay allocated
 	if to != nil {
-		slices.Reverse(both[left:])
-		to.statuses = both[left:]
+		to.statuses = append([]*CustomUserStatus(nil), left...)
 	}
 }
 

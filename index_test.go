@@ -3,7 +3,9 @@ package customstatus
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 )
@@ -157,4 +159,37 @@ func TestNewIndex(t *testing.T) {
 	checkIndex(t, &x, want)
 	require.Len(t, x.books, 1)
 	checkIndex(t, &before, kept)
+}
+
+// TestIndexLetsGo shows that what has left an index is not kept in memory by the
+// buckets in which it was.
+func TestIndexLetsGo(t *testing.T) {
+	const n = 400
+	fresh := func(i int) *CustomUserStatus { return &CustomUserStatus{Name: fmt.Sprint(i)} }
+	x, _ := newIndex(true, nil, 0)
+	var gone []weak.Pointer[CustomUserStatus]
+	for i := range n {
+		s := fresh(i)
+		x.put(0, s)
+		if i%4 != 0 {
+			gone = append(gone, weak.Make(s))
+		}
+	}
+	for i := range n {
+		switch i % 4 {
+		case 1:
+			x.remove(0, fmt.Sprint(i))
+		case 2, 3:
+			x.put(0, fresh(i))
+		}
+	}
+	runtime.GC()
+	kept := 0
+	for _, p := range gone {
+		if p.Value() != nil {
+			kept++
+		}
+	}
+	require.Zero(t, kept)
+	require.Equal(t, n-n/4, x.len)
 }
