@@ -457,7 +457,7 @@ func (c *Catalog) Revision() Revision {
 // The sequence ends with one error: [ErrCompacted] if the commits are no longer
 // kept (the watcher is slower than [Options.History] allows, or the catalog was
 // opened again), the error of ctx, or [ErrClosed]. A slow watcher holds nobody
-// up, and no more in memory than the 64 commits that it has yet to yield.
+// up; it keeps at most 64 commits in memory that it has yet to yield.
 func (c *Catalog) Watch(ctx context.Context, after Revision) iter.Seq2[Commit, error] {
 	return func(yield func(Commit, error) bool) {
 		seen, synced := after, c.shared == nil

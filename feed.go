@@ -7,7 +7,8 @@ import (
 )
 
 // feed keeps the last commits for watchers to read at their own pace. Watchers
-// come to it; it knows none of them, so a slow one costs nothing.
+// come to it and it knows none of them; a slow one holds no more than the batch
+// that it has taken.
 type feed struct {
 	limit int // changes to keep
 

@@ -171,7 +171,12 @@ func (e *edit) commit(revision Revision) (*snapshot, Commit) {
 	}
 	next := e.snapshot
 	next.revision = revision
-	return &next, Commit{Revision: revision, Changes: e.changes}
+	changes := e.changes
+	if cap(changes) > 2*len(changes) {
+		// The feed keeps them, but not the room of writes that were refused.
+		changes = slices.Clone(changes)
+	}
+	return &next, Commit{Revision: revision, Changes: changes}
 }
 
 // list returns a page. The query has been checked.
