@@ -211,20 +211,19 @@ func (db *servedDatabase) do(ctx context.Context, method, path string, body io.R
 	}
 	resp, err := db.client.Do(req)
 	if err != nil {
-		return nil, &unanswered{fmt.Errorf("the server that holds the file: %w", err)}
+		return nil, &unanswered{err}
 	}
 	if resp.StatusCode >= 300 {
 		defer resp.Body.Close()
-		text, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+		text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 		var said controlError
-		if json.Unmarshal(text, &said) != nil || said.Error == "" {
-			said.Error = resp.Status + " " + strings.TrimSpace(string(text))
+		if err != nil || json.Unmarshal(text, &said) != nil || said.Error == "" {
+			return nil, &unanswered{fmt.Errorf("%s %s", resp.Status, strings.TrimSpace(string(text)))}
 		}
-		err := fmt.Errorf("the server that holds the file: %s", said.Error)
 		if said.OutcomeUnknown {
-			err = &unanswered{err}
+			return nil, &unanswered{errors.New(said.Error)}
 		}
-		return nil, err
+		return nil, fmt.Errorf("the server that holds the file: %s", said.Error)
 	}
 	return resp.Body, nil
 }
@@ -243,11 +242,12 @@ func (s *sentReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// unanswered is the error of a request of which nobody can say what it did.
+// unanswered is the error of a request that has got no answer, or none that says
+// what the request did.
 type unanswered struct{ err error }
 
-func (e *unanswered) Error() string   { return e.err.Error() }
-func (e *unanswered) Unwrap() []error { return []error{customstatus.ErrOutcomeUnknown, e.err} }
+func (e *unanswered) Error() string { return "the server that holds the file: " + e.err.Error() }
+func (e *unanswered) Unwrap() error { return e.err }
 
 func (db *servedDatabase) copyTo(ctx context.Context, w io.Writer, path string) error {
 	body, err := db.do(ctx, http.MethodGet, path, nil)
@@ -270,18 +270,18 @@ func (db *servedDatabase) backup(ctx context.Context, w io.Writer) error {
 func (db *servedDatabase) importFrom(ctx context.Context, r io.Reader) (importResult, error) {
 	sent := &sentReader{r: r}
 	body, err := db.do(ctx, http.MethodPost, "/import", sent)
-	if lost := (*unanswered)(nil); errors.As(err, &lost) && !sent.whole.Load() {
-		return importResult{}, lost.err // the server imports no half
-	}
-	if err != nil {
-		return importResult{}, err
-	}
-	defer body.Close()
 	var result importResult
-	if err := json.NewDecoder(body).Decode(&result); err != nil {
-		return importResult{}, &unanswered{fmt.Errorf("the server that holds the file: its answer was cut: %w", err)}
+	if err == nil {
+		if err = json.NewDecoder(body).Decode(&result); err != nil {
+			err = &unanswered{fmt.Errorf("its answer was cut: %w", err)}
+		}
+		body.Close()
 	}
-	return result, nil
+	// It imports no half of what it is sent.
+	if lost := (*unanswered)(nil); errors.As(err, &lost) && sent.whole.Load() {
+		err = fmt.Errorf("%w: %w", customstatus.ErrOutcomeUnknown, err)
+	}
+	return result, err
 }
 
 // reload makes the server read its tokens again.

@@ -140,19 +140,40 @@ func TestImportOutcomeUnknown(t *testing.T) {
 
 // An answer of which a part is missing is none.
 func TestImportAnswerCut(t *testing.T) {
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		io.Copy(io.Discard, r.Body)
-		io.WriteString(w, `{"read":1,`)
-	}))
-	defer srv.Close()
+	for name, answer := range map[string]struct {
+		status int
+		body   string
+	}{
+		"of a success": {http.StatusOK, `{"read":1,`},
+		"of an error":  {http.StatusInternalServerError, `{"error":"input/output error","outcomeUnk`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				io.Copy(io.Discard, r.Body)
+				w.WriteHeader(answer.status)
+				io.WriteString(w, answer.body)
+			}))
+			defer srv.Close()
+			client := &servedDatabase{&http.Client{Transport: &http.Transport{
+				DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, "tcp", srv.Listener.Addr().String())
+				},
+			}}}
+			defer client.close()
+			_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"))
+			require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
+		})
+	}
+}
+
+// A request that reaches nobody has done nothing.
+func TestImportReachesNobody(t *testing.T) {
 	client := &servedDatabase{&http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", srv.Listener.Addr().String())
-		},
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, os.ErrNotExist },
 	}}}
-	defer client.close()
 	_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"))
-	require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
+	require.ErrorIs(t, err, os.ErrNotExist)
+	require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
 }
 
 // cutDatabase fails when half of the answer is written.

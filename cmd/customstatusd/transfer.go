@@ -79,11 +79,9 @@ func (p *process) importFrom(ctx context.Context, cl *commandLine) error {
 		}
 		return errors.Join(fmt.Errorf("import: nothing was imported: %d bad%s", len(bad.Lines)+bad.More, hint), closeErr)
 	}
-	if _, err := fmt.Fprintf(p.stdout, "imported %d, already there %d\n", result.Added, result.Read-result.Added); err != nil {
-		return fmt.Errorf("import: %w", err)
-	}
-	if closeErr != nil {
-		return fmt.Errorf("import: done, but: %w", closeErr)
+	_, err = fmt.Fprintf(p.stdout, "imported %d, already there %d\n", result.Added, result.Read-result.Added)
+	if err := errors.Join(err, closeErr); err != nil {
+		return fmt.Errorf("import: done, but: %w", err)
 	}
 	return nil
 }
