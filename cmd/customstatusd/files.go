@@ -62,8 +62,16 @@ func publish(temp, path string, replace bool) error {
 	switch err := os.Link(temp, path); {
 	case errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("%s: %w", path, fs.ErrExist)
-	case err != nil: // a file system without links; it can't be told there
-		return os.Rename(temp, path)
+	case err != nil: // a file system without links: take the name first
+		place, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		place.Close()
+		if err := os.Rename(temp, path); err != nil {
+			return errors.Join(err, os.Remove(path))
+		}
+		return nil
 	}
 	return os.Remove(temp)
 }
