@@ -93,11 +93,11 @@ func (x *exchange) fail(err error) {
 	x.answer(http.StatusInternalServerError, internalError())
 }
 
-// logFailure logs an error that no client caused. One that comes of a request
-// being given up is of no interest, unless nobody knows what it did.
+// logFailure logs an error that no client caused. That of a request being given
+// up is of no interest, unless nobody knows what it did.
 func (x *exchange) logFailure(err error) {
 	level := slog.LevelError
-	if x.r.Context().Err() != nil && !errors.Is(err, customstatus.ErrOutcomeUnknown) {
+	if gone := x.r.Context().Err(); gone != nil && errors.Is(err, gone) && !errors.Is(err, customstatus.ErrOutcomeUnknown) {
 		level = slog.LevelDebug
 	}
 	x.logger().Log(x.r.Context(), level, "httpadapter: request failed", "error", err)
