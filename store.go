@@ -101,7 +101,8 @@ type Watcher interface {
 	// later. A [Commit] with no changes may come at any time; it says that
 	// every commit up to its revision has been yielded, and that the store has
 	// reached that revision. Sooner or later Watch yields a commit, perhaps with
-	// no changes, at or after each revision that Load and Commit return.
+	// no changes, at or after each revision beyond the one it began after that
+	// Load and Commit return.
 	//
 	// The changes of a commit come in the order in which they were made. In a
 	// change of the feed, Replaces is the revision that the status had before

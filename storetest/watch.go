@@ -136,7 +136,7 @@ func watchCases() []testCase {
 			t.yields(w, 0)
 			t.yields(w, t.log[9].Revision)
 		}},
-		{"watch-reaches", "Sooner or later Watch yields a commit, perhaps with no changes, at or after each revision that Load and Commit return.", func(t *tester) {
+		{"watch-reaches", "Sooner or later Watch yields a commit, perhaps with no changes, at or after each revision beyond the one it began after that Load and Commit return.", func(t *tester) {
 			s, w := t.shared()
 			for i := range 5 {
 				t.commit(s, create(fmt.Sprint(i), fmt.Sprint(i)))
