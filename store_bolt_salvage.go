@@ -76,8 +76,8 @@ func (p SalvageProblem) String() string {
 //     which.
 //
 // If a meta page is damaged, or if pages do not fit together, it is not certain
-// what the last commit leads to. A problem says so, and the newest record of every
-// id is saved. An old page in the place of a newer one can go unnoticed, though, if
+// what the last commit leads to. A problem says so, and of every id the newest
+// record is saved; one on a free page only if there is no other. An old page in the place of a newer one can go unnoticed, though, if
 // others are damaged too; what it has is not listed as doubtful.
 //
 // The error is [ErrLocked] if another process has the file open for writing, or
@@ -268,7 +268,8 @@ func (s *salvor) trust(r io.ReaderAt, page uint64) trust {
 		return severed
 	}
 	var number [8]byte
-	s.read(r, number[:], int64(page*s.survey.PageSize))
+	// If it can't be read, which scan has said, it is no number of a page with records.
+	_, _ = r.ReadAt(number[:], int64(page*s.survey.PageSize))
 	switch {
 	case boltfile.Number(number[:]) != page:
 		return stray

@@ -66,8 +66,9 @@ func (s *Survey) Usage(page uint64) Usage {
 // Lost reports whether a top-level bucket could have had a key where nothing
 // could be read. If not, and the key was not visited either, the bucket has no
 // such key. The branches of a tree tell which keys are on the pages below them,
-// so that those on a page are told even if the page itself is lost. Keys of
-// buckets within the bucket do not count.
+// so that those on a page are told even if the page itself is lost. What is lost
+// of a bucket within the bucket counts as lost of the bucket itself, so that Lost
+// may say too much, never too little.
 func (s *Survey) Lost(bucket string, key []byte) bool {
 	_, found := slices.BinarySearchFunc(s.lost[bucket], key, func(part bounds, key []byte) int {
 		switch {
@@ -96,8 +97,8 @@ func Number(page []byte) uint64 { return order.Uint64(page) }
 
 // Explore reads what can be read of a file that may be damaged, and calls visit
 // for every sound key and value that it gets to from the newest meta page that
-// is valid, with the number of the page that it is on. A key in a bucket within a
-// bucket counts as one of the latter. The slices are only valid during the call.
+// is valid, with the number of the page that it is on. The keys of a bucket within a
+// top-level bucket are visited as the top-level bucket's own. The slices are only valid during the call.
 // What it could not read is in [Survey.Damages], I/O errors included.
 func Explore(r io.ReaderAt, size int64, visit func(page uint64, bucket string, key, value []byte)) *Survey {
 	e := &explorer{
@@ -310,11 +311,15 @@ func (e *explorer) freelist() {
 	if len(e.survey.Damages) > 0 {
 		return
 	}
+	var unknown []uint64
 	for number := range e.survey.Pages {
 		if !e.used.has(number) {
-			e.survey.Conflict = true
-			e.mention(damage(number, "it is neither in use nor in the list of free pages"), "")
+			unknown = append(unknown, number)
 		}
+	}
+	if len(unknown) > 0 {
+		e.survey.Conflict = true
+		e.mention(damage(unknown[0], "it is neither in use nor in the list of free pages, nor are %d others", len(unknown)-1), "")
 	}
 }
 
