@@ -158,8 +158,8 @@ func Targets() []Target {
 				against(contestant.MapFloor, contestant.Bbolt, gets, upTo100k...)),
 			Bound: "a plain map",
 			Why: "At 100,000 the processor's caches hold no more, and a get waits for main memory where the bucket, the pointers in it, the status and its key lie. " +
-				"A plain map waits once less, and its own ratio is near the target or beyond it, by how much of the caches the machine leaves to one process. " +
-				"Statuses that lie in the table itself would spare the wait, and each commit would have to copy them.",
+				"A plain map waits one time fewer, and its own ratio is near the target or beyond it, depending on how much of the caches the machine leaves to one process. " +
+				"Statuses that lie in the table itself would spare the wait, but each commit would have to copy them.",
 		}, {
 			Row: "get by id, by name, on bbolt", Claim: "≤ 3 × a plain map", Limit: 3,
 			Format: formatRatio, Checks: against(bolt, contestant.MapFloor, gets, upTo1M...),
@@ -201,13 +201,13 @@ func Targets() []Target {
 			Row: "create by 64 goroutines on bbolt", Claim: "≤ 0.3 × the best db.Batch", Limit: 0.3,
 			Format: formatRatio, Checks: bounded(bestBatch(bolt, upTo100k), bestBatch(contestant.GroupFloor, upTo100k)),
 			Bound: "64 records put in one transaction",
-			Why:   "As above. With all 64 there within its millisecond, `db.Batch` shares as much.",
+			Why:   "The rest is each create's own work, as it is for hand-written bbolt. With all 64 there within its millisecond, `db.Batch` shares as much.",
 		}, {
 			Row: "create in memory", Claim: "≤ 0.5 × go-memdb at 100,000", Limit: 0.5,
 			Format: formatRatio, Checks: bounded(against(memory, contestant.MemDB, []string{"Create"}, at),
 				against(contestant.RWMutex, contestant.MemDB, []string{"Create"}, at)),
 			Bound: "maps and a slice under a lock, which copy nothing",
-			Why: "By profile, a third of a create is in the two hash tables, of which it copies a way of 850 bytes each, 28 % in the order of names, of which it copies four nodes, 12 % in the memory store's own two maps, and 8 % in the id. " +
+			Why: "By profile, a third of a create is in the two hash tables, of which it copies a path of 850 bytes in each, 28 % in the order of names, of which it copies four nodes, 12 % in the memory store's own two maps, and 8 % in the id. " +
 				"Allocating is 28 % of it all. go-memdb copies two radix trees, has no counts to find an offset by, and no store beneath. " +
 				"It would take gets that search a tree, which are five times as slow.",
 		}, {
@@ -242,7 +242,7 @@ func Targets() []Target {
 			Row: "HTTP create, 64 connections, durable", Claim: "≤ 1.3 × (create by 64 goroutines + a bare handler)", Limit: 1.3,
 			Format: formatRatio, Checks: httpCreate(bolt, upTo100k),
 			Why: "Each of the two terms has the machine to itself. Together, requests and commits compete for two cores: a commit takes 550 µs instead of 400, and 28 to 30 writers share it instead of 45 to 50, for the others are on their way through the sockets. " +
-				"Four tenths of the time the cores wait for the disk. A timer would make larger groups, and nobody shall wait for one.",
+				"Four tenths of the time the cores wait for the disk. It would take more cores; a timer would make larger groups, but nobody should wait for one.",
 		}, {
 			Row: "reads while 64 writers commit, on bbolt", Claim: "p99 of a get ≤ 3 × that without writers", Limit: 3,
 			Format: formatRatio, Checks: amidWrites(bolt, upTo100k),

@@ -56,7 +56,7 @@ func sections() []section {
 			Title: "Writes", Chart: "perf-create.svg", ChartText: "Time of a create in a catalog of 100,000, alone and by 64 goroutines",
 			Workloads: []workload{
 				{"Create", "create alone", Seconds, "One create after the other by one goroutine. `floor-sync` is one block of 4 KiB written and synced.",
-					"Durable: the disk. A bbolt commit is two syncs one after the other, and the pages in between; SQLite and buntdb append to a log and sync once. A `db.Batch` alone waits for its timer. In memory: this library copies the ways to what changes in two hash tables and one tree, so that readers of the old state need no lock; go-memdb does the same in two radix trees; the lock and the maps copy nothing, and make readers wait."},
+					"Durable: the disk. A bbolt commit is two syncs one after the other, and the pages in between; SQLite and buntdb append to a log and sync once. A `db.Batch` alone waits for its timer. In memory: this library copies the paths to what changes in two hash tables and one tree, so that readers of the old state need no lock; go-memdb does the same in two radix trees; the lock and the maps copy nothing, and make readers wait."},
 				{"Create64", "create by 64 goroutines", Seconds, "64 goroutines create at once; the time is that of one create among them. `floor-group` is one goroutine that puts 64 records into one bbolt transaction.",
 					"Who arrives while a commit is on its way shares the next one, so that two syncs are shared by up to 64. What is left are each create's own part in the indexes, its record, and waking its goroutine. `db.Batch` shares too, but after its timer; all others sync for each create."},
 				{"Update", "update", Seconds, "The status type of a random status changes.",
