@@ -74,7 +74,7 @@ type BoltStore struct {
 	leaked   bool  // a panic left locks of bbolt held for ever
 
 	turn  chan struct{}       // held by the commit that runs; guards the rest
-	last  storedState         // what an own file must hold, and what names are of
+	last  storedState         // the state that names belong to; an own file must be in it
 	names map[string]struct{} // of all statuses; nil: not yet read
 	size  int64               // which an own file has reached
 }
@@ -183,7 +183,7 @@ func (s *BoltStore) Load(ctx context.Context) ([]CustomUserStatus, Revision, err
 	}
 	select {
 	case s.turn <- struct{}{}:
-		if s.file == nil || s.last == state {
+		if s.last == state || s.file == nil && state.transaction > s.last.transaction {
 			s.last, s.names = state, names
 		}
 		<-s.turn
@@ -437,6 +437,7 @@ func (s *BoltStore) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.names = nil
 	if s.file == nil {
 		return nil
 	}

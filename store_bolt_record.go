@@ -11,7 +11,7 @@ import (
 // The buckets of a store in its bbolt file, and the one key of the first.
 //
 // The state of the store is small, so that bbolt keeps its bucket inside the
-// page that leads to the others: it costs a commit no page of its own.
+// page that leads to the records: it costs a commit no page of its own.
 const (
 	boltMeta    = "customstatus.meta"    // boltState → the state
 	boltRecords = "customstatus.records" // id → record
