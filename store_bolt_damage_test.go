@@ -266,7 +266,7 @@ func TestBoltStoreFindsEveryFlippedByte(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d flips in a file of %d bytes: %d harmless, %d refused", right+refused, len(img.file), right, refused)
+	t.Attr("flips", fmt.Sprintf("%d in a file of %d bytes, %d harmless, %d refused", right+refused, len(img.file), right, refused))
 	require.Greater(t, refused, 1000)
 }
 
@@ -297,7 +297,7 @@ func TestBoltStoreFindsRandomDamage(t *testing.T) {
 			right++
 		}
 	}
-	t.Logf("%d damages: %d harmless, %d refused", rounds, right, rounds-right)
+	t.Attr("damages", fmt.Sprintf("%d, %d harmless, %d refused", rounds, right, rounds-right))
 	require.Less(t, right, rounds/2)
 }
 

@@ -148,7 +148,7 @@ func survives(t *testing.T, file []byte, ops []fileOp, states map[customstatus.R
 			later++
 		}
 	})
-	t.Logf("%d power cuts in %d operations: %d kept a commit that had not returned", cuts, len(ops), later)
+	t.Attr("power-cuts", fmt.Sprintf("%d in %d operations, %d kept a commit that had not returned", cuts, len(ops), later))
 	require.NotZero(t, later)
 	require.Greater(t, cuts, 2*later)
 }
