@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -28,8 +29,9 @@ type image struct {
 	file     []byte
 	pageSize int
 	want     contents
-	// past is the file as it was some commits before.
-	past []byte
+	// past is the file as it was some commits before, pasts after each commit.
+	past  []byte
+	pasts [][]byte
 	// ever has every status at every revision.
 	ever map[customstatus.CustomUserStatus]bool
 	// pages are where the pages with the record of a status begin and end.
@@ -53,10 +55,11 @@ func makeImage(t testing.TB, seed uint64, pageSize, first, commits, size int) im
 		for _, status := range load(t, s).statuses {
 			img.ever[status] = true
 		}
+		file, err := os.ReadFile(path)
+		require.NoError(t, err)
+		img.pasts = append(img.pasts, file)
 		if i == commits*3/4 {
-			past = load(t, s).revision
-			img.past, err = os.ReadFile(path)
-			require.NoError(t, err)
+			past, img.past = load(t, s).revision, file
 		}
 	}
 	img.want = load(t, s)
@@ -159,6 +162,45 @@ func (img image) salvaged(t testing.TB, path string, b []byte, what string) {
 			}
 		}
 	}
+}
+
+// TestSalvageBoltAfterALostWrite puts in the place of each page what stood there
+// once: what a disk leaves that forgets a single write.
+func TestSalvageBoltAfterALostWrite(t *testing.T) {
+	t.Parallel()
+	path := tempPath(t)
+	seeds := 4
+	if torture() {
+		seeds = 40
+	}
+	lost := 0
+	for seed := range uint64(seeds) {
+		for _, img := range []image{
+			makeImage(t, 100+seed, 1024, 250, 30, 12),
+			makeImage(t, 200+seed, 4096, 1000, 30, 12),
+			makeImage(t, 300+seed, 2048, 450, 40, 12),
+		} {
+			survey := boltfile.Explore(bytes.NewReader(img.file), int64(len(img.file)), func(uint64, string, []byte, []byte) {})
+			for p := 2; p < int(survey.Pages); p++ {
+				from, to := p*img.pageSize, (p+1)*img.pageSize
+				if survey.Usage(uint64(p)) != boltfile.InUse {
+					continue
+				}
+				previous := img.file[from:to]
+				for i, past := range slices.Backward(img.pasts) {
+					if to > len(past) || bytes.Equal(past[from:to], previous) || bytes.Equal(past[from:to], img.file[from:to]) {
+						continue
+					}
+					previous = past[from:to]
+					b := bytes.Clone(img.file)
+					copy(b[from:to], previous)
+					img.salvaged(t, path, b, fmt.Sprintf("seed %d, pages of %d bytes: page %d as it was after commit %d", seed, img.pageSize, p, i))
+					lost++
+				}
+			}
+		}
+	}
+	t.Attr("lost-writes", fmt.Sprint(lost))
 }
 
 // record is the beginning of the record of a status, up to its strings.

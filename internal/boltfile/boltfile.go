@@ -29,6 +29,8 @@ type DamageError struct {
 	Bucket string
 	// Reason says what is wrong with it.
 	Reason string
+
+	misfit bool // the page may be sound in itself, but not together with others
 }
 
 // NoPage is the DamageError.Page of a damage that is not one page's.
@@ -47,6 +49,10 @@ func (e *DamageError) Error() string {
 
 func damage(page uint64, format string, args ...any) error {
 	return &DamageError{Page: page, Reason: fmt.Sprintf(format, args...)}
+}
+
+func misfit(page uint64, format string, args ...any) error {
+	return &DamageError{Page: page, Reason: fmt.Sprintf(format, args...), misfit: true}
 }
 
 const (
@@ -519,7 +525,7 @@ func parse(p page, within bounds) ([]element, error) {
 			return elements, damage(p.number, "the key of element %d is not greater than the one before it", i)
 		case i == 0 && within.min != nil && bytes.Compare(e.key, within.min) < 0,
 			within.max != nil && bytes.Compare(e.key, within.max) >= 0:
-			return elements, damage(p.number, "the key of element %d does not belong on this page", i)
+			return elements, misfit(p.number, "the key of element %d does not belong on this page", i)
 		}
 		elements = append(elements, e)
 	}

@@ -472,6 +472,9 @@ func TestCheckNamesTheDamage(t *testing.T) {
 			require.Contains(t, err.Error(), c.says)
 			survey, _ := explore(b)
 			require.NotEmpty(t, survey.Damages)
+			if strings.Contains(c.says, "used") {
+				require.True(t, survey.Conflict)
+			}
 		})
 	}
 }

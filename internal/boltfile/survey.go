@@ -43,8 +43,8 @@ type Survey struct {
 	// Listed says that the list of free pages could be read. A page that is
 	// Unknown is below one that could not be read then.
 	Listed bool
-	// Conflict says that the list of free pages and the tree, each sound in
-	// itself, are not of one commit: some page is an old one.
+	// Conflict says that pages do not fit together, though each may be sound in
+	// itself: one is an old one, or leads to a wrong place.
 	Conflict bool
 	// Damages are all that were found, in no order.
 	Damages []*DamageError
@@ -94,6 +94,12 @@ func (s *Survey) found(bucket string) bool {
 
 // Number returns the number that a page says it has, given its first eight bytes.
 func Number(page []byte) uint64 { return order.Uint64(page) }
+
+// HeaderSize is the number of bytes at the start of a page that describe it.
+const HeaderSize = headerSize
+
+// More returns how many pages a page says belong to it, too, given its header.
+func More(header []byte) uint32 { return order.Uint32(header[12:]) }
 
 // Explore reads what can be read of a file that may be damaged, and calls visit
 // for every sound key and value that it gets to from the newest meta page that
@@ -185,6 +191,7 @@ func (e *explorer) mention(err error, bucket string) *DamageError {
 	if d.Bucket == "" {
 		d.Bucket = bucket
 	}
+	e.survey.Conflict = e.survey.Conflict || d.misfit
 	e.survey.Damages = append(e.survey.Damages, d)
 	return d
 }
@@ -251,7 +258,7 @@ func (e *explorer) page(number uint64) (page, error) {
 	case number < 2 || number >= e.survey.Pages:
 		return page{}, damage(number, "no such page, but another leads to it: there are pages 2 to %d", e.survey.Pages-1)
 	case e.used.has(number):
-		return page{}, damage(number, "it is used twice")
+		return page{}, misfit(number, "it is used twice")
 	}
 	e.use(number, Misplaced) // unless it says that it is in its place
 	body := make([]byte, e.meta.pageSize)
@@ -265,7 +272,7 @@ func (e *explorer) page(number uint64) (page, error) {
 	var err error
 	for more := uint64(order.Uint32(body[12:])); more > 0 && err == nil; more-- {
 		if next := number + uint64(len(body))/e.meta.pageSize; next >= e.survey.Pages || e.used.has(next) {
-			err = damage(number, "it says that %d pages more belong to it than can", more)
+			err = misfit(number, "it says that %d pages more belong to it than can", more)
 		} else if failed := e.extend(&body, next); failed != nil {
 			err = damage(next, "it cannot be read: %v", failed)
 		}
@@ -299,8 +306,7 @@ func (e *explorer) freelist() {
 	}
 	for _, id := range ids {
 		if e.used.has(id) {
-			e.survey.Conflict = true
-			e.mention(damage(id, "it is in the list of free pages, but used"), "")
+			e.mention(misfit(id, "it is in the list of free pages, but used"), "")
 			return
 		}
 	}
@@ -318,8 +324,7 @@ func (e *explorer) freelist() {
 		}
 	}
 	if len(unknown) > 0 {
-		e.survey.Conflict = true
-		e.mention(damage(unknown[0], "it is neither in use nor in the list of free pages, nor are %d others", len(unknown)-1), "")
+		e.mention(misfit(unknown[0], "it is neither in use nor in the list of free pages, nor are %d others", len(unknown)-1), "")
 	}
 }
 
