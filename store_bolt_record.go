@@ -134,22 +134,33 @@ func recordSize(s *CustomUserStatus) int {
 	return recordMin + len(s.ID) + len(s.Name) + len(s.StatusType)
 }
 
+// recordLength returns the size of the record that may be at the start of b.
+func recordLength(b []byte) (int, error) {
+	if len(b) < recordMin || b[0] != recordMagic {
+		return 0, errNotRecord
+	}
+	if b[1] != boltFormat {
+		return 0, fmt.Errorf("record of unknown format %d", b[1])
+	}
+	size := recordMin
+	for i := range 3 {
+		size += int(binary.BigEndian.Uint16(b[18+2*i:]))
+	}
+	if len(b) < size {
+		return 0, errors.New("record cut short")
+	}
+	return size, nil
+}
+
 // scanRecord returns the record at the start of b, its sum and its size. What it
 // returns refers to no byte of b.
 func scanRecord(b []byte) (s CustomUserStatus, sum uint64, size int, err error) {
-	if len(b) < recordMin || b[0] != recordMagic {
-		return s, 0, 0, errNotRecord
-	}
-	if b[1] != boltFormat {
-		return s, 0, 0, fmt.Errorf("record of unknown format %d", b[1])
+	if size, err = recordLength(b); err != nil {
+		return s, 0, 0, err
 	}
 	id := int(binary.BigEndian.Uint16(b[18:]))
 	name := int(binary.BigEndian.Uint16(b[20:]))
-	statusType := int(binary.BigEndian.Uint16(b[22:]))
-	end := recordHeader + id + name + statusType
-	if len(b) < end+8 {
-		return s, 0, 0, errors.New("record cut short")
-	}
+	end := size - 8
 	sum = sum64(b[:end])
 	if binary.BigEndian.Uint64(b[end:]) != sum {
 		return s, 0, 0, errors.New("wrong checksum")
@@ -170,7 +181,7 @@ func scanRecord(b []byte) (s CustomUserStatus, sum uint64, size int, err error) 
 	default:
 		s.StatusType = StatusType(t)
 	}
-	return s, sum, end + 8, nil
+	return s, sum, size, nil
 }
 
 // decodeRecord returns the record that is all of b, and its sum.

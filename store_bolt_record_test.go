@@ -270,3 +270,47 @@ func TestSalvageSettlesDisputesOverNames(t *testing.T) {
 	}
 	require.True(t, found)
 }
+
+// TestSalvageIsNotKeptBusy gives it a file full of what looks like the beginning of
+// a large record, which would take minutes to read to the end each time.
+func TestSalvageIsNotKeptBusy(t *testing.T) {
+	status := func(id string, size int) CustomUserStatus {
+		return CustomUserStatus{ID: id, Name: strings.Repeat("n", size), Revision: 1, UpdatedAt: time.UnixMilli(0).UTC()}
+	}
+	ids := func(file []byte) string {
+		var ids string
+		for _, s := range salvage(bytes.NewReader(file), int64(len(file))).Statuses {
+			ids += s.ID
+		}
+		return ids
+	}
+	var records []byte
+	for _, s := range []CustomUserStatus{status("A", 900), status("B", 60_000)} {
+		records, _ = appendRecord(records, &s)
+	}
+	require.Equal(t, "AB", ids(records))
+	flood := bytes.Repeat([]byte{recordMagic, boltFormat}, 8<<20)
+	require.Equal(t, "A", ids(append(flood, records...)), "small ones are still found, large ones no longer looked for")
+}
+
+// TestFailedCommitBesideAnother is about a commit that fails, and another store of
+// the database that commits before the first one looks what has become of its own.
+func TestFailedCommitBesideAnother(t *testing.T) {
+	db, err := bbolt.Open(filepath.Join(t.TempDir(), "host.db"), 0o600, nil)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	create := func(s *BoltStore, id string) error {
+		_, err := s.Commit(context.Background(), []Change{{Status: CustomUserStatus{ID: id, Name: id}}})
+		return err
+	}
+	s, err := NewBoltStore(db)
+	require.NoError(t, err)
+	other, err := NewBoltStore(db)
+	require.NoError(t, err)
+	require.NoError(t, create(s, "a"))
+	before := s.last
+	require.NoError(t, create(other, "b"))
+	require.ErrorIs(t, s.failed(errBadSector, before), ErrOutcomeUnknown)
+	require.ErrorIs(t, create(s, "c"), ErrNeedsReopen)
+	require.NoError(t, create(other, "c"))
+}

@@ -218,7 +218,12 @@ func (s *salvor) scan(r io.ReaderAt, size int64) {
 	const (
 		step = 1 << 20
 		most = recordMin + 3*(1<<16) // the size of a record
+		// Those that a catalog makes are smaller. Larger ones are looked for as
+		// long as it doesn't take too much effort: what looks like their
+		// beginning may stand at every other byte.
+		usual = 1 << 10
 	)
+	effort := 4*size + 64<<20
 	end := min(size, int64(s.survey.Pages*s.survey.PageSize))
 	window := make([]byte, min(step+most, end))
 	for start := int64(0); start < end; start += step {
@@ -230,6 +235,16 @@ func (s *salvor) scan(r io.ReaderAt, size int64) {
 				break
 			}
 			at += i
+			length, err := recordLength(b[at:])
+			if err == nil && length > usual {
+				if effort -= int64(length); effort < 0 {
+					err = errNotRecord
+				}
+			}
+			if err != nil {
+				at++
+				continue
+			}
 			status, sum, n, err := scanRecord(b[at:])
 			if err != nil {
 				at++
@@ -298,6 +313,9 @@ func (s *salvor) choose(r io.ReaderAt, size int64) []find {
 	whole := s.survey.Whole(boltRecords) && len(s.damaged) == 0
 	s.sure = s.survey.Newest && !s.survey.Conflict && (same || !whole || !s.hasState)
 	s.sure = s.sure && !slices.ContainsFunc(s.elsewhere, s.contradicts)
+	for _, p := range s.damaged {
+		s.sure = s.sure && !several(r, p.Page, s.survey.PageSize)
+	}
 	s.elsewhere = slices.DeleteFunc(s.elsewhere, func(f find) bool {
 		return f.status.Revision > s.last || !s.lost(f.status.ID)
 	})
@@ -315,6 +333,14 @@ func (s *salvor) choose(r io.ReaderAt, size int64) []find {
 		s.result.Problems = append(s.result.Problems, disputes...)
 	}
 	return best
+}
+
+// several reports whether a page goes on in those behind it. If a record on such a
+// page is damaged, one of them may be an old one, and with it other records.
+func several(r io.ReaderAt, page int64, size uint64) bool {
+	var header [boltfile.HeaderSize]byte
+	_, err := r.ReadAt(header[:], page*int64(size))
+	return err != nil || boltfile.More(header[:]) > 0
 }
 
 // contradicts reports whether a record can't be where it is if what was reached
