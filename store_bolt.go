@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -76,7 +77,8 @@ type BoltStore struct {
 	turn  chan struct{}       // held by the commit that runs; guards the rest
 	last  storedState         // the state that names belong to; an own file must be in it
 	names map[string]struct{} // of all statuses; nil: not yet read
-	size  int64               // which an own file has reached
+
+	size atomic.Int64 // which an own file has reached
 }
 
 // BoltOptions configure [OpenBolt]. A nil *BoltOptions and the zero value are
@@ -228,6 +230,7 @@ func (s *BoltStore) commit(ctx context.Context, changes []Change) (Revision, err
 	}
 
 	var (
+		before     storedState
 		e          *boltEdit
 		committing bool
 	)
@@ -252,6 +255,7 @@ func (s *BoltStore) commit(ctx context.Context, changes []Change) (Revision, err
 		if err := e.make(); err != nil {
 			return err
 		}
+		before = state
 		committing = true
 		return tx.Commit()
 	})
@@ -267,7 +271,7 @@ func (s *BoltStore) commit(ctx context.Context, changes []Change) (Revision, err
 		}
 		return e.state.revision, nil
 	case committing:
-		return 0, s.failed(err, e.state)
+		return 0, s.failed(err, before)
 	}
 	if isPanic(err) {
 		s.refuse(err, false)
@@ -281,10 +285,8 @@ func (s *BoltStore) current() (Revision, error) {
 	if err := s.refused(); err != nil {
 		return 0, err
 	}
-	if s.file != nil {
-		if _, err := s.locate(); err != nil && !errors.Is(err, fs.ErrPermission) {
-			return 0, err
-		}
+	if err := s.inPlace(); err != nil {
+		return 0, err
 	}
 	var state storedState
 	err := s.transaction(false, func(tx *bbolt.Tx) (err error) {
@@ -294,16 +296,17 @@ func (s *BoltStore) current() (Revision, error) {
 	return state.revision, err
 }
 
-// failed finds out what a commit has done that should have led to next, and
-// returns the error to say so.
-func (s *BoltStore) failed(cause error, next storedState) error {
+// failed finds out whether a commit has changed the state that was there before,
+// and returns the error to say so.
+func (s *BoltStore) failed(cause error, before storedState) error {
 	var now storedState
 	err := s.transaction(false, func(tx *bbolt.Tx) (err error) {
 		now, err = readState(tx)
 		return err
 	})
 	switch {
-	case err == nil && now == next:
+	case err == nil && now != before:
+		// Or another store of the same database has made a commit since.
 		cause = fmt.Errorf("it is written but not known to be durable: %w", cause)
 	case err == nil:
 		if !lackOfRoom(cause) {
@@ -340,16 +343,17 @@ func (s *BoltStore) inPlace() error {
 	if s.file == nil {
 		return nil
 	}
+	reached := s.size.Load() // before the look at the file, which grows meanwhile
 	size, err := s.locate()
 	if errors.Is(err, fs.ErrPermission) {
 		return nil // the process has given up the right to look
 	}
-	if err == nil && size < s.size {
-		err = fmt.Errorf("%w: the file was cut from %d bytes to %d while it was open", ErrDamaged, s.size, size)
+	if err == nil && size < reached {
+		err = fmt.Errorf("%w: the file was cut from %d bytes to %d while it was open", ErrDamaged, reached, size)
 		s.refuse(err, true)
 	}
 	if err == nil {
-		s.size = size
+		s.size.Store(size)
 	}
 	return err
 }

@@ -103,7 +103,7 @@ func openBolt(path string, opts *BoltOptions) (*BoltStore, error) {
 	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
-	s.size = s.info.Size()
+	s.size.Store(s.info.Size())
 	return s, nil
 }
 

@@ -341,6 +341,23 @@ func TestBoltStoreKnowsAllNames(t *testing.T) {
 	})
 }
 
+// What a commit would meet is said without one, to a health check say.
+func TestBoltStoreSaysThatItsFileWasCut(t *testing.T) {
+	path := tempPath(t)
+	s := openBolt(t, path)
+	want := newHistory(1).run(t, 5, 100, s)
+	revision, err := s.Commit(t.Context(), nil)
+	require.NoError(t, err)
+	require.Equal(t, want.revision, revision)
+	info, err := os.Stat(path)
+	require.NoError(t, err)
+	require.NoError(t, os.Truncate(path, info.Size()-4096))
+	_, err = s.Commit(t.Context(), nil)
+	require.ErrorIs(t, err, customstatus.ErrDamaged)
+	_, err = s.Commit(t.Context(), nil)
+	require.ErrorIs(t, err, customstatus.ErrNeedsReopen)
+}
+
 // doneLater is a context that is done when it has been looked at a few times.
 type doneLater struct {
 	context.Context
