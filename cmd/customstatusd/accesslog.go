@@ -38,7 +38,7 @@ func logRequests(log *slog.Logger, clientAddr func(*http.Request) string, h http
 		defer func() {
 			level := slog.LevelInfo
 			switch {
-			case r.Context().Err() != nil: // given up by the client; what failed by itself is logged where it failed
+			case finished && r.Context().Err() != nil: // given up by the client; what failed by itself is logged where it failed
 			case !finished || rec.status >= http.StatusInternalServerError:
 				level = slog.LevelError
 			case r.URL.Path == healthPath:

@@ -58,6 +58,12 @@ func TestLogRequests(t *testing.T) {
 			want:    []string{"level=INFO", "status=500"},
 		},
 		{
+			name: "a panic before a client that has hung up", target: "/a",
+			gone:    true,
+			handler: func(http.ResponseWriter, *http.Request) { panic("a fault") },
+			want:    []string{"level=ERROR", "aborted=true"},
+		},
+		{
 			name: "cut", target: "/a",
 			handler: func(w http.ResponseWriter, r *http.Request) {
 				io.WriteString(w, "half")

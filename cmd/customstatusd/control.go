@@ -111,8 +111,15 @@ func (l *controlListener) remove() error {
 // controlHandler answers on the control socket for the database. The reload
 // function reads the tokens again.
 func controlHandler(db database, reload func() error, log *slog.Logger) http.Handler {
+	failed := func(r *http.Request, bytes int64, err error) {
+		level := slog.LevelError
+		if r.Context().Err() != nil { // the other process has gone
+			level = slog.LevelInfo
+		}
+		log.Log(r.Context(), level, "control", "path", r.URL.Path, "bytes", bytes, "error", err)
+	}
 	fail := func(w http.ResponseWriter, r *http.Request, err error) {
-		log.Error("control", "path", r.URL.Path, "error", err)
+		failed(r, 0, err)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusInternalServerError)
 		json.NewEncoder(w).Encode(controlError{err.Error(), errors.Is(err, customstatus.ErrOutcomeUnknown)})
@@ -128,7 +135,7 @@ func controlHandler(db database, reload func() error, log *slog.Logger) http.Han
 				fail(w, r, err)
 			default:
 				// Part of the answer is out: cut it, so that it isn't taken for all.
-				log.Error("control", "path", r.URL.Path, "bytes", counted.n, "error", err)
+				failed(r, counted.n, err)
 				panic(http.ErrAbortHandler)
 			}
 		}

@@ -190,6 +190,34 @@ func TestExportCutShort(t *testing.T) {
 	require.Error(t, client.export(t.Context(), io.Discard))
 }
 
+// waitingDatabase has nothing to give before the other side is gone.
+type waitingDatabase struct{ *localDatabase }
+
+func (waitingDatabase) export(ctx context.Context, _ io.Writer) error {
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// A command that is interrupted is no error of the server.
+func TestControlInterrupted(t *testing.T) {
+	for name, gone := range map[string]bool{"level=INFO": true, "level=ERROR": false} {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var db database = cutDatabase{}
+		if gone {
+			cancel()
+			db = waitingDatabase{}
+		}
+		var out bytes.Buffer
+		func() {
+			defer func() { recover() }()
+			controlHandler(db, nil, slog.New(slog.NewTextHandler(&out, nil))).
+				ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/export", nil))
+		}()
+		require.Contains(t, out.String(), name)
+	}
+}
+
 func TestControlReload(t *testing.T) {
 	var err error
 	client := serveControl(t, cutDatabase{}, func() error { return err })
