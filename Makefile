@@ -50,7 +50,7 @@ fuzz: ## each fuzz target for FUZZTIME
 bench: ## the benchmarks, side by side, into docs/performance.md
 	@go run ./benchmarks/cmd/report
 
-torture: ## the same tests with thousands of rounds, and long fuzzing: hours
+torture: ## the same tests with thousands of rounds, and long fuzzing: half an hour
 	@export CUSTOMSTATUS_TORTURE=1 CUSTOMSTATUS_KILL_ROUNDS=2000
 	go run ./scripts/runtests -count=1 -timeout 4h
 	scripts/fuzz 1000000x
