@@ -278,6 +278,9 @@ func TestCatalogImport(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, got.ID, 36)
 		require.Equal(t, start, got.UpdatedAt)
+		for _, s := range list(t, c) {
+			require.Equal(t, customstatus.Revision(1), s.Revision, s.Name)
+		}
 
 		// Again, together with one more: what is there is passed over.
 		other := customstatus.CustomUserStatus{ID: "x", Name: "x", StatusType: "busy", UpdatedAt: start.Add(999 * time.Microsecond)}
