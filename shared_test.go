@@ -285,26 +285,14 @@ func TestSharedRefusalIsOfOneInstant(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			place := customstatus.NewSharedMemory()
-			other := open(t, place.Open(), nil)
-			x := create(t, other, "x", customstatus.Busy)
-			store, arrived, proceed := gatedCommits(place)
-			c := open(t, store, nil)
-			blocker := goCreate(ctx, c, "blocker")
-			<-arrived
-			ours := goCreate(ctx, c, "ours")
-			waitBehind(t, 1)
-			got := make(chan error, 1)
-			go func() { got <- refused.write(c, x) }()
-			waitBehind(t, 2)
-			proceed <- struct{}{}
-			require.NoError(t, (<-blocker).err)
-			<-arrived // c has caught up with all that there is so far
-			create(t, other, "theirs", customstatus.Busy)
-			require.NoError(t, other.Delete(ctx, x.ID, nil))
-			proceed <- struct{}{}
-			require.NoError(t, (<-ours).err)
-			refused.want(t, <-got)
+			var got error
+			besideOurs(t, func(c *customstatus.Catalog, x customstatus.CustomUserStatus) {
+				got = refused.write(c, x)
+			}, func(other *customstatus.Catalog, x customstatus.CustomUserStatus) {
+				create(t, other, "theirs", customstatus.Busy)
+				require.NoError(t, other.Delete(ctx, x.ID, nil))
+			})
+			refused.want(t, got)
 		})
 	}
 }
@@ -312,6 +300,24 @@ func TestSharedRefusalIsOfOneInstant(t *testing.T) {
 // An import that adds nothing names a revision at which all is there, though it
 // shares a commit with others that comes later.
 func TestSharedImportOfNothingNew(t *testing.T) {
+	var imported, gone customstatus.Revision
+	besideOurs(t, func(c *customstatus.Catalog, x customstatus.CustomUserStatus) {
+		var err error
+		if imported, err = c.Import(ctx, []customstatus.CustomUserStatus{x}); err != nil {
+			t.Error(err)
+		}
+	}, func(other *customstatus.Catalog, x customstatus.CustomUserStatus) {
+		require.NoError(t, other.Delete(ctx, x.ID, nil))
+		gone = other.Revision()
+	})
+	require.Less(t, imported, gone, "at which it is gone")
+}
+
+// besideOurs has a catalog make a write in one commit with the creation of "ours",
+// over a place where another catalog has made "x". What the other does meanwhile
+// comes when the write has been planned, and before it is committed.
+func besideOurs(t *testing.T, write, meanwhile func(c *customstatus.Catalog, x customstatus.CustomUserStatus)) {
+	t.Helper()
 	place := customstatus.NewSharedMemory()
 	other := open(t, place.Open(), nil)
 	x := create(t, other, "x", customstatus.Busy)
@@ -321,22 +327,19 @@ func TestSharedImportOfNothingNew(t *testing.T) {
 	<-arrived
 	ours := goCreate(ctx, c, "ours")
 	waitBehind(t, 1)
-	imported := make(chan customstatus.Revision, 1)
+	written := make(chan struct{})
 	go func() {
-		revision, err := c.Import(ctx, []customstatus.CustomUserStatus{x})
-		if err != nil {
-			t.Error(err)
-		}
-		imported <- revision
+		defer close(written)
+		write(c, x)
 	}()
 	waitBehind(t, 2)
 	proceed <- struct{}{}
 	require.NoError(t, (<-blocker).err)
-	<-arrived
-	require.NoError(t, other.Delete(ctx, x.ID, nil))
+	<-arrived // c has caught up with all that there is so far
+	meanwhile(other, x)
 	proceed <- struct{}{}
 	require.NoError(t, (<-ours).err)
-	require.Less(t, <-imported, other.Revision(), "at which it is gone")
+	<-written
 }
 
 // gatedCommits is a shared store each of whose commits says that it has arrived

@@ -43,9 +43,7 @@ func (a named) compare(b named) int {
 	return strings.Compare(a.Name, b.Name)
 }
 
-func (a named) less(b named) bool {
-	return a.first < b.first || a.first == b.first && a.Name < b.Name
-}
+func (a named) less(b named) bool { return a.compare(b) < 0 }
 
 // newSnapshot takes over statuses. Those of a store that keeps its contract have
 // unique ids and names.

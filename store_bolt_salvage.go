@@ -77,8 +77,9 @@ func (p SalvageProblem) String() string {
 //
 // If a meta page is damaged, or if pages do not fit together, it is not certain
 // what the last commit leads to. A problem says so, and of every id the newest
-// record is saved; one on a free page only if there is no other. An old page in the place of a newer one can go unnoticed, though, if
-// others are damaged too; what it has is not listed as doubtful.
+// record is saved; one on a free page only if there is no other. An old page in
+// the place of a newer one can go unnoticed, though, if others are damaged too;
+// what it has is not listed as doubtful.
 //
 // The error is [ErrLocked] if another process has the file open for writing, or
 // what the system says if it can't be opened. Whatever can't be read otherwise
@@ -236,12 +237,10 @@ func (s *salvor) scan(r io.ReaderAt, size int64) {
 			}
 			at += i
 			length, err := recordLength(b[at:])
-			if err == nil && length > usual {
-				if effort -= int64(length); effort < 0 {
-					err = errNotRecord
-				}
+			if length > usual {
+				effort -= int64(length)
 			}
-			if err != nil {
+			if err != nil || length > usual && effort < 0 {
 				at++
 				continue
 			}

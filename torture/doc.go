@@ -3,6 +3,6 @@
 // killed and starved, and clients that mean harm. Its packages hold tests and
 // nothing else; docs/reliability.md says what each of them shows.
 //
-//	go test ./torture/...                          a minute
+//	go test ./torture/...                                      a minute
 //	CUSTOMSTATUS_TORTURE=1 go test -timeout 1h ./torture/...   thousands of rounds
 package torture
