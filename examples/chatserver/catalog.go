@@ -57,13 +57,11 @@ func (s *server) follow(ctx context.Context, after customstatus.Revision) {
 			if err != nil {
 				return
 			}
-			for _, change := range commit.Changes {
-				s.room.statusChanged(change.Status.ID)
-			}
+			s.room.refresh()
 			after = commit.Revision
 		}
 		after = s.catalog.Revision()
-		s.room.allStatusesChanged()
+		s.room.refresh()
 	}
 }
 

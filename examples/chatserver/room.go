@@ -65,6 +65,7 @@ type room struct {
 type member struct {
 	id, name string
 	picked   string // the id of a status, or empty
+	shown    status // what the others were last told; the zero status if none
 }
 
 func newRoom(catalog *customstatus.Catalog) *room {
@@ -83,7 +84,7 @@ func (r *room) enter(acc account) {
 	defer r.mu.Unlock()
 	m := &member{id: acc.ID, name: acc.Name}
 	r.people = append(r.people, m)
-	r.tell("person", r.show(m))
+	r.tell("person", m.person())
 }
 
 // say adds a message.
@@ -111,50 +112,47 @@ func (r *room) pick(userID, statusID string) error {
 	for _, m := range r.people {
 		if m.id == userID {
 			m.picked = statusID
-			r.tell("person", r.show(m))
+			r.update(m)
 		}
 	}
 	return nil
 }
 
-// statusChanged tells everybody what the people show now who have picked the
-// status. It is called after each change of the catalog.
-func (r *room) statusChanged(id string) {
+// refresh tells everybody of the people whose status is no longer what was told
+// last. It is called after each change of the catalog.
+func (r *room) refresh() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, m := range r.people {
-		if m.picked == id {
-			r.tell("person", r.show(m))
-		}
+		r.update(m)
 	}
 }
 
-// allStatusesChanged is statusChanged for every status.
-func (r *room) allStatusesChanged() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, m := range r.people {
-		if m.picked != "" {
-			r.tell("person", r.show(m))
+// update asks the catalog what somebody shows, which costs next to nothing, and
+// tells everybody if that is news: a change that comes while somebody picks the
+// status is told once, whoever is first to see it. Whose status has been deleted
+// falls back to none. r.mu is held.
+func (r *room) update(m *member) {
+	var now status
+	if m.picked != "" {
+		if s, err := r.catalog.Get(m.picked); err == nil {
+			now = status{ID: s.ID, Name: s.Name, StatusType: s.StatusType}
+		} else {
+			m.picked = ""
 		}
+	}
+	if now != m.shown {
+		m.shown = now
+		r.tell("person", m.person())
 	}
 }
 
-// show returns what the others see of somebody. It asks the catalog each time,
-// which costs next to nothing, and so never shows what has been renamed; whose
-// status has been deleted falls back to none. r.mu is held: were it not, a
-// change between asking and telling could be lost.
-func (r *room) show(m *member) person {
+// person returns what the others were last told of somebody.
+func (m *member) person() person {
 	p := person{ID: m.id, Name: m.name}
-	if m.picked == "" {
-		return p
+	if shown := m.shown; shown != (status{}) {
+		p.Status = &shown
 	}
-	s, err := r.catalog.Get(m.picked)
-	if err != nil {
-		m.picked = ""
-		return p
-	}
-	p.Status = &status{ID: s.ID, Name: s.Name, StatusType: s.StatusType}
 	return p
 }
 
@@ -185,13 +183,14 @@ func (r *room) since(number uint64) (events []event, more <-chan struct{}, ok bo
 	return slices.Clone(r.events[len(r.events)-int(missed):]), r.changed, true
 }
 
-// look returns the room as it is after the event with the returned number.
+// look returns the room as it is after the event with the returned number. A
+// change of the catalog that has not been told yet comes as the next event.
 func (r *room) look() (welcome, uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	seen := welcome{People: make([]person, len(r.people)), Messages: append([]message{}, r.messages...)}
 	for i, m := range r.people {
-		seen.People[i] = r.show(m)
+		seen.People[i] = m.person()
 	}
 	return seen, r.last
 }

@@ -410,13 +410,18 @@ func TestFollowAfterCompaction(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	s, _ := open(t)
+	s, end := open(t)
 	page, err := s.catalog.List(customstatus.Query{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	alice := s.accounts.all()[1]
-	if err := s.room.pick(alice.ID, page.Statuses[0].ID); err != nil {
+	picked := page.Statuses[0]
+	if err := s.room.pick(s.accounts.all()[1].ID, picked.ID); err != nil {
+		t.Fatal(err)
+	}
+	end() // from now on nobody follows
+	s.running.Wait()
+	if _, err := s.catalog.Update(t.Context(), picked.ID, customstatus.Fields{Name: "Renamed", StatusType: picked.StatusType}, nil); err != nil {
 		t.Fatal(err)
 	}
 	_, before := s.room.look()
@@ -433,9 +438,52 @@ func TestFollowAfterCompaction(t *testing.T) {
 	cancel()
 	<-ended
 	events, _, _ := s.room.since(before)
-	if len(events) != 1 || !strings.Contains(string(events[0].data), page.Statuses[0].Name) {
-		t.Errorf("events %v, want alice with her status", events)
+	if len(events) != 1 || !strings.Contains(string(events[0].data), "Renamed") {
+		t.Errorf("events %v, want alice with the new name", events)
 	}
+}
+
+// A change of the catalog is told once, by whoever sees it first, and it is told
+// even if somebody has come into the room meanwhile.
+func TestRoomTellsNews(t *testing.T) {
+	catalog, err := customstatus.Open(t.Context(), customstatus.NewMemoryStore(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer catalog.Close()
+	s, err := catalog.Create(t.Context(), customstatus.Fields{Name: "In the lab", StatusType: customstatus.Busy})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := newRoom(catalog)
+	r.enter(account{ID: "a", Name: "alice"})
+	_, seen := r.look()
+	told := func(want ...string) {
+		t.Helper()
+		events, _, _ := r.since(seen)
+		var got []string
+		for _, e := range events {
+			got = append(got, string(e.data))
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("told %q, want %q", got, want)
+		}
+		seen += uint64(len(events))
+	}
+	if err := r.pick("a", s.ID); err != nil {
+		t.Fatal(err)
+	}
+	told(`{"id":"a","name":"alice","status":{"id":"` + s.ID + `","name":"In the lab","statusType":"busy"}}`)
+	r.refresh()
+	told()
+	if err := catalog.Delete(t.Context(), s.ID, nil); err != nil {
+		t.Fatal(err)
+	}
+	r.look()
+	r.refresh()
+	told(`{"id":"a","name":"alice","status":null}`)
+	r.refresh()
+	told()
 }
 
 func TestRoomForgets(t *testing.T) {
