@@ -182,7 +182,9 @@ func (c *countingWriter) Write(b []byte) (int, error) {
 }
 
 // servedDatabase is a file that a server holds.
-type servedDatabase struct{ client *http.Client }
+type servedDatabase struct {
+	dial func(context.Context) (net.Conn, error)
+}
 
 // dialControl returns the database of the server that listens on the control
 // socket at path, or an error if there is none.
@@ -200,23 +202,32 @@ func dialControl(ctx context.Context, path string) (*servedDatabase, error) {
 		return nil, err
 	}
 	probe.Close()
-	return &servedDatabase{&http.Client{Transport: &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
-	}}}, nil
+	return &servedDatabase{dial}, nil
 }
 
-func (db *servedDatabase) close() error {
-	db.client.CloseIdleConnections()
-	return nil
-}
+func (db *servedDatabase) close() error { return nil }
 
-// do makes a request of the server. The caller closes the body.
-func (db *servedDatabase) do(ctx context.Context, method, path string, body io.Reader) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://customstatusd"+path, body)
+// do makes a request of the server, with a body if it isn't nil. The caller
+// closes the body of the answer.
+func (db *servedDatabase) do(ctx context.Context, method, path string, body *upload) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://customstatusd"+path, nil)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := db.client.Do(req)
+	if body != nil {
+		req.Body, req.ContentLength = body, -1
+	}
+	client := &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			conn, err := db.dial(ctx)
+			if err != nil || body == nil {
+				return conn, err
+			}
+			return &uploadConn{conn, body}, nil
+		},
+	}}
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, &unanswered{err}
 	}
@@ -235,16 +246,44 @@ func (db *servedDatabase) do(ctx context.Context, method, path string, body io.R
 	return resp.Body, nil
 }
 
-// sentReader knows whether it has been read to its end.
-type sentReader struct {
-	r     io.Reader
-	whole atomic.Bool
+// upload is the body of a request that may have to wait for its next bytes, from
+// a person for example.
+type upload struct {
+	*io.PipeReader
+	in    *io.PipeWriter
+	whole atomic.Bool // it has been read to its end
 }
 
-func (s *sentReader) Read(p []byte) (int, error) {
-	n, err := s.r.Read(p)
+func newUpload(r io.Reader) *upload {
+	// Closing a pipe ends a read from it, which can't be said of all that r may
+	// be.
+	out, in := io.Pipe()
+	go func() {
+		_, err := io.Copy(in, r)
+		in.CloseWithError(err)
+	}()
+	return &upload{PipeReader: out, in: in}
+}
+
+func (u *upload) Read(p []byte) (int, error) {
+	n, err := u.PipeReader.Read(p)
 	if err == io.EOF {
-		s.whole.Store(true)
+		u.whole.Store(true)
+	}
+	return n, err
+}
+
+// uploadConn ends the upload when the other side has gone. The client of
+// net/http sees that too, but waits for the body's next bytes all the same.
+type uploadConn struct {
+	net.Conn
+	body *upload
+}
+
+func (c *uploadConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		c.body.in.CloseWithError(errors.New("it has gone"))
 	}
 	return n, err
 }
@@ -275,7 +314,7 @@ func (db *servedDatabase) backup(ctx context.Context, w io.Writer) error {
 }
 
 func (db *servedDatabase) importFrom(ctx context.Context, r io.Reader) (importResult, error) {
-	sent := &sentReader{r: r}
+	sent := newUpload(r)
 	body, err := db.do(ctx, http.MethodPost, "/import", sent)
 	var result importResult
 	if err == nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -138,6 +139,23 @@ func TestImportOutcomeUnknown(t *testing.T) {
 	require.EqualError(t, importFailed(err), "nothing was imported: the server that holds the file: disk full")
 }
 
+// An import doesn't wait for more input when the server has gone.
+func TestImportServerGone(t *testing.T) {
+	near, far := net.Pipe()
+	client := &servedDatabase{func(context.Context) (net.Conn, error) { return near, nil }}
+	const line = `{"name":"a","statusType":"busy"}`
+	r, w := io.Pipe() // nobody closes it
+	go io.WriteString(w, line)
+	go func() {
+		for got := bufio.NewScanner(far); got.Scan() && got.Text() != line; {
+		}
+		far.Close()
+	}()
+	_, err := client.importFrom(t.Context(), r)
+	require.ErrorContains(t, err, "it has gone")
+	require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
+}
+
 // An answer of which a part is missing is none.
 func TestImportAnswerCut(t *testing.T) {
 	for name, answer := range map[string]struct {
@@ -154,12 +172,9 @@ func TestImportAnswerCut(t *testing.T) {
 				io.WriteString(w, answer.body)
 			}))
 			defer srv.Close()
-			client := &servedDatabase{&http.Client{Transport: &http.Transport{
-				DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-					return new(net.Dialer).DialContext(ctx, "tcp", srv.Listener.Addr().String())
-				},
-			}}}
-			defer client.close()
+			client := &servedDatabase{func(ctx context.Context) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "tcp", srv.Listener.Addr().String())
+			}}
 			_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"))
 			require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
 		})
@@ -168,9 +183,7 @@ func TestImportAnswerCut(t *testing.T) {
 
 // A request that reaches nobody has done nothing.
 func TestImportReachesNobody(t *testing.T) {
-	client := &servedDatabase{&http.Client{Transport: &http.Transport{
-		DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, os.ErrNotExist },
-	}}}
+	client := &servedDatabase{func(context.Context) (net.Conn, error) { return nil, os.ErrNotExist }}
 	_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"))
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
