@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/anishathalye/porcupine"
@@ -122,6 +123,19 @@ func apply(p customstatus.Page, c customstatus.Commit) (customstatus.Page, error
 		s = s.with(at, t)
 	}
 	return customstatus.Page{Statuses: s.statuses, Total: len(s.statuses), Revision: c.Revision}, nil
+}
+
+// ofSeveral reports whether several writes share the commit. Each changes one
+// status, but for imports.
+func ofSeveral(commit customstatus.Commit) bool {
+	imported := 0
+	for _, c := range commit.Changes {
+		if c.Created() && strings.HasPrefix(c.Status.ID, importedID) {
+			imported++
+		}
+	}
+	others := len(commit.Changes) - imported
+	return imported > batchSize || others > 1 || others == 1 && imported > 0
 }
 
 // account says which change nobody has made, and which write that was

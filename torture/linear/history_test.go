@@ -155,6 +155,9 @@ func (p *pool) one(r *rand.Rand) customstatus.CustomUserStatus {
 // batchSize is the number of statuses of an import.
 const batchSize = 2
 
+// importedID is what the ids of imported statuses begin with.
+const importedID = "imported-"
+
 // batch returns statuses to import, now and then such as have been imported.
 func (p *pool) batch(r *rand.Rand, w workload) []customstatus.CustomUserStatus {
 	p.mu.Lock()
@@ -169,7 +172,7 @@ func (p *pool) batch(r *rand.Rand, w workload) []customstatus.CustomUserStatus {
 	var batch []customstatus.CustomUserStatus
 	for i, n := range r.Perm(len(w.names))[:size] {
 		batch = append(batch, customstatus.CustomUserStatus{
-			ID:         fmt.Sprintf("imported-%d-%d", r.Uint64(), i),
+			ID:         fmt.Sprintf("%s%d-%d", importedID, r.Uint64(), i),
 			Name:       w.names[n],
 			StatusType: customstatus.Offline,
 			UpdatedAt:  time.Date(2020, 1, 1, 0, 0, 0, r.IntN(1000)*1e6, time.UTC),

@@ -236,7 +236,7 @@ func (s setting) record(t *testing.T, seed uint64, histories int, total *totals)
 		total.commits += len(w.commits)
 		total.gaps += len(w.gaps)
 		for _, commit := range w.commits {
-			if len(commit.Changes) > batchSize {
+			if ofSeveral(commit) {
 				total.shared++
 			}
 		}
