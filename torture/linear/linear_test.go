@@ -192,6 +192,7 @@ func (s setting) record(t *testing.T, seed uint64, histories int, total *totals)
 		watchers = append(watchers, watch(&watching, c, lastName))
 	}
 	all := &history{refused: make(map[error]int)}
+	var each []*history // whose clocks say nothing of one another
 	for n := range histories {
 		start := rest(t, opened)
 		var joined *watcher
@@ -207,6 +208,7 @@ func (s setting) record(t *testing.T, seed uint64, histories int, total *totals)
 			t.Fatalf("seed %d: %s", seed+uint64(n), why)
 		}
 		all.add(h)
+		each = append(each, h)
 	}
 	f.stop()
 	if _, err := opened[0].Create(context.Background(), customstatus.Fields{Name: lastName, StatusType: customstatus.Busy}); err != nil {
@@ -246,8 +248,11 @@ func (s setting) record(t *testing.T, seed uint64, histories int, total *totals)
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 	}
-	if err := all.localReads(held); err != nil {
-		t.Fatalf("seed %d: %v", seed, err)
+	for n, h := range each {
+		if err := h.localReads(held); err != nil {
+			t.Fatalf("seed %d: %v", seed+uint64(n), err)
+		}
+		total.local += len(h.local)
 	}
 	total.histories += histories
 	total.watchers += len(watchers)
@@ -319,8 +324,8 @@ func (h *history) add(other *history) {
 
 // totals are the figures of a setting.
 type totals struct {
-	histories, ops, failed, unknown, watchers, commits, shared, gaps int
-	refused                                                          map[error]int
+	histories, ops, local, failed, unknown, watchers, commits, shared, gaps int
+	refused                                                                 map[error]int
 }
 
 // report hands out the figures, and fails if the histories had nothing in them of
@@ -332,7 +337,7 @@ func (n *totals) report(t *testing.T, s setting) {
 		n.histories, n.ops, inUse, notFound, conflict, n.failed, n.unknown)
 	harness.Report(t, "watchers", "%d saw %d commits in order, %d of which several writes shared; %d listed again",
 		n.watchers, n.commits, n.shared, n.gaps)
-	if inUse == 0 || notFound == 0 || conflict == 0 || n.failed == 0 || n.shared == 0 || (n.unknown == 0) != (s.unknown == 0) {
+	if inUse == 0 || notFound == 0 || conflict == 0 || n.failed == 0 || n.shared == 0 || (n.local == 0) == s.load.shared || (n.unknown == 0) != (s.unknown == 0) {
 		t.Error("the histories lack something")
 	}
 }
