@@ -135,9 +135,13 @@ func (l *ledger) verify(page customstatus.Page, since time.Time) error {
 		}
 	}
 	l.open += len(l.begun)
-	for _, w := range l.begun {
-		if l.settle(w, got, since, fault) {
-			l.done++
+	// Imports first, which know their ids: what one has made must not be taken
+	// for a create that had begun with the same name.
+	for _, imports := range []bool{true, false} {
+		for _, w := range l.begun {
+			if (w.Kind == "import") == imports && l.settle(w, got, since, fault) {
+				l.done++
+			}
 		}
 	}
 	clear(l.begun)

@@ -104,10 +104,11 @@ func (c child) smallFiles() error {
 		if err != nil {
 			return err
 		}
+		before := crowd.failed
 		if err := crowd.write(c.Writers, 4000, syscall.EFBIG); err != nil {
 			return err
 		}
-		if crowd.failed == 0 {
+		if crowd.failed == before {
 			return errors.New("the limit was not reached")
 		}
 		// It is still full; whatever is refused now is refused cleanly.
