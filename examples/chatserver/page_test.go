@@ -39,7 +39,8 @@ func TestPage(t *testing.T) {
 	alices := `[...$('people').children].find((li) => li.textContent.startsWith('alice'))`
 	admin.wait(alices + `.textContent === 'aliceIn the lab' && ` + alices + `.querySelector('.dot.busy')`)
 
-	// The admin renames it.
+	// The admin renames it. (The statuses come to a page by another stream than the people.)
+	admin.wait(`[...$('statuses').children].some((li) => li.textContent.startsWith('In the lab'))`)
 	admin.do(`window.prompt = () => 'In the garden';
 		[...$('statuses').children].find((li) => li.textContent.startsWith('In the lab')).querySelectorAll('button')[0].click()`)
 	for _, p := range []*page{alice, admin} {
@@ -60,6 +61,7 @@ func TestPage(t *testing.T) {
 	}
 
 	// The admin deletes the status: alice falls back to none.
+	admin.wait(`[...$('statuses').children].some((li) => li.textContent.startsWith('In the garden'))`)
 	admin.do(`[...$('statuses').children].find((li) => li.textContent.startsWith('In the garden')).querySelectorAll('button')[1].click()`)
 	for _, p := range []*page{alice, admin} {
 		p.wait(alices + `.textContent === 'alice' && $('pick').options.length === 5`)
