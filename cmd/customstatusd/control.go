@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -113,7 +114,7 @@ func (l *controlListener) remove() error {
 func controlHandler(db database, reload func() error, log *slog.Logger) http.Handler {
 	failed := func(r *http.Request, bytes int64, err error) {
 		level := slog.LevelError
-		if r.Context().Err() != nil { // the other process has gone
+		if r.Context().Err() != nil { // the other process has gone, or was not waited for any longer
 			level = slog.LevelInfo
 		}
 		log.Log(r.Context(), level, "control", "path", r.URL.Path, "bytes", bytes, "error", err)
@@ -218,7 +219,7 @@ func (db *servedDatabase) do(ctx context.Context, method, path string, body *upl
 		req.Body, req.ContentLength = body, -1
 	}
 	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true,
+		DisableKeepAlives: true, // or the server waits for more of the body before it answers
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			conn, err := db.dial(ctx)
 			if err != nil || body == nil {
@@ -229,6 +230,13 @@ func (db *servedDatabase) do(ctx context.Context, method, path string, body *upl
 	}}
 	resp, err := client.Do(req)
 	if err != nil {
+		// Of the address that do made up and of the socket, nobody wants to hear.
+		if request := (*url.Error)(nil); errors.As(err, &request) {
+			err = request.Err
+		}
+		if socket := (*net.OpError)(nil); errors.As(err, &socket) {
+			err = socket.Err
+		}
 		return nil, &unanswered{err}
 	}
 	if resp.StatusCode >= 300 {
@@ -254,16 +262,27 @@ type upload struct {
 	whole atomic.Bool // it has been read to its end
 }
 
+// newUpload returns an upload of what r has. A read of r that is under way goes
+// on after the end of the upload.
 func newUpload(r io.Reader) *upload {
-	// Closing a pipe ends a read from it, which can't be said of all that r may
-	// be.
+	// A read from a pipe ends when the pipe is closed; one from a terminal may
+	// not.
 	out, in := io.Pipe()
 	go func() {
 		_, err := io.Copy(in, r)
+		if err != nil {
+			err = &inputError{err}
+		}
 		in.CloseWithError(err)
 	}()
 	return &upload{PipeReader: out, in: in}
 }
+
+// inputError is the error of what an upload reads.
+type inputError struct{ err error }
+
+func (e *inputError) Error() string { return e.err.Error() }
+func (e *inputError) Unwrap() error { return e.err }
 
 func (u *upload) Read(p []byte) (int, error) {
 	n, err := u.PipeReader.Read(p)
@@ -322,6 +341,9 @@ func (db *servedDatabase) importFrom(ctx context.Context, r io.Reader) (importRe
 			err = &unanswered{fmt.Errorf("its answer was cut: %w", err)}
 		}
 		body.Close()
+	}
+	if input := (*inputError)(nil); errors.As(err, &input) {
+		return result, input.err
 	}
 	// It imports no half of what it is sent.
 	if lost := (*unanswered)(nil); errors.As(err, &lost) && sent.whole.Load() {

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -100,7 +101,7 @@ func TestImportCutShort(t *testing.T) {
 		w.CloseWithError(gone)
 	}()
 	_, err = client.importFrom(t.Context(), r)
-	require.ErrorIs(t, err, gone)
+	require.Equal(t, gone, err, "it is not the server's")
 	require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
 	require.Zero(t, db.catalog.Revision())
 }
@@ -139,21 +140,40 @@ func TestImportOutcomeUnknown(t *testing.T) {
 	require.EqualError(t, importFailed(err), "nothing was imported: the server that holds the file: disk full")
 }
 
+// idleInput returns what has the text and then nothing more for as long as a test
+// has patience.
+func idleInput(t *testing.T, text string) io.Reader {
+	r, w := io.Pipe()
+	go io.WriteString(w, text)
+	late := time.AfterFunc(time.Minute, func() { w.CloseWithError(errors.New("waited for more input")) })
+	t.Cleanup(func() {
+		late.Stop()
+		w.Close()
+	})
+	return r
+}
+
 // An import doesn't wait for more input when the server has gone.
 func TestImportServerGone(t *testing.T) {
 	near, far := net.Pipe()
 	client := &servedDatabase{func(context.Context) (net.Conn, error) { return near, nil }}
 	const line = `{"name":"a","statusType":"busy"}`
-	r, w := io.Pipe() // nobody closes it
-	go io.WriteString(w, line)
 	go func() {
-		for got := bufio.NewScanner(far); got.Scan() && got.Text() != line; {
+		got := bufio.NewScanner(far)
+		for got.Scan() && got.Text() != line {
 		}
 		far.Close()
 	}()
-	_, err := client.importFrom(t.Context(), r)
-	require.ErrorContains(t, err, "it has gone")
+	_, err := client.importFrom(t.Context(), idleInput(t, line))
+	require.EqualError(t, err, "the server that holds the file: it has gone")
 	require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
+}
+
+// Nor when the server has answered.
+func TestImportAnsweredEarly(t *testing.T) {
+	client := serveControl(t, &localDatabase{}, nil)
+	_, err := client.importFrom(t.Context(), idleInput(t, "\xff\xfe{"))
+	require.ErrorContains(t, err, "UTF-16")
 }
 
 // An answer of which a part is missing is none.
