@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -128,17 +129,21 @@ func (r *room) refresh() {
 	}
 }
 
-// update asks the catalog what somebody shows, which costs next to nothing, and
-// tells everybody if that is news: a change that comes while somebody picks the
+// update asks the catalog what somebody shows, which costs next to nothing. If
+// that is news, it tells everybody: a change that comes while somebody picks the
 // status is told once, whoever is first to see it. Whose status has been deleted
 // falls back to none. r.mu is held.
 func (r *room) update(m *member) {
 	var now status
 	if m.picked != "" {
-		if s, err := r.catalog.Get(m.picked); err == nil {
+		s, err := r.catalog.Get(m.picked)
+		switch {
+		case err == nil:
 			now = status{ID: s.ID, Name: s.Name, StatusType: s.StatusType}
-		} else {
+		case errors.Is(err, customstatus.ErrNotFound):
 			m.picked = ""
+		default:
+			return // the server is stopping
 		}
 	}
 	if now != m.shown {
