@@ -128,14 +128,15 @@ func apply(p customstatus.Page, c customstatus.Commit) (customstatus.Page, error
 // ofSeveral reports whether several writes share the commit. Each changes one
 // status, but for imports.
 func ofSeveral(commit customstatus.Commit) bool {
-	imported := 0
+	writes := make(map[string]bool)
 	for _, c := range commit.Changes {
-		if c.Created() && strings.HasPrefix(c.Status.ID, importedID) {
-			imported++
+		write := c.Status.ID
+		if c.Created() && strings.HasPrefix(write, importedID) {
+			write = write[:strings.LastIndexByte(write, '-')]
 		}
+		writes[write] = true
 	}
-	others := len(commit.Changes) - imported
-	return imported > batchSize || others > 1 || others == 1 && imported > 0
+	return len(writes) > 1
 }
 
 // account says which change nobody has made, and which write that was

@@ -155,7 +155,8 @@ func (p *pool) one(r *rand.Rand) customstatus.CustomUserStatus {
 // batchSize is the number of statuses of an import.
 const batchSize = 2
 
-// importedID is what the ids of imported statuses begin with.
+// importedID is what the ids of imported statuses begin with; a number that those
+// of one import share and their place in it follow.
 const importedID = "imported-"
 
 // batch returns statuses to import, now and then such as have been imported.
@@ -170,9 +171,10 @@ func (p *pool) batch(r *rand.Rand, w workload) []customstatus.CustomUserStatus {
 		size = 1 + r.IntN(batchSize)
 	}
 	var batch []customstatus.CustomUserStatus
+	id := r.Uint64()
 	for i, n := range r.Perm(len(w.names))[:size] {
 		batch = append(batch, customstatus.CustomUserStatus{
-			ID:         fmt.Sprintf("%s%d-%d", importedID, r.Uint64(), i),
+			ID:         fmt.Sprintf("%s%d-%d", importedID, id, i),
 			Name:       w.names[n],
 			StatusType: customstatus.Offline,
 			UpdatedAt:  time.Date(2020, 1, 1, 0, 0, 0, r.IntN(1000)*1e6, time.UTC),

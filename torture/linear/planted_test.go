@@ -40,7 +40,7 @@ func TestPlanted(t *testing.T) {
 	var rejected, slowest int
 	for name, make := range catalogs {
 		t.Run(name, func(t *testing.T) {
-			const most = 3000 // each is found within some ten histories
+			const most = 3000 // each is found within some sixty
 			for n := range most {
 				c, done := make(t)
 				h := collide.run(t, uint64(n), c...)
