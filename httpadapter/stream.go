@@ -37,6 +37,9 @@ func (x *exchange) stream() error {
 	s.mark()
 	s.flush()
 	s.run(ctx)
+	if s.err == nil {
+		_ = s.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout)) // for the end of the answer
+	}
 	return nil
 }
 
@@ -193,5 +196,10 @@ func (s *eventStream) flush() {
 	s.send()
 	if s.err == nil {
 		s.err = s.conn.Flush()
+	}
+	if s.err == nil {
+		// One that passes while there is nothing to write would reset a stream
+		// of HTTP/2, and cut off the end of one of HTTP/1.1.
+		s.err = s.conn.SetWriteDeadline(time.Time{})
 	}
 }

@@ -28,6 +28,7 @@ type stream struct {
 	res  *http.Response
 	r    *bufio.Reader
 	last string // id
+	end  error  // of reading
 }
 
 // open begins a stream; without a login it is the reader's.
@@ -59,6 +60,7 @@ func (c *stream) block() []string {
 		line, err := c.r.ReadString('\n')
 		if err != nil {
 			require.Empty(c.t, line+strings.Join(lines, ""), "the stream ends in the middle of an event: %v", err)
+			c.end = err
 			return nil
 		}
 		if line == "\n" {
@@ -266,10 +268,11 @@ func (w watchedWriter) Write(b []byte) (int, error) {
 func (w watchedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func TestStreamHeartbeat(t *testing.T) {
+	t.Parallel()
 	s := newServer(t, setup{http: func(srv *http.Server) {
-		srv.ReadTimeout, srv.WriteTimeout, srv.IdleTimeout = 500*time.Millisecond, 500*time.Millisecond, 500*time.Millisecond
+		srv.ReadTimeout, srv.WriteTimeout, srv.IdleTimeout = 2*time.Second, 2*time.Second, 2*time.Second
 	}})
-	s.handler.SetStreamTimes(300*time.Millisecond, time.Minute)
+	s.handler.SetStreamTimes(time.Second, time.Minute)
 	c := s.open("")
 	c.block()
 	for range 3 { // far beyond the timeouts of the server
@@ -305,7 +308,8 @@ func TestStreamEnds(t *testing.T) {
 			<-ended
 			require.Empty(t, s.log.lines(slog.LevelError))
 			if name != "client hangs up" && name != "server closes" {
-				require.Empty(t, c.next(), "a clean end")
+				require.Empty(t, c.next())
+				require.Equal(t, io.EOF, c.end, "a clean end")
 			}
 		})
 	}

@@ -41,5 +41,10 @@ func (s *eventStream) send(id uint64, name string, data any) error {
 	if _, err := fmt.Fprintf(s.w, "id: %d\nevent: %s\ndata: %s\n\n", id, name, encoded); err != nil {
 		return err
 	}
-	return s.control.Flush()
+	if err := s.control.Flush(); err != nil {
+		return err
+	}
+	// A limit that passes while nothing happens would cut off the end of the
+	// answer, and over HTTP/2 all of it.
+	return s.control.SetWriteDeadline(time.Time{})
 }
