@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -131,10 +132,14 @@ func TestNewNeedsAnAuthenticator(t *testing.T) {
 
 func TestLoggerIsTheDefault(t *testing.T) {
 	s := newServer(t, setup{})
-	log := &logBuffer{}
-	usual := slog.Default()
-	slog.SetDefault(slog.New(slog.NewTextHandler(log, nil)))
-	defer slog.SetDefault(usual)
+	lines := &logBuffer{}
+	usual, out, flags := slog.Default(), log.Writer(), log.Flags()
+	slog.SetDefault(slog.New(slog.NewTextHandler(lines, nil)))
+	defer func() {
+		slog.SetDefault(usual)
+		log.SetOutput(out) // which SetDefault had changed, too
+		log.SetFlags(flags)
+	}()
 	h := httpadapter.New(s.catalog, &httpadapter.Options{Authenticator: httpadapter.AuthenticatorFunc(
 		func(context.Context, string, string) (httpadapter.Caller, error) {
 			return httpadapter.Caller{}, context.DeadlineExceeded
@@ -145,7 +150,7 @@ func TestLoggerIsTheDefault(t *testing.T) {
 	r.Header.Set("X-Auth-Token", "t")
 	h.ServeHTTP(w, r)
 	require.Equal(t, internal, w.Body.String())
-	require.Len(t, log.lines(slog.LevelError), 1)
+	require.Len(t, lines.lines(slog.LevelError), 1)
 }
 
 func TestTokens(t *testing.T) {

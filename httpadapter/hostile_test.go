@@ -125,7 +125,8 @@ func TestHostileRequests(t *testing.T) {
 // TestSlowClients has clients that stop in the middle of a request, which the
 // host's timeouts end, while everybody else is served.
 func TestSlowClients(t *testing.T) {
-	s := newServer(t, setup{http: func(srv *http.Server) { srv.ReadTimeout, srv.IdleTimeout = time.Second, time.Minute }})
+	t.Parallel()
+	s := newServer(t, setup{http: func(srv *http.Server) { srv.ReadTimeout, srv.IdleTimeout = 5*time.Second, time.Minute }})
 	const create = "POST /api/v1/" + createPath
 	var wg sync.WaitGroup
 	for i := range 60 {
@@ -157,7 +158,8 @@ func TestSlowClients(t *testing.T) {
 
 // TestDeafClients has clients that pipeline lists and never read one.
 func TestDeafClients(t *testing.T) {
-	s := newServer(t, setup{empty: true, http: func(srv *http.Server) { srv.WriteTimeout = time.Second }})
+	t.Parallel()
+	s := newServer(t, setup{empty: true, http: func(srv *http.Server) { srv.WriteTimeout = 5 * time.Second }})
 	_, err := s.catalog.Import(t.Context(), many(200))
 	require.NoError(t, err)
 	pipeline := bytes.Repeat([]byte(raw("GET /api/v1/"+listPath+"?count=100", "", "")), 1000) // 17 MB of answers

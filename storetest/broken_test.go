@@ -762,6 +762,7 @@ func (s *sharedStore) watch(ctx context.Context, after customstatus.Revision, in
 				continue
 			}
 		}
+		caughtUp := c.Revision == s.now() // before whoever watches goes on
 		for _, c := range out {
 			if !s.body(yield, c) {
 				if s.is("waits at Close for loops that were left") {
@@ -772,7 +773,7 @@ func (s *sharedStore) watch(ctx context.Context, after customstatus.Revision, in
 		}
 		switch p.flaw {
 		case "ends a feed when it has caught up":
-			if c.Revision == s.now() {
+			if caughtUp {
 				return
 			}
 		case "keeps no more than some commits for a slow watcher":

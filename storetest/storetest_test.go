@@ -265,9 +265,13 @@ func TestBrokenStoresAreCaught(t *testing.T) {
 				tt.patience = patience
 			}
 			c := caseNamed(t, tt.by)
+			says := func(f string) bool { return strings.Contains(f, tt.says) }
 			r := outcome(c, tt.open(tt.flaw), tt.patience)
+			if tt.patience == hang && !slices.ContainsFunc(r.failures, says) {
+				r = outcome(c, tt.open(tt.flaw), 20*hang) // the machine was slow, too
+			}
 			require.NotEmpty(t, r.failures, "skipped: %s", r.skipped)
-			require.True(t, slices.ContainsFunc(r.failures, func(f string) bool { return strings.Contains(f, tt.says) }), "%q", r.failures)
+			require.True(t, slices.ContainsFunc(r.failures, says), "%q", r.failures)
 			require.Contains(t, r.failures[0], "The contract says: "+c.says)
 			require.Equal(t, 1, strings.Count(strings.Join(r.failures, ""), c.says))
 		})
