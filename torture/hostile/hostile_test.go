@@ -58,11 +58,11 @@ func TestHandler(t *testing.T) {
 		Logger: logger,
 	})
 	peak := &openConnections{}
-	server := &http.Server{ // as customstatusd sets it up
+	server := &http.Server{ // as customstatusd sets it up, with time for clients that share its process
 		Handler:                      handler,
-		ReadHeaderTimeout:            10 * time.Second,
-		ReadTimeout:                  30 * time.Second,
-		WriteTimeout:                 60 * time.Second,
+		ReadHeaderTimeout:            2 * time.Minute,
+		ReadTimeout:                  2 * time.Minute,
+		WriteTimeout:                 2 * time.Minute,
 		IdleTimeout:                  2 * time.Minute,
 		MaxHeaderBytes:               16 << 10,
 		ErrorLog:                     slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
