@@ -40,6 +40,9 @@ type Survey struct {
 	// page is damaged or outdated, and the survey is that of an older commit,
 	// or of none; no page counts as free then.
 	Newest bool
+	// Foreign says that the file has no sign of bbolt's meta pages: it is another
+	// program's, or both pages are lost.
+	Foreign bool
 	// Listed says that the list of free pages could be read. A page that is
 	// Unknown is below one that could not be read then.
 	Listed bool
@@ -234,21 +237,22 @@ func (e *explorer) metas() (m meta, ok bool) {
 	}
 	switch {
 	case err0 != nil && err1 != nil:
+		if e.survey.Foreign = !hasMagic(e.r, e.size); e.survey.Foreign {
+			e.survey.Damages = nil
+			e.mention(damage(NoPage, "%v", ErrNotBbolt), "")
+		}
 		return meta{}, false
 	case err0 != nil:
 		return second, true
 	case err1 != nil:
 		return first, true
 	}
-	older, newer := first, second
-	if first.tx >= second.tx {
-		older, newer = second, first
+	m, err := newer([2]meta{first, second})
+	e.survey.Newest = err == nil
+	if err != nil {
+		e.mention(err, "")
 	}
-	e.survey.Newest = newer.tx-older.tx == 1
-	if !e.survey.Newest {
-		e.mention(damage(NoPage, "the meta pages are of transactions %d and %d, not of two that follow each other: a write was lost", older.tx, newer.tx), "")
-	}
-	return newer, true
+	return m, true
 }
 
 // page reads a page that another leads to, and marks it and those behind it. With
