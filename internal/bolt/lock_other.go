@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// locks says that LockFile keeps others out.
+const locks = false
+
 // LockFile does nothing where a lock belongs to the process (Solaris, AIX,
 // Android) or can't be taken twice through one open file (Windows): there the
 // file is verified before bbolt locks it. If another process is writing it,

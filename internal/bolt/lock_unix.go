@@ -35,6 +35,9 @@ func LockFile(file *os.File, exclusive bool, timeout time.Duration) error {
 	}
 }
 
+// locks says that LockFile keeps others out.
+const locks = true
+
 // lockPoll is the time between two attempts to get a lock.
 const lockPoll = 10 * time.Millisecond
 

@@ -1,0 +1,312 @@
+package boltfile
+
+import (
+	"bytes"
+	"sort"
+)
+
+// Way looks at the pages of a mapped file that bbolt is about to follow. bbolt
+// trusts what it reads: a branch that leads back to itself makes it call itself
+// until the process dies, and a page that claims to be followed by billions of
+// others fills the memory. A Way reads the mapping that bbolt reads, only what a
+// transaction goes through, and each page once.
+//
+// It holds no promise on other pages, nor on what happens to the file between the
+// look and bbolt's own.
+type Way struct {
+	mapped  []byte
+	meta    meta
+	pages   map[uint64]*wayPage
+	buckets map[string]wayBucket // of the top level
+}
+
+// wayPage is a page of a tree that was looked at, and how it was come to.
+type wayPage struct {
+	page
+	elements []element
+	within   bounds
+	parent   *wayPage
+	index    int // in the parent
+}
+
+// wayBucket is a bucket's root page, or the page in its header that is checked
+// already.
+type wayBucket struct {
+	root   uint64
+	inline bool
+}
+
+// NewWay returns a Way through the file that is mapped, as the transaction with the
+// given number left it. The mapping must hold still while the Way is used. Reading
+// it can fault if the file was cut short.
+func NewWay(mapped []byte, pageSize int, tx uint64) (*Way, error) {
+	w := &Way{mapped: mapped, pages: make(map[uint64]*wayPage), buckets: make(map[string]wayBucket)}
+	for number := range 2 {
+		at := number * pageSize
+		if at+headerSize+metaSize > len(mapped) {
+			return nil, damage(NoPage, "the file is cut short: %d bytes", len(mapped))
+		}
+		m, err := parseMeta(mapped[at:], uint64(number))
+		if err != nil || m.tx != tx {
+			continue
+		}
+		if m.pageSize != uint64(pageSize) || m.pages < 4 || m.pages > uint64(len(mapped)/pageSize) {
+			return nil, damage(uint64(number), "meta page with %d pages of %d bytes", m.pages, m.pageSize)
+		}
+		w.meta = m
+		return w, nil
+	}
+	return nil, damage(NoPage, "no meta page is of transaction %d any more", tx)
+}
+
+// overflow returns the pages behind a page that belong to it.
+func (w *Way) overflow(number uint64) (uint64, error) {
+	if number < 2 || number >= w.meta.pages {
+		return 0, damage(number, "no such page, but another leads to it: there are pages 2 to %d", w.meta.pages-1)
+	}
+	header := w.mapped[number*w.meta.pageSize:]
+	if id := order.Uint64(header); id != number {
+		return 0, damage(number, "what stands there says that it is page %d", id)
+	}
+	overflow := uint64(order.Uint32(header[12:]))
+	if overflow >= w.meta.pages-number {
+		return 0, damage(number, "it says that %d pages belong to it, more than there are behind it", overflow)
+	}
+	return overflow, nil
+}
+
+// read returns a page. Its body is the mapping.
+func (w *Way) read(number uint64) (page, error) {
+	overflow, err := w.overflow(number)
+	if err != nil {
+		return page{}, err
+	}
+	body := w.mapped[number*w.meta.pageSize : (number+overflow+1)*w.meta.pageSize]
+	return page{number: number, flags: order.Uint16(body[8:]), count: int(order.Uint16(body[10:])), body: body}, nil
+}
+
+// readTree returns a page of a tree and its elements. The pages behind it are as
+// many as its elements need: bbolt takes them all for free when it has written the
+// page anew.
+func (w *Way) readTree(number uint64, within bounds) (page, []element, error) {
+	p, err := w.read(number)
+	if err != nil {
+		return p, nil, err
+	}
+	if err := p.inTree(within); err != nil {
+		return p, nil, err
+	}
+	elements, err := parse(p, within)
+	if err != nil {
+		return p, nil, err
+	}
+	size := uint64(headerSize + len(elements)*elementSize)
+	for _, e := range elements {
+		size += uint64(len(e.key) + len(e.value))
+	}
+	if need := max(1, (size+w.meta.pageSize-1)/w.meta.pageSize); need*w.meta.pageSize != uint64(len(p.body)) {
+		return p, nil, damage(number, "it says that %d pages belong to it, but it has %d bytes", uint64(len(p.body))/w.meta.pageSize-1, size)
+	}
+	return p, elements, nil
+}
+
+// visit returns a page of a tree to which an element of its parent leads, or nil
+// for a tree's root.
+func (w *Way) visit(number uint64, within bounds, parent *wayPage, index int) (*wayPage, error) {
+	if known, ok := w.pages[number]; ok {
+		if known.parent != parent || known.index != index {
+			return nil, damage(number, "it is used twice")
+		}
+		return known, nil
+	}
+	p, elements, err := w.readTree(number, within)
+	if err != nil {
+		return nil, err
+	}
+	visited := &wayPage{page: p, elements: elements, within: within, parent: parent, index: index}
+	w.pages[number] = visited
+	return visited, nil
+}
+
+// child returns the page to which an element of a branch leads.
+func (w *Way) child(p *wayPage, index int) (*wayPage, error) {
+	e := p.elements[index]
+	return w.visit(e.child, p.below(index), p, index)
+}
+
+// below are the bounds of the page to which an element of a branch leads.
+func (p *wayPage) below(index int) bounds {
+	below := bounds{min: p.elements[index].key, max: p.within.max}
+	if index+1 < len(p.elements) {
+		below.max = p.elements[index+1].key
+	}
+	return below
+}
+
+// find returns the index of the element of a page that has the key, or of the one
+// before it if there is any.
+func (p *wayPage) find(key []byte) int {
+	after := sort.Search(len(p.elements), func(i int) bool { return bytes.Compare(p.elements[i].key, key) > 0 })
+	return max(0, after-1)
+}
+
+func (p *wayPage) branch() bool { return p != nil && p.flags == branchPage }
+
+// Bucket looks at the way to a bucket of the top level and at its header, or to
+// where it would be. The other methods want it to be looked at before.
+func (w *Way) Bucket(name string) error {
+	leaf, err := w.descend(w.meta.root, []byte(name), false)
+	if err != nil {
+		return err
+	}
+	i := leaf.find([]byte(name))
+	if i >= len(leaf.elements) || string(leaf.elements[i].key) != name || !leaf.elements[i].bucket {
+		return nil
+	}
+	root, inline, err := parseBucket(leaf.number, leaf.elements[i].value)
+	if err == nil && root == 0 {
+		_, err = parse(inline, bounds{})
+	}
+	w.buckets[name] = wayBucket{root: root, inline: root == 0}
+	return inBucket(err, name)
+}
+
+// Key looks at the way to a key of a bucket of the top level, or to where it would
+// be. With removed, it looks at all pages that bbolt may join when the key is
+// removed: on each level those before and behind.
+func (w *Way) Key(bucket string, key []byte, removed bool) error {
+	b, ok := w.buckets[bucket]
+	if !ok || b.inline {
+		return nil
+	}
+	_, err := w.descend(b.root, key, removed)
+	return inBucket(err, bucket)
+}
+
+// Last looks at the way to the last key of a bucket of the top level.
+func (w *Way) Last(bucket string) error {
+	b, ok := w.buckets[bucket]
+	if !ok || b.inline {
+		return nil
+	}
+	p, err := w.visit(b.root, bounds{}, nil, 0)
+	for err == nil && p.branch() {
+		p, err = w.child(p, len(p.elements)-1)
+	}
+	return inBucket(err, bucket)
+}
+
+// descend returns the leaf that a key belongs on.
+func (w *Way) descend(root uint64, key []byte, neighbours bool) (*wayPage, error) {
+	p, err := w.visit(root, bounds{}, nil, 0)
+	var before, behind *wayPage // on p's level
+	for err == nil && p.branch() {
+		i := p.find(key)
+		if neighbours {
+			if before, behind, err = w.neighbours(p, i, before, behind); err != nil {
+				break
+			}
+		}
+		p, err = w.child(p, i)
+	}
+	return p, err
+}
+
+// neighbours returns the pages before and behind that to which an element of p
+// leads, given those before and behind p.
+func (w *Way) neighbours(p *wayPage, index int, before, behind *wayPage) (left, right *wayPage, err error) {
+	switch {
+	case index > 0:
+		left, err = w.child(p, index-1)
+	case before.branch():
+		left, err = w.child(before, len(before.elements)-1)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	switch {
+	case index+1 < len(p.elements):
+		right, err = w.child(p, index+1)
+	case behind.branch():
+		right, err = w.child(behind, 0)
+	}
+	return left, right, err
+}
+
+// All looks at all pages of a bucket of the top level.
+func (w *Way) All(bucket string) error {
+	b, ok := w.buckets[bucket]
+	if !ok || b.inline {
+		return nil
+	}
+	return inBucket(w.all(b.root, bounds{}, newPageSet(w.meta.pages), 0), bucket)
+}
+
+func (w *Way) all(number uint64, within bounds, used pageSet, depth int) error {
+	if depth > maxDepth {
+		return damage(number, "the tree is more than %d pages deep", maxDepth)
+	}
+	p, elements, err := w.readTree(number, within)
+	if err != nil {
+		return err
+	}
+	for i := range uint64(len(p.body)) / w.meta.pageSize {
+		if used.has(number + i) {
+			return damage(number+i, "it is used twice")
+		}
+		used.add(number + i)
+	}
+	if p.flags != branchPage {
+		for _, e := range elements {
+			if e.bucket {
+				return damage(number, "a bucket within the bucket")
+			}
+		}
+		return nil
+	}
+	for i, e := range elements {
+		below := (&wayPage{elements: elements, within: within}).below(i)
+		if err := w.all(e.child, below, used, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// freelistLimit is the size up to which the entries of a list of free pages are
+// looked at, in bytes.
+const freelistLimit = 16 << 10
+
+// Freelist looks at the list of free pages. bbolt reads it again when a commit
+// fails, and the pages that it stands on are free after each commit. Of a long
+// list only the length is looked at, not the entries.
+func (w *Way) Freelist() error {
+	if w.meta.freelist == noFreelist {
+		return nil
+	}
+	p, err := w.read(w.meta.freelist)
+	if err != nil {
+		return err
+	}
+	size := uint64(len(p.body))
+	count := uint64(p.count)
+	if p.count == 0xFFFF {
+		count = order.Uint64(p.body[headerSize:])
+	}
+	pages := size / w.meta.pageSize
+	// bbolt makes room for as many free pages as there are before it takes those
+	// for the list itself.
+	most := (headerSize + 8 + 8*(count+pages)) / w.meta.pageSize
+	switch {
+	case p.flags != freelistPage:
+		return damage(p.number, "it should be the list of free pages, but is of type %#x", p.flags)
+	case count > size/8:
+		return damage(p.number, "the list of free pages says it has %d, more than fit in it", count)
+	case pages > most+1:
+		return damage(p.number, "it says that %d pages belong to it, but it has %d free pages only", pages-1, count)
+	case size > freelistLimit:
+		return nil
+	}
+	_, err = freePages(p, w.meta.pages)
+	return err
+}
