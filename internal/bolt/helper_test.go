@@ -303,3 +303,15 @@ func reopen(path string, change ...Change) (contents, error) {
 	}
 	return c, errors.Join(err, s.Close())
 }
+
+// rootOf returns the number of the root page of a bucket that has one.
+func rootOf(t testing.TB, s *Store, bucket string) int {
+	t.Helper()
+	var root int
+	require.NoError(t, s.db.View(func(tx *bbolt.Tx) error {
+		root = int(tx.Bucket([]byte(bucket)).Root())
+		return nil
+	}))
+	require.Positive(t, root)
+	return root
+}
