@@ -3,6 +3,7 @@ package boltfile_test
 import (
 	"bytes"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 
@@ -50,7 +51,20 @@ func TestExploreGoesOnAfterDamage(t *testing.T) {
 	survey, got := explore(b)
 	require.Empty(t, got)
 	require.Equal(t, boltfile.Unknown, survey.Usage(3))
-	require.GreaterOrEqual(t, survey.Pages*survey.PageSize, uint64(len(b)))
+	require.EqualValues(t, pageSize, survey.PageSize, "the pages tell by their numbers")
+	require.EqualValues(t, len(b)/pageSize, survey.Pages)
+}
+
+func TestSurveyKnowsThePageSizeWithoutAMetaPage(t *testing.T) {
+	for _, size := range []int{512, 4096, 65536} {
+		b := build(t, bbolt.Options{PageSize: size}, fill("a", 0, 100, 50), drop("a", 0, 100, 2))
+		clear(b[:16+64])
+		clear(b[size : size+16+64])
+		survey, _ := explore(b)
+		require.EqualValues(t, size, survey.PageSize)
+	}
+	survey, _ := explore(make([]byte, 1<<16))
+	require.EqualValues(t, os.Getpagesize(), survey.PageSize)
 }
 
 func TestSurveyKnowsWhichKeysAreLost(t *testing.T) {
