@@ -46,6 +46,14 @@ func TestChild(t *testing.T) {
 		childLimitedFile(t, path)
 	case "no descriptors":
 		childNoDescriptors(t, path)
+	case "making":
+		childMaking(t, path, nil)
+	case "making named":
+		childMaking(t, path, os.OpenFile)
+	case "backing up":
+		childBackingUp(t, path)
+	case "damaged":
+		childDamaged(t, path)
 	case "holder":
 		openStore(t, path)
 		fmt.Fprintln(os.Stderr, "open")
