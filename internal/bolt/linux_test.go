@@ -52,6 +52,8 @@ func TestChild(t *testing.T) {
 		childMaking(t, path, os.OpenFile)
 	case "backing up":
 		childBackingUp(t, path)
+	case "damaged at random":
+		childDamagedAtRandom(t, path)
 	case "damaged":
 		childDamaged(t, path)
 	case "holder":

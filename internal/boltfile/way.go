@@ -16,6 +16,7 @@ import (
 type Way struct {
 	mapped  []byte
 	meta    meta
+	top     wayPage // stands for what leads to the root of all buckets
 	pages   map[uint64]*wayPage
 	buckets map[string]wayBucket // of the top level
 }
@@ -34,6 +35,7 @@ type wayPage struct {
 type wayBucket struct {
 	root   uint64
 	inline bool
+	above  *wayPage // stands for what leads to the root
 }
 
 // NewWay returns a Way through the file that is mapped, as the transaction with the
@@ -110,8 +112,7 @@ func (w *Way) readTree(number uint64, within bounds) (page, []element, error) {
 	return p, elements, nil
 }
 
-// visit returns a page of a tree to which an element of its parent leads, or nil
-// for a tree's root.
+// visit returns a page of a tree to which an element of its parent leads.
 func (w *Way) visit(number uint64, within bounds, parent *wayPage, index int) (*wayPage, error) {
 	if known, ok := w.pages[number]; ok {
 		if known.parent != parent || known.index != index {
@@ -155,7 +156,7 @@ func (p *wayPage) branch() bool { return p != nil && p.flags == branchPage }
 // Bucket looks at the way to a bucket of the top level and at its header, or to
 // where it would be. The other methods want it to be looked at before.
 func (w *Way) Bucket(name string) error {
-	leaf, err := w.descend(w.meta.root, []byte(name), false)
+	leaf, err := w.descend(w.meta.root, &w.top, []byte(name), false)
 	if err != nil {
 		return err
 	}
@@ -167,7 +168,7 @@ func (w *Way) Bucket(name string) error {
 	if err == nil && root == 0 {
 		_, err = parse(inline, bounds{})
 	}
-	w.buckets[name] = wayBucket{root: root, inline: root == 0}
+	w.buckets[name] = wayBucket{root: root, inline: root == 0, above: new(wayPage)}
 	return inBucket(err, name)
 }
 
@@ -179,7 +180,7 @@ func (w *Way) Key(bucket string, key []byte, removed bool) error {
 	if !ok || b.inline {
 		return nil
 	}
-	_, err := w.descend(b.root, key, removed)
+	_, err := w.descend(b.root, b.above, key, removed)
 	return inBucket(err, bucket)
 }
 
@@ -189,16 +190,16 @@ func (w *Way) Last(bucket string) error {
 	if !ok || b.inline {
 		return nil
 	}
-	p, err := w.visit(b.root, bounds{}, nil, 0)
+	p, err := w.visit(b.root, bounds{}, b.above, 0)
 	for err == nil && p.branch() {
 		p, err = w.child(p, len(p.elements)-1)
 	}
 	return inBucket(err, bucket)
 }
 
-// descend returns the leaf that a key belongs on.
-func (w *Way) descend(root uint64, key []byte, neighbours bool) (*wayPage, error) {
-	p, err := w.visit(root, bounds{}, nil, 0)
+// descend returns the leaf of a tree that a key belongs on.
+func (w *Way) descend(root uint64, above *wayPage, key []byte, neighbours bool) (*wayPage, error) {
+	p, err := w.visit(root, bounds{}, above, 0)
 	var before, behind *wayPage // on p's level
 	for err == nil && p.branch() {
 		i := p.find(key)
