@@ -19,8 +19,8 @@ func (s *salvor) choose() []find {
 	if current {
 		s.last = s.state.Revision
 	}
-	best, disputes := s.best(reached)
-	same := s.hasState && !s.behind && s.excess(best) == bolt.State{}
+	best, disputes := s.best(reached, false)
+	same := s.hasState && s.excess(best) == bolt.State{}
 	// If the last transaction was not the store's, it was that of a host, or else
 	// the state is an old one, and what it counts may be found, too: there must
 	// be nothing amiss then.
@@ -28,23 +28,28 @@ func (s *salvor) choose() []find {
 		s.sure, s.result.Complete = true, true
 		return best
 	}
+	if s.behind {
+		s.problem(Uncertain, -1, nil, "the meta page is of transaction %d, but the state that it leads to of %d: later meta pages were lost, unless the file was compacted", s.survey.Transaction, s.state.Transaction)
+	}
 	s.scan()
 	whole := s.survey.Whole(bolt.RecordBucket(s.catalog)) && len(s.gaps) == 0
 	s.sure = s.newest() && !s.survey.Conflict && (same || !whole || !s.hasState)
 	s.sure = s.sure && len(disputes) == 0 && !(current && uint64(len(best)) > s.state.Count)
 	s.sure = s.sure && !slices.ContainsFunc(s.elsewhere, s.contradicts)
 	s.sure = s.sure && !slices.ContainsFunc(s.wounds, func(w wound) bool { return s.several(w.page) })
+	s.suspectPages()
 	s.elsewhere = slices.DeleteFunc(s.elsewhere, func(f find) bool {
-		return f.record.Revision > s.last || !s.lost(f.record.ID)
+		return f.record.Revision > s.last || !s.lost(f.record.ID) && !s.reached[f.record.ID].suspect
 	})
-	for t := severed; t <= beyond; t++ {
-		best, disputes = s.best(t)
-		if current {
+	for t := severed; current && t <= beyond; t++ {
+		for _, distrust := range []bool{false, true} {
+			best, _ = s.best(t, distrust)
 			if best, s.result.Complete = s.fit(best); s.result.Complete {
 				return best
 			}
 		}
 	}
+	best, disputes = s.best(beyond, false)
 	s.result.Problems = append(s.result.Problems, disputes...)
 	return best
 }
@@ -65,17 +70,22 @@ func (s *salvor) lost(id string) bool {
 	if _, ok := s.reached[id]; ok {
 		return false
 	}
-	return slices.ContainsFunc(s.gaps, func(g gap) bool { return g.has(id) }) ||
+	has := func(g gap) bool { return g.has(id) }
+	return slices.ContainsFunc(s.gaps, has) || slices.ContainsFunc(s.old, has) ||
 		s.survey.Lost(bolt.RecordBucket(s.catalog), []byte(id))
 }
 
 // best returns the newest record of each id among those that are trusted so far,
 // in the order of ids, and a problem for each that is left out because of its
-// name.
-func (s *salvor) best(worst trust) (best []find, disputes []Problem) {
+// name. With distrust, a newer record of any kind beats one on a suspect page.
+func (s *salvor) best(worst trust, distrust bool) (best []find, disputes []Problem) {
 	byID := maps.Clone(s.reached)
 	for _, f := range s.elsewhere {
-		if old, ok := byID[f.record.ID]; f.trust <= worst && (!ok || f.beats(old)) {
+		if f.trust > worst {
+			continue
+		}
+		old, ok := byID[f.record.ID]
+		if !ok || f.beats(old) || distrust && old.suspect && f.record.Revision > old.record.Revision {
 			byID[f.record.ID] = f
 		}
 	}
@@ -133,6 +143,8 @@ func (s *salvor) fit(best []find) ([]find, bool) {
 	return best, false
 }
 
+const oldPage = "its page seems to be an old one, as something newer than what it has was found where nothing leads to; it may be older than the last commit, or deleted by it"
+
 // conclude makes the result of what was chosen.
 func (s *salvor) conclude(best []find) {
 	var revision uint64
@@ -148,6 +160,8 @@ func (s *salvor) conclude(best []find) {
 			s.problem(Doubtful, int64(f.page), &f.record, "newer than the last commit that is known of, it may never have been committed")
 		case f.trust != reached:
 			s.problem(Doubtful, int64(f.page), &f.record, "%s", f.trust.doubt())
+		case f.suspect:
+			s.problem(Doubtful, int64(f.page), &f.record, "%s", oldPage)
 		}
 	}
 	s.result.Revision = customstatus.Revision(revision)
@@ -171,13 +185,13 @@ func (s *salvor) mentionCount(best []find) {
 	case !s.hasState:
 		s.problem(Uncertain, -1, nil, "it is not known how many statuses there were; %d were saved", saved)
 	case !s.newest():
-		s.problem(Uncertain, -1, nil, "a meta page is damaged or outdated: what the last commits did may be lost in part; the last one that can be read left %d statuses, %d were saved", s.state.Count, saved)
+		s.problem(Uncertain, -1, nil, "a meta page is damaged or outdated, or it can't be told that none is: what the last commits did may be lost in part; the last one that can be read left %d statuses, %d were saved", s.state.Count, saved)
 	case saved < s.state.Count:
 		orMore := ""
 		if slices.ContainsFunc(best, func(f find) bool { return f.trust != reached }) {
 			orMore = " or more"
 		}
-		s.problem(Uncertain, -1, nil, "the last commit left %d statuses: %d were saved, %d%s missing", s.state.Count, saved, s.state.Count-saved, orMore)
+		s.problem(Uncertain, -1, nil, "the last commit left %d statuses: %d were saved, %d%s missing; while any is, it can't be told whether all others are as it left them", s.state.Count, saved, s.state.Count-saved, orMore)
 	default:
 		s.problem(Uncertain, -1, nil, "the last commit left %d statuses, %d were saved, and it can't be told that they are the same", s.state.Count, saved)
 	}

@@ -150,7 +150,7 @@ func TestFileKnowsWhatIsLost(t *testing.T) {
 			damage: func(w patient) { w.zero("i360") }, lost: never,
 			says: []string{
 				fmt.Sprintf("page %d: in bucket \"customstatus.records\": what stands there says that it is page 0; what is lost is among the keys from %q to before ", sound.page["i360"], never[0]),
-				fmt.Sprintf("the last commit left 290 statuses: %d were saved, %d missing\n", 290-len(never), len(never)),
+				fmt.Sprintf("the last commit left 290 statuses: %d were saved, %d missing; while any is, it can't be told whether all others are as it left them\n", 290-len(never), len(never)),
 			}},
 		{what: "a leaf with an update", damage: func(w patient) { w.zero("i130") }, doubtful: updated, old: true, silent: true,
 			says: []string{"the last commit left 290 statuses, 290 were saved, and it can't be told that they are the same"}},
@@ -164,7 +164,7 @@ func TestFileKnowsWhatIsLost(t *testing.T) {
 		{what: "a byte of a record", damage: func(w patient) { w.record("i360")[8] ^= 1 }, lost: []string{"i360"}, silent: true,
 			says: []string{
 				fmt.Sprintf("page %d: status \"i360\": lost: its record is damaged: wrong checksum", sound.page["i360"]),
-				"the last commit left 290 statuses: 289 were saved, 1 missing\n",
+				"the last commit left 290 statuses: 289 were saved, 1 missing; while any is, it can't be told whether all others are as it left them\n",
 			}},
 		{what: "a byte of a record that was updated", damage: func(w patient) { w.record("i130")[8] ^= 1 }, doubtful: []string{"i130"}, old: true,
 			says: []string{"status \"i130\": its record is damaged: wrong checksum", "named \"name of i130\": doubtful: its page is free"}},

@@ -23,21 +23,58 @@ type salvor struct {
 
 	state    bolt.State
 	hasState bool
-	// behind says that the meta page is older than the state that it leads to: a
-	// later one was lost.
+	// behind says that the meta page is older than the state that it leads to. Later
+	// ones were lost, or the file was compacted, which counts transactions anew.
 	behind   bool
 	last     uint64   // revision: of what was ever committed, as far as is known
 	catalogs []string // that the file has
 
 	reached map[string]find // by id
 	wounds  []wound         // records that the last commit leads to and that are damaged
-	// gaps are where the last commit may have had an id because of a wound.
-	gaps      []gap
+	// gaps are where the last commit may have had an id because of a wound, old
+	// where it may because a page is perhaps an old one.
+	gaps, old []gap
 	elsewhere []find // all other records that were found
 	// sure says that what was reached is the last commit's, and all of it but
 	// for what is known to be lost.
 	sure   bool
 	result Result
+}
+
+// suspectPages finds pages that the last commit leads to, but that may be old ones:
+// a newer record of one that is on such a page was found elsewhere. It is outdated
+// as well, or was written by a commit that was never finished; else the page is an
+// old one, and then its other records may be old, too, and newer ones may be missing
+// among them.
+func (s *salvor) suspectPages() {
+	suspects := make(map[uint64]bool)
+	for _, f := range s.elsewhere {
+		known, ok := s.reached[f.record.ID]
+		if ok && s.hasState && f.record.Revision > known.record.Revision && f.record.Revision <= s.state.Revision {
+			suspects[known.page] = true
+		}
+	}
+	if len(suspects) == 0 {
+		return
+	}
+	var between *gap
+	after := ""
+	for _, id := range slices.Sorted(maps.Keys(s.reached)) {
+		f := s.reached[id]
+		if !suspects[f.page] {
+			if between != nil {
+				between.before, between = id, nil
+			}
+			after = id
+			continue
+		}
+		f.suspect = true
+		s.reached[id] = f
+		if between == nil {
+			s.old = append(s.old, gap{after: after})
+			between = &s.old[len(s.old)-1]
+		}
+	}
 }
 
 // find is a record that was found.
@@ -46,9 +83,8 @@ type find struct {
 	sum    uint64
 	page   uint64
 	trust  trust
-	// rivaled says that a newer record of the id was found, though not one to
-	// trust, or one of the same name.
-	rivaled bool
+	// suspect says that the page is perhaps an old one: see suspectPages.
+	suspect bool
 }
 
 // wound is a record or its key that is damaged.
@@ -91,9 +127,6 @@ func salvage(r io.ReaderAt, size int64, catalog string) *Result {
 	s.survey = boltfile.Explore(r, size, s.visit)
 	s.mentionDamages()
 	s.behind = s.hasState && s.survey.Newest && s.state.Transaction > s.survey.Transaction
-	if s.behind {
-		s.problem(Damage, -1, nil, "the meta page is of transaction %d, but the state that it leads to of %d: a write was lost", s.survey.Transaction, s.state.Transaction)
-	}
 	s.dress()
 	s.conclude(s.choose())
 	return &s.result

@@ -103,11 +103,12 @@ var order = binary.NativeEndian
 // two may lack the last commit, which somebody has been told is durable.
 //
 // Meta pages that bbolt can't have left together are damage, too: the write of
-// one was lost. What can't be told is that the write of the last one was lost,
-// and no other after it: a file whose last commit was never made looks the same.
-// If several were lost, up to the last one, pages of the last commits may stand
-// where the older ones lead to. Whoever keeps the number of the transaction among
-// the contents finds a higher one there than in the meta page.
+// one was lost. What can't be told is that the write of the last one was lost, and
+// no other after it: a file whose last commit was never made looks the same. If
+// several were lost, up to the last one, the meta pages may lead to pages of later
+// commits. Those seldom fit together; if they do, it can't be told either. The
+// number of a transaction that stands among the contents is no proof, as Compact
+// counts transactions anew.
 func Check(r io.ReaderAt, size int64) error {
 	metas, err := readMetas(r, size)
 	if err != nil {
