@@ -67,7 +67,11 @@ func TestChild(t *testing.T) {
 
 // childCommand is the command that runs a child.
 func childCommand(child, path string, before ...string) *exec.Cmd {
-	args := append(before, os.Args[0], "-test.run=^TestChild$", "-test.v", "-test.timeout=60s")
+	limit := "60s"
+	if torture() {
+		limit = "600s"
+	}
+	args := append(before, os.Args[0], "-test.run=^TestChild$", "-test.v", "-test.timeout="+limit)
 	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), childEnv+"="+child, pathEnv+"="+path, "GORACE=atexit_sleep_ms=0")
 	return cmd

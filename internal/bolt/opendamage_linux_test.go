@@ -271,6 +271,9 @@ func childDamagedAtRandom(t *testing.T, path string) {
 				}
 			} else {
 				changes := newHistory(random.Uint64()).changes(want, 40)
+				if random.IntN(3) == 0 { // so that pages are joined
+					changes = removal(want, random)
+				}
 				if _, err = s.Commit(context.Background(), changes); err == nil {
 					m := &model{want}
 					_, err := m.Commit(context.Background(), changes)
@@ -297,6 +300,22 @@ func childDamagedAtRandom(t *testing.T, path string) {
 	}
 	fmt.Printf("damages: %d, %d said while open, %d when opened again\n", rounds, said, noticed)
 	require.Greater(t, said, rounds/3)
+}
+
+// removal is a commit that removes statuses that follow each other.
+func removal(now contents, random *rand.Rand) list {
+	ids := slices.Sorted(maps.Keys(now.statuses))
+	first := random.IntN(len(ids))
+	var changes list
+	for _, id := range ids[first:min(len(ids), first+1+random.IntN(60))] {
+		if random.IntN(10) > 0 {
+			changes = append(changes, gone(id, now.statuses[id].Revision))
+		}
+	}
+	if len(changes) == 0 {
+		return list{gone(ids[first], now.statuses[ids[first]].Revision)}
+	}
+	return changes
 }
 
 // damageOpen damages a page in a way that bbolt may be led astray by.

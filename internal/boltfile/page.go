@@ -113,52 +113,72 @@ type element struct {
 }
 
 // parse returns the elements of a branch or leaf page: as many as are sound, and
-// an error if that is not all. bbolt writes keys and values one behind the
-// other, from the end of the elements on, and so nothing else is accepted.
+// an error if that is not all.
 func parse(p page, within bounds) ([]element, error) {
-	next := headerSize + p.count*elementSize
-	if next > len(p.body) {
-		return nil, damage(p.number, "it says it has %d elements, more than fit in it", p.count)
+	next, err := p.elementsEnd()
+	if err != nil {
+		return nil, err
 	}
 	elements := make([]element, 0, p.count)
+	var previous []byte
 	for i := range p.count {
-		at := headerSize + i*elementSize
-		b := p.body[at : at+elementSize]
-		var (
-			e            element
-			position     uint32
-			ksize, vsize uint64
-		)
-		if p.flags == branchPage {
-			position, ksize = order.Uint32(b), uint64(order.Uint32(b[4:]))
-			e.child = order.Uint64(b[8:])
-		} else {
-			flags := order.Uint32(b)
-			if flags&^bucketElement != 0 {
-				return elements, damage(p.number, "element %d has unknown flags %#x", i, flags)
-			}
-			e.bucket = flags == bucketElement
-			position, ksize, vsize = order.Uint32(b[4:]), uint64(order.Uint32(b[8:])), uint64(order.Uint32(b[12:]))
-		}
-		if uint64(at)+uint64(position) != uint64(next) {
-			return elements, damage(p.number, "the key of element %d is not where it should be", i)
-		}
-		if ksize == 0 || ksize > maxKeySize || ksize+vsize > uint64(len(p.body)-next) {
-			return elements, damage(p.number, "element %d has a key of %d bytes and a value of %d", i, ksize, vsize)
-		}
-		e.key = p.body[next : next+int(ksize)]
-		e.value = p.body[next+int(ksize) : next+int(ksize+vsize)]
-		next += int(ksize + vsize)
-		switch {
-		case i > 0 && bytes.Compare(elements[i-1].key, e.key) >= 0:
-			return elements, damage(p.number, "the key of element %d is not greater than the one before it", i)
-		case i == 0 && within.min != nil && bytes.Compare(e.key, within.min) < 0,
-			within.max != nil && bytes.Compare(e.key, within.max) >= 0:
-			return elements, misfit(p.number, "the key of element %d does not belong on this page", i)
+		e, err := p.element(i, next, previous, within)
+		if err != nil {
+			return elements, err
 		}
 		elements = append(elements, e)
+		previous = e.key
+		next += len(e.key) + len(e.value)
 	}
 	return elements, nil
+}
+
+// elementsEnd returns where the elements of a page end and the first key begins.
+func (p page) elementsEnd() (int, error) {
+	end := headerSize + p.count*elementSize
+	if end > len(p.body) {
+		return 0, damage(p.number, "it says it has %d elements, more than fit in it", p.count)
+	}
+	return end, nil
+}
+
+// element returns an element of a branch or leaf page, whose key has to be at next.
+// bbolt writes keys and values one behind the other, from the end of the elements
+// on, and so nothing else is accepted.
+func (p page) element(i, next int, previous []byte, within bounds) (e element, err error) {
+	at := headerSize + i*elementSize
+	b := p.body[at : at+elementSize]
+	var (
+		position     uint32
+		ksize, vsize uint64
+	)
+	if p.flags == branchPage {
+		position, ksize = order.Uint32(b), uint64(order.Uint32(b[4:]))
+		e.child = order.Uint64(b[8:])
+	} else {
+		flags := order.Uint32(b)
+		if flags&^bucketElement != 0 {
+			return e, damage(p.number, "element %d has unknown flags %#x", i, flags)
+		}
+		e.bucket = flags == bucketElement
+		position, ksize, vsize = order.Uint32(b[4:]), uint64(order.Uint32(b[8:])), uint64(order.Uint32(b[12:]))
+	}
+	if uint64(at)+uint64(position) != uint64(next) {
+		return e, damage(p.number, "the key of element %d is not where it should be", i)
+	}
+	if ksize == 0 || ksize > maxKeySize || ksize+vsize > uint64(len(p.body)-next) {
+		return e, damage(p.number, "element %d has a key of %d bytes and a value of %d", i, ksize, vsize)
+	}
+	e.key = p.body[next : next+int(ksize)]
+	e.value = p.body[next+int(ksize) : next+int(ksize+vsize)]
+	switch {
+	case previous != nil && bytes.Compare(previous, e.key) >= 0:
+		return e, damage(p.number, "the key of element %d is not greater than the one before it", i)
+	case previous == nil && within.min != nil && bytes.Compare(e.key, within.min) < 0,
+		within.max != nil && bytes.Compare(e.key, within.max) >= 0:
+		return e, misfit(p.number, "the key of element %d does not belong on this page", i)
+	}
+	return e, nil
 }
 
 // pageSet is a set of page numbers.

@@ -24,10 +24,13 @@ type Way struct {
 // wayPage is a page of a tree that was looked at, and how it was come to.
 type wayPage struct {
 	page
-	elements []element
-	within   bounds
-	parent   *wayPage
-	index    int // in the parent
+	end    int // of the last element
+	within bounds
+	parent *wayPage
+	index  int // in the parent
+
+	touched, bytes int  // elements that are to be written or removed, and their size
+	removes        bool // one of them is to be removed
 }
 
 // wayBucket is a bucket's root page, or the page in its header that is checked
@@ -87,29 +90,54 @@ func (w *Way) read(number uint64) (page, error) {
 	return page{number: number, flags: order.Uint16(body[8:]), count: int(order.Uint16(body[10:])), body: body}, nil
 }
 
-// readTree returns a page of a tree and its elements. The pages behind it are as
-// many as its elements need: bbolt takes them all for free when it has written the
-// page anew.
-func (w *Way) readTree(number uint64, within bounds) (page, []element, error) {
-	p, err := w.read(number)
-	if err != nil {
-		return p, nil, err
+// readTree returns a page of a tree whose elements are all sound. The pages behind
+// it are as many as its elements need: bbolt takes them all for free when it has
+// written the page anew.
+func (w *Way) readTree(number uint64, within bounds) (p page, end int, err error) {
+	if p, err = w.read(number); err != nil {
+		return p, 0, err
 	}
 	if err := p.inTree(within); err != nil {
-		return p, nil, err
+		return p, 0, err
 	}
-	elements, err := parse(p, within)
-	if err != nil {
-		return p, nil, err
+	if end, err = p.checkElements(within); err != nil {
+		return p, 0, err
 	}
-	size := uint64(headerSize + len(elements)*elementSize)
-	for _, e := range elements {
-		size += uint64(len(e.key) + len(e.value))
+	if need := (uint64(end) + w.meta.pageSize - 1) / w.meta.pageSize; need*w.meta.pageSize != uint64(len(p.body)) {
+		return p, 0, damage(number, "it says that %d pages belong to it, but it has %d bytes", uint64(len(p.body))/w.meta.pageSize-1, end)
 	}
-	if need := max(1, (size+w.meta.pageSize-1)/w.meta.pageSize); need*w.meta.pageSize != uint64(len(p.body)) {
-		return p, nil, damage(number, "it says that %d pages belong to it, but it has %d bytes", uint64(len(p.body))/w.meta.pageSize-1, size)
+	return p, end, nil
+}
+
+// checkElements does what parse does, without memory for the elements, and returns
+// where the last one ends.
+func (p page) checkElements(within bounds) (end int, err error) {
+	if end, err = p.elementsEnd(); err != nil {
+		return 0, err
 	}
-	return p, elements, nil
+	var previous []byte
+	for i := range p.count {
+		e, err := p.element(i, end, previous, within)
+		if err != nil {
+			return 0, err
+		}
+		previous = e.key
+		end += len(e.key) + len(e.value)
+	}
+	return end, nil
+}
+
+// at returns an element of a page whose elements are sound.
+func (p page) at(i int) (e element) {
+	at := headerSize + i*elementSize
+	b := p.body[at:]
+	if p.flags == branchPage {
+		key := at + int(order.Uint32(b))
+		return element{key: p.body[key : key+int(order.Uint32(b[4:]))], child: order.Uint64(b[8:])}
+	}
+	key := at + int(order.Uint32(b[4:]))
+	value := key + int(order.Uint32(b[8:]))
+	return element{key: p.body[key:value], value: p.body[value : value+int(order.Uint32(b[12:]))], bucket: order.Uint32(b) == bucketElement}
 }
 
 // visit returns a page of a tree to which an element of its parent leads.
@@ -120,34 +148,34 @@ func (w *Way) visit(number uint64, within bounds, parent *wayPage, index int) (*
 		}
 		return known, nil
 	}
-	p, elements, err := w.readTree(number, within)
+	p, end, err := w.readTree(number, within)
 	if err != nil {
 		return nil, err
 	}
-	visited := &wayPage{page: p, elements: elements, within: within, parent: parent, index: index}
+	visited := &wayPage{page: p, end: end, within: within, parent: parent, index: index}
 	w.pages[number] = visited
 	return visited, nil
 }
 
 // child returns the page to which an element of a branch leads.
 func (w *Way) child(p *wayPage, index int) (*wayPage, error) {
-	e := p.elements[index]
-	return w.visit(e.child, p.below(index), p, index)
+	return w.visit(p.at(index).child, p.below(p.within, index), p, index)
 }
 
-// below are the bounds of the page to which an element of a branch leads.
-func (p *wayPage) below(index int) bounds {
-	below := bounds{min: p.elements[index].key, max: p.within.max}
-	if index+1 < len(p.elements) {
-		below.max = p.elements[index+1].key
+// below are the bounds of the page to which an element of a branch leads that is
+// within bounds itself.
+func (p page) below(within bounds, index int) bounds {
+	below := bounds{min: p.at(index).key, max: within.max}
+	if index+1 < p.count {
+		below.max = p.at(index + 1).key
 	}
 	return below
 }
 
 // find returns the index of the element of a page that has the key, or of the one
 // before it if there is any.
-func (p *wayPage) find(key []byte) int {
-	after := sort.Search(len(p.elements), func(i int) bool { return bytes.Compare(p.elements[i].key, key) > 0 })
+func (p page) find(key []byte) int {
+	after := sort.Search(p.count, func(i int) bool { return bytes.Compare(p.at(i).key, key) > 0 })
 	return max(0, after-1)
 }
 
@@ -161,26 +189,41 @@ func (w *Way) Bucket(name string) error {
 		return err
 	}
 	i := leaf.find([]byte(name))
-	if i >= len(leaf.elements) || string(leaf.elements[i].key) != name || !leaf.elements[i].bucket {
+	if i >= leaf.count || string(leaf.at(i).key) != name || !leaf.at(i).bucket {
 		return nil
 	}
-	root, inline, err := parseBucket(leaf.number, leaf.elements[i].value)
+	root, inline, err := parseBucket(leaf.number, leaf.at(i).value)
 	if err == nil && root == 0 {
-		_, err = parse(inline, bounds{})
+		_, err = inline.checkElements(bounds{})
 	}
 	w.buckets[name] = wayBucket{root: root, inline: root == 0, above: new(wayPage)}
 	return inBucket(err, name)
 }
 
-// Key looks at the way to a key of a bucket of the top level, or to where it would
-// be. With removed, it looks at all pages that bbolt may join when the key is
-// removed: on each level those before and behind.
+// Key looks at the way to a key of a bucket of the top level that is to be written
+// or removed, or to where it would be. If so much of a page is to be removed that
+// bbolt may join it with another, it looks at the pages before and behind, too, on
+// all levels.
 func (w *Way) Key(bucket string, key []byte, removed bool) error {
 	b, ok := w.buckets[bucket]
 	if !ok || b.inline {
 		return nil
 	}
-	_, err := w.descend(b.root, b.above, key, removed)
+	leaf, err := w.descend(b.root, b.above, key, false)
+	if err != nil {
+		return inBucket(err, bucket)
+	}
+	leaf.removes = leaf.removes || removed
+	if i := leaf.find(key); i < leaf.count && bytes.Equal(leaf.at(i).key, key) {
+		leaf.touched++
+		leaf.bytes += elementSize + len(key) + len(leaf.at(i).value)
+	}
+	// bbolt joins a page that it has removed something of, and that is then less
+	// than half as full as it makes new ones, or has one element. What is to be
+	// written counts as if it were nothing.
+	if leaf.removes && (leaf.count-leaf.touched <= 1 || uint64(leaf.end-leaf.bytes) <= w.meta.pageSize/2) {
+		_, err = w.descend(b.root, b.above, key, true)
+	}
 	return inBucket(err, bucket)
 }
 
@@ -192,7 +235,7 @@ func (w *Way) Last(bucket string) error {
 	}
 	p, err := w.visit(b.root, bounds{}, b.above, 0)
 	for err == nil && p.branch() {
-		p, err = w.child(p, len(p.elements)-1)
+		p, err = w.child(p, p.count-1)
 	}
 	return inBucket(err, bucket)
 }
@@ -220,13 +263,13 @@ func (w *Way) neighbours(p *wayPage, index int, before, behind *wayPage) (left, 
 	case index > 0:
 		left, err = w.child(p, index-1)
 	case before.branch():
-		left, err = w.child(before, len(before.elements)-1)
+		left, err = w.child(before, before.count-1)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
 	switch {
-	case index+1 < len(p.elements):
+	case index+1 < p.count:
 		right, err = w.child(p, index+1)
 	case behind.branch():
 		right, err = w.child(behind, 0)
@@ -247,7 +290,7 @@ func (w *Way) all(number uint64, within bounds, used pageSet, depth int) error {
 	if depth > maxDepth {
 		return damage(number, "the tree is more than %d pages deep", maxDepth)
 	}
-	p, elements, err := w.readTree(number, within)
+	p, _, err := w.readTree(number, within)
 	if err != nil {
 		return err
 	}
@@ -257,17 +300,13 @@ func (w *Way) all(number uint64, within bounds, used pageSet, depth int) error {
 		}
 		used.add(number + i)
 	}
-	if p.flags != branchPage {
-		for _, e := range elements {
-			if e.bucket {
-				return damage(number, "a bucket within the bucket")
-			}
+	for i := range p.count {
+		if p.flags == branchPage {
+			err = w.all(p.at(i).child, p.below(within, i), used, depth+1)
+		} else if p.at(i).bucket {
+			err = damage(number, "a bucket within the bucket")
 		}
-		return nil
-	}
-	for i, e := range elements {
-		below := (&wayPage{elements: elements, within: within}).below(i)
-		if err := w.all(e.child, below, used, depth+1); err != nil {
+		if err != nil {
 			return err
 		}
 	}
