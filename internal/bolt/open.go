@@ -125,6 +125,7 @@ func newHosted(db *bbolt.DB, name string) (*Store, error) {
 // begin reads the state that the first commit has to find.
 func (s *Store) begin() (err error) {
 	s.last, err = s.current()
+	s.reached.Store(s.last.Revision)
 	return err
 }
 
@@ -213,6 +214,9 @@ func openVerified(path string, mode os.FileMode, bolt bbolt.Options) (db *bbolt.
 		openFile = os.OpenFile
 	}
 	bolt.OpenFile = func(path string, flag int, mode os.FileMode) (*os.File, error) {
+		if file != nil { // bbolt makes a copy
+			return openFile(path, flag, mode)
+		}
 		f, err := openFile(path, flag&^os.O_CREATE, mode)
 		if err != nil {
 			return nil, err

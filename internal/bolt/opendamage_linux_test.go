@@ -147,6 +147,13 @@ func childDamaged(t *testing.T, path string) {
 		// only commits that remove come across it.
 		removing bool
 	}{
+		{"the last meta page", func(f pageFile, tr tree) {
+			newer := 0
+			if binary.NativeEndian.Uint64(f.read(1)[64:]) > binary.NativeEndian.Uint64(f.read(0)[64:]) {
+				newer = 1
+			}
+			f.half(newer, 20, 0)
+		}, first, true, false},
 		{"a branch that leads to itself", func(f pageFile, tr tree) { f.word(tr.records, 16+8, uint64(tr.records)) }, first, false, false},
 		{"a branch of one element that leads to itself", func(f pageFile, tr tree) {
 			f.write(tr.records, 10, []byte{1, 0})

@@ -41,8 +41,9 @@ type Store struct {
 	last  State               // the state that names belong to, and that the file must be in
 	names map[string]struct{} // of all statuses; nil: not yet read
 
-	verified atomic.Bool  // the whole file was, and not a moment ago was it opened
-	size     atomic.Int64 // which an own file has reached
+	verified atomic.Bool   // the whole file was, and not a moment ago was it opened
+	size     atomic.Int64  // which an own file has reached
+	reached  atomic.Uint64 // the revision that the last commit returned
 }
 
 func newStore(db *bbolt.DB, path, name string) *Store {
@@ -81,12 +82,15 @@ func (s *Store) loadNow(ctx context.Context, yield func(count int, r *Record)) (
 		names map[string]struct{}
 		state State
 	)
+	reached := s.reached.Load()
 	err := s.transaction(false, func(tx *bbolt.Tx) error {
 		v, err := s.view(tx)
 		if err != nil {
 			return err
 		}
-		state = v.now
+		if state = v.now; state.Revision < reached {
+			return s.changed()
+		}
 		names, err = s.loadAll(ctx, tx, v, yield)
 		return err
 	})
@@ -191,6 +195,7 @@ func (s *Store) apply(ctx context.Context, p *plan) (uint64, error) {
 	switch {
 	case err == nil:
 		s.last = e.state
+		s.reached.Store(e.state.Revision)
 		for name, taken := range e.taken {
 			if taken {
 				s.names[name] = struct{}{}
@@ -218,7 +223,8 @@ func (s *Store) refuseDamage(err error) error {
 	return s.refuse(err, false)
 }
 
-// changed is the error for a catalog that is not as the store left it.
+// changed is the error for a catalog that is not as the store left it. A damaged
+// meta page has the same look: bbolt then goes by the one before.
 func (s *Store) changed() error {
 	if s.file == nil {
 		return s.refuse(fmt.Errorf("%w: someone else wrote to the buckets while they were open", sentinel.ErrNotExclusive), true)
@@ -250,9 +256,13 @@ func (s *Store) revision(ctx context.Context) (uint64, error) {
 	if err := s.inPlace(); err != nil {
 		return 0, err
 	}
+	reached := s.reached.Load()
 	state, err := s.current()
 	if err != nil {
 		return 0, s.refuseDamage(err)
+	}
+	if state.Revision < reached {
+		return 0, s.changed()
 	}
 	return state.Revision, nil
 }
