@@ -45,14 +45,19 @@ type Changes interface {
 	At(i int) Change
 }
 
-// MaxChanges is the greatest number of changes in a commit. Who commits waits for
-// whoever came before, so it keeps a commit near a second on a slow disk.
-const MaxChanges = 50_000
+// The limits of a commit: the number of its changes, and the bytes of its records.
+// Whoever commits waits for the commit before, and so they keep one near a second:
+// 50,000 creates take half of that, as many updates all over a million records,
+// which write most pages of the file anew, a second on a fast disk.
+const (
+	MaxChanges     = 50_000
+	MaxCommitBytes = 32 << 20
+)
 
 // LimitError is a commit that the file can't take. It is [sentinel.ErrTooLarge].
 type LimitError struct {
-	// MaxChanges is the number of changes that one commit can have, or 0 if a
-	// record can't be kept at all.
+	// MaxChanges is the number of changes that one commit of such records can
+	// have, or 0 if a record can't be kept at all.
 	MaxChanges int
 	Reason     string
 }
@@ -78,6 +83,7 @@ func newPlan(changes Changes) (*plan, error) {
 	}
 	p := &plan{changes: changes, ids: make([]string, n), byID: make([]int, n)}
 	var large error
+	largest := 0
 	for i := range n {
 		c := changes.At(i)
 		if err := c.check(); err != nil {
@@ -88,7 +94,9 @@ func newPlan(changes Changes) (*plan, error) {
 		}
 		p.ids[i], p.byID[i] = c.ID(), i
 		if c.Kind != Deleted {
-			p.bytes += RecordBytes(&c.After)
+			size := RecordBytes(&c.After)
+			p.bytes += size
+			largest = max(largest, size)
 		}
 	}
 	// bbolt takes quadratic time for keys in disorder.
@@ -98,8 +106,18 @@ func newPlan(changes Changes) (*plan, error) {
 			return nil, fmt.Errorf("status %q stands twice in the commit", id)
 		}
 	}
-	if large == nil && n > MaxChanges {
-		large = &LimitError{MaxChanges: MaxChanges, Reason: fmt.Sprintf("a commit of %d changes, of which it can have %d", n, MaxChanges)}
+	switch {
+	case large != nil:
+	case n > MaxChanges:
+		large = &LimitError{
+			MaxChanges: min(MaxChanges, MaxCommitBytes/max(largest, 1)),
+			Reason:     fmt.Sprintf("a commit of %d changes, of which it can have %d", n, MaxChanges),
+		}
+	case p.bytes > MaxCommitBytes:
+		large = &LimitError{
+			MaxChanges: MaxCommitBytes / largest,
+			Reason:     fmt.Sprintf("a commit of %d bytes, of which it can have %d", p.bytes, MaxCommitBytes),
+		}
 	}
 	return p, large
 }

@@ -147,6 +147,28 @@ func TestCommitHasAGreatestSize(t *testing.T) {
 	require.Len(t, load(t, s).statuses, MaxChanges+1)
 }
 
+// However large the records are, 32 fit in a commit, and what the error says fits.
+func TestCommitHasAGreatestSizeInBytes(t *testing.T) {
+	s := openStore(t, tempPath(t))
+	text := strings.Repeat("x", MaxStringBytes-9)
+	large := func(n int) list {
+		changes := make(list, n)
+		for i := range changes {
+			name := text + strconv.Itoa(100_000_000+i)
+			changes[i] = Change{Kind: Created, After: Record{ID: name[len(name)-MaxIDBytes:], Name: name, Type: text, Metadata: text}}
+		}
+		return changes
+	}
+	_, err := s.Commit(t.Context(), large(200))
+	require.ErrorIs(t, err, sentinel.ErrTooLarge)
+	var limit *LimitError
+	require.ErrorAs(t, err, &limit)
+	require.GreaterOrEqual(t, limit.MaxChanges, 32)
+	require.ErrorContains(t, err, "33554432")
+	commit(t, s, large(limit.MaxChanges)...)
+	require.GreaterOrEqual(t, MaxCommitBytes/MaxRecordBytes, 32)
+}
+
 // created is a commit that creates so many statuses.
 type created int
 
