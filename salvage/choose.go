@@ -70,8 +70,7 @@ func (s *salvor) lost(id string) bool {
 	if _, ok := s.reached[id]; ok {
 		return false
 	}
-	has := func(g gap) bool { return g.has(id) }
-	return slices.ContainsFunc(s.gaps, has) || slices.ContainsFunc(s.old, has) ||
+	return among(s.gaps, id) || among(s.old, id) ||
 		s.survey.Lost(bolt.RecordBucket(s.catalog), []byte(id))
 }
 

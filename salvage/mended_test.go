@@ -329,6 +329,19 @@ func TestFileNamesAnOldPageByWhatIsNewerElsewhere(t *testing.T) {
 	require.Positive(t, found)
 }
 
+func TestGaps(t *testing.T) {
+	t.Parallel()
+	gaps := []gap{{"", "b"}, {"d", "f"}, {"h", ""}}
+	for id, want := range map[string]bool{
+		"a": true, "azz": true, "b": false, "c": false, "d": false, "d ": true, "e": true, "f": false, "h": false, "h ": true, "z": true,
+	} {
+		require.Equal(t, want, among(gaps, id), id)
+	}
+	require.True(t, among([]gap{{}}, "any"))
+	require.False(t, among(nil, "any"))
+	require.Equal(t, "any before \"b\", any between \"d\" and \"f\", any beyond \"h\", any at all", fmt.Sprintf("%v, %v, %v, %v", gaps[0], gaps[1], gaps[2], gap{}))
+}
+
 func TestProblemsSayWhatTheyAre(t *testing.T) {
 	t.Parallel()
 	r := bolt.Record{ID: "a", Name: "x"}

@@ -98,6 +98,8 @@ type wound struct {
 	sum    uint64
 	// named says that the record has the key as its id, which proves both.
 	named bool
+	// between is where the id is if the record was not saved from its place.
+	between gap
 }
 
 // gap is a range of ids, without the two at its ends. An end that is "" is open.
@@ -105,6 +107,12 @@ type gap struct{ after, before string }
 
 func (g gap) has(id string) bool {
 	return id > g.after && (g.before == "" || id < g.before)
+}
+
+// among reports whether one of the gaps has the id. They are in order.
+func among(gaps []gap, id string) bool {
+	n, _ := slices.BinarySearchFunc(gaps, id, func(g gap, id string) int { return strings.Compare(g.after, id) })
+	return n > 0 && gaps[n-1].has(id)
 }
 
 func (g gap) String() string {
@@ -210,6 +218,9 @@ func (s *salvor) visitRecord(page uint64, key string, value []byte) {
 // record has perhaps a damaged key; but wherever keys are in order, its id is
 // between those beside it.
 func (s *salvor) dress() {
+	if len(s.wounds) == 0 {
+		return
+	}
 	sound := slices.Sorted(maps.Keys(s.reached))
 	for i, w := range s.wounds {
 		var between gap
@@ -229,21 +240,25 @@ func (s *salvor) dress() {
 			s.problem(Damage, int64(w.page), &w.record, "%s", what)
 			continue
 		}
-		s.wounds[i].whole = false
+		s.wounds[i].whole, s.wounds[i].between = false, between
 		s.gaps = append(s.gaps, between)
 	}
+	slices.SortFunc(s.gaps, func(a, b gap) int { return strings.Compare(a.after, b.after) })
+	s.gaps = slices.Compact(s.gaps) // two are the same, or have nothing in common
 }
 
 // mentionWounds lists the damaged records that were not saved from their place.
 func (s *salvor) mentionWounds(best []find) {
-	open := slices.DeleteFunc(slices.Clone(s.wounds), func(w wound) bool { return w.whole })
-	for i, w := range open {
+	for _, w := range s.wounds {
+		if w.whole {
+			continue
+		}
 		reason := fmt.Sprintf("%v", w.err)
 		if w.err == nil {
 			reason = fmt.Sprintf("it is that of %q, which does not belong there", w.record.ID)
 		}
 		if !w.named {
-			s.problem(Damage, int64(w.page), nil, "the record under the key %q is damaged: %s; if the key is damaged too, the id is %v", w.key, reason, s.gaps[i])
+			s.problem(Damage, int64(w.page), nil, "the record under the key %q is damaged: %s; if the key is damaged too, the id is %v", w.key, reason, w.between)
 			continue
 		}
 		_, saved := slices.BinarySearchFunc(best, w.key, func(f find, id string) int { return strings.Compare(f.record.ID, id) })
