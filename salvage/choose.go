@@ -2,6 +2,7 @@ package salvage
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -96,7 +97,7 @@ func (s *salvor) best(worst trust, distrust bool) (best []find, disputes []Probl
 		owner, taken := owners[f.record.Name]
 		if taken {
 			disputes = append(disputes, Problem{LeftOut, int64(f.page), status(&f.record),
-				"the name belongs to status \"" + owner + "\", which is newer or better founded"})
+				fmt.Sprintf("the name belongs to status %q, which is newer or better founded", owner)})
 			return true
 		}
 		owners[f.record.Name] = f.record.ID

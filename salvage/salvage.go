@@ -121,8 +121,10 @@ func (p Problem) String() string {
 // it belongs, so that a status is saved if its record is still anywhere in the
 // file:
 //
-//   - What the last commit leads to is saved, and is not doubtful. A record that is
-//     damaged only where it is known what stood there is restored.
+//   - What the last commit leads to is saved, and is not doubtful, unless a newer
+//     record of a status on the same page is found elsewhere: the page is an old one
+//     then. A record that is damaged only where it is known what stood there is
+//     restored.
 //   - Of an id whose record is damaged otherwise, or that is among the keys of a
 //     page that is, the newest record is saved that is found anywhere else. It is
 //     doubtful: it may be older than the last commit, or deleted by it.
