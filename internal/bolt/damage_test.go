@@ -24,13 +24,7 @@ type image struct {
 	file     []byte
 	pageSize int
 	want     contents
-	// past is the file as it was some commits before, pasts after each commit.
-	past  []byte
-	pasts [][]byte
-	// ever has every status at every revision.
-	ever map[Record]bool
-	// pages are where the pages with the record of a status begin and end.
-	pages map[string][2]int
+	past     []byte // the file as it was some commits before
 }
 
 func makeImage(t testing.TB, seed uint64, pageSize, first, commits, size int) image {
@@ -39,7 +33,7 @@ func makeImage(t testing.TB, seed uint64, pageSize, first, commits, size int) im
 	opts := Options{Bolt: &bbolt.Options{PageSize: pageSize, NoSync: true, InitialMmapSize: 1}}
 	s, err := Open(path, &opts)
 	require.NoError(t, err)
-	img := image{pageSize: pageSize, ever: make(map[Record]bool), pages: make(map[string][2]int)}
+	img := image{pageSize: pageSize}
 	h, past := newHistory(seed), uint64(0)
 	for i := range commits + 1 {
 		if i == 0 {
@@ -47,12 +41,8 @@ func makeImage(t testing.TB, seed uint64, pageSize, first, commits, size int) im
 		} else {
 			h.run(t, 1, size, s)
 		}
-		for _, status := range load(t, s).statuses {
-			img.ever[status] = true
-		}
 		file, err := os.ReadFile(path)
 		require.NoError(t, err)
-		img.pasts = append(img.pasts, file)
 		if i == commits*3/4 {
 			past, img.past = load(t, s).revision, file
 		}
@@ -66,14 +56,6 @@ func makeImage(t testing.TB, seed uint64, pageSize, first, commits, size int) im
 	require.NoError(t, err)
 	survey := boltfile.Explore(bytes.NewReader(img.file), int64(len(img.file)), func(uint64, string, []byte, []byte) {})
 	require.Empty(t, survey.Damages)
-	for id, status := range img.want.statuses {
-		record := img.record(status)
-		at := bytes.Index(img.file, record)
-		for survey.Usage(uint64(at/pageSize)) != boltfile.InUse { // an old copy
-			at += 1 + bytes.Index(img.file[at+1:], record)
-		}
-		img.pages[id] = [2]int{at / pageSize * pageSize, (at + len(record) + 30 + pageSize) / pageSize * pageSize}
-	}
 	return img
 }
 
@@ -99,17 +81,6 @@ func (img image) rightOrRefused(t testing.TB, path string, b []byte, what string
 // hasMagic reports whether the page at an offset begins as a meta page does.
 func hasMagic(b []byte, at int) bool {
 	return len(b) >= at+20 && binary.NativeEndian.Uint32(b[at+16:]) == 0xED0CDAED
-}
-
-// record is the beginning of the record of a status, up to its strings.
-func (img image) record(s Record) []byte {
-	b := binary.BigEndian.AppendUint64([]byte{0xC5, 2, 0, 0, 0, 0}, uint64(s.Revision))
-	b = binary.BigEndian.AppendUint64(b, uint64(s.UpdatedAt))
-	b = binary.BigEndian.AppendUint16(b, uint16(len(s.ID)))
-	b = binary.BigEndian.AppendUint16(b, uint16(len(s.Name)))
-	b = binary.BigEndian.AppendUint16(b, uint16(len(s.Type)))
-	b = binary.BigEndian.AppendUint16(b, uint16(len(s.Metadata)))
-	return append(append(b, s.ID...), s.Name...)
 }
 
 // sealed makes the checksum of a record right.
