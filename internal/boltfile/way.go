@@ -290,6 +290,9 @@ func (w *Way) all(number uint64, within bounds, used pageSet, depth int) error {
 	if depth > maxDepth {
 		return damage(number, "the tree is more than %d pages deep", maxDepth)
 	}
+	if number < w.meta.pages && used.has(number) {
+		return damage(number, "it is used twice")
+	}
 	p, _, err := w.readTree(number, within)
 	if err != nil {
 		return err
