@@ -421,7 +421,7 @@ func TestCatalogClose(t *testing.T) {
 			return nil
 		},
 		"Follow": func() error {
-			for _, err := range c.Follow(ctx) {
+			for _, err := range c.Follow(ctx, customstatus.Position{}) {
 				return err
 			}
 			return nil

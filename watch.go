@@ -80,30 +80,36 @@ type Update struct {
 	Position Position
 }
 
-// Follow yields the whole catalog, then the changes of every commit as [Catalog.Watch]
-// does, and the whole catalog again whenever the changes in between are no longer
-// kept. It is the simplest way to keep a copy up to date. The sequence ends with
-// one error: that of ctx, or [ErrClosed].
-func (c *Catalog) Follow(ctx context.Context) iter.Seq2[Update, error] {
+// Follow is the simplest way to keep a copy of the catalog up to date. It yields
+// the changes of every commit after a position as [Catalog.Watch] does, and the
+// whole catalog where the changes since are no longer kept or the position is
+// none of this catalog's. After the zero Position it begins with the whole
+// catalog. The sequence ends with one error: that of ctx, or [ErrClosed].
+func (c *Catalog) Follow(ctx context.Context, after Position) iter.Seq2[Update, error] {
 	return func(yield func(Update, error) bool) {
-		for {
-			page, err := c.List(Query{})
-			if err != nil {
-				yield(Update{}, err)
-				return
+		for after := after; ; {
+			if after == (Position{}) {
+				page, err := c.List(Query{})
+				if err != nil {
+					yield(Update{}, err)
+					return
+				}
+				if !yield(Update{Reset: true, Statuses: page.Statuses, Position: page.Position}, nil) {
+					return
+				}
+				after = page.Position
 			}
-			if !yield(Update{Reset: true, Statuses: page.Statuses, Position: page.Position}, nil) {
-				return
-			}
-			for commit, err := range c.Watch(ctx, page.Position) {
+			for commit, err := range c.Watch(ctx, after) {
 				if errors.Is(err, ErrCompacted) {
+					after = Position{}
 					break
 				}
 				if err != nil {
 					yield(Update{}, err)
 					return
 				}
-				if !yield(Update{Changes: commit.Changes, Position: commit.Position()}, nil) {
+				after = commit.Position()
+				if !yield(Update{Changes: commit.Changes, Position: after}, nil) {
 					return
 				}
 			}

@@ -228,7 +228,7 @@ func TestFollow(t *testing.T) {
 		got, more := make(chan customstatus.Update), make(chan struct{})
 		ended := make(chan error, 1)
 		go func() {
-			for u, err := range c.Follow(following) {
+			for u, err := range c.Follow(following, customstatus.Position{}) {
 				if err != nil {
 					ended <- err
 					return
@@ -258,15 +258,34 @@ func TestFollow(t *testing.T) {
 	})
 }
 
+func TestFollowResumes(t *testing.T) {
+	c := open(t, customstatus.NewMemoryStore(), nil)
+	create(t, c, "a", customstatus.Busy)
+	seen := c.Position()
+	b := create(t, c, "b", customstatus.Busy)
+	first := func(after customstatus.Position) customstatus.Update {
+		for u, err := range c.Follow(ctx, after) {
+			require.NoError(t, err)
+			return u
+		}
+		return customstatus.Update{}
+	}
+	require.Equal(t, customstatus.Update{
+		Changes: []customstatus.Change{{Kind: customstatus.Created, After: b}}, Position: c.Position(),
+	}, first(seen))
+	seen.Fingerprint++
+	require.True(t, first(seen).Reset, "it is none of this catalog's")
+}
+
 func TestFollowIsLeft(t *testing.T) {
 	c := open(t, customstatus.NewMemoryStore(), nil)
-	for u, err := range c.Follow(ctx) {
+	for u, err := range c.Follow(ctx, customstatus.Position{}) {
 		require.NoError(t, err)
 		require.True(t, u.Reset)
 		break
 	}
 	n := 0
-	for u, err := range c.Follow(ctx) {
+	for u, err := range c.Follow(ctx, customstatus.Position{}) {
 		require.NoError(t, err)
 		if n++; n == 1 {
 			create(t, c, "a", customstatus.Busy)
