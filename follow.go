@@ -187,7 +187,7 @@ func (c *Catalog) take(commit Commit) error {
 		return nil
 	}
 	for _, change := range commit.Changes {
-		old := e.ids.get(change.ID())
+		old := e.table.ByID(change.ID())
 		switch {
 		case change.Kind == Created && old == nil:
 		case (change.Kind == Updated || change.Kind == Deleted) && old != nil && old.Revision == change.Before.Revision:
@@ -199,7 +199,7 @@ func (c *Catalog) take(commit Commit) error {
 			continue
 		}
 		status := change.After
-		if other := e.names.get(status.Name); other != nil && other.ID != status.ID {
+		if other := e.table.ByName(status.Name); other != nil && other.ID != status.ID {
 			return errFeed
 		}
 		e.put(old, &status)
