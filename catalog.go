@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
-	"slices"
-	"strconv"
+	"io"
+	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,114 +14,114 @@ import (
 	"github.com/google/uuid"
 )
 
-// Options configure [Open]. A nil *Options and the zero value are the defaults.
+// Options configure a [Catalog]. A nil *Options and the zero value are the
+// defaults. The functions must be safe for concurrent use.
 type Options struct {
 	// Rules say which fields are taken. The zero value is the documented
 	// rules.
 	Rules Rules
-	// Now is the clock. Nil is [time.Now]. It must be safe for concurrent use.
+	// MaxStatuses is the greatest number of statuses that writes lead to; a
+	// write that would exceed it is [ErrFull]. It bounds the memory that
+	// callers can fill, at about 300 bytes a status beside its metadata. 0 is
+	// no limit.
+	MaxStatuses int
+
+	// HistoryChanges is the number of changes that are kept for [Catalog.Watch]
+	// to resume from. 0 is [DefaultHistoryChanges].
+	HistoryChanges int
+	// HistoryBytes bounds the memory that these changes take. 0 is
+	// [DefaultHistoryBytes]. The last commit is always kept.
+	HistoryBytes int
+
+	// Reopen opens the store again. With it, a catalog whose store says
+	// [ErrNeedsReopen] closes that store, takes the new one in its place, and
+	// goes on. It is for the stores of [Open], not of [OpenShared].
+	Reopen func(ctx context.Context) (Store, error)
+
+	// Logger gets what goes wrong behind the host's back. Nil is
+	// [slog.Default].
+	Logger *slog.Logger
+	// Observer, if not nil, is told of it too. It is copied.
+	Observer *Observer
+
+	// Now is the clock. Nil is [time.Now].
 	Now func() time.Time
 	// NewID makes the id of a new status. Nil is a time-ordered UUID
-	// (version 7). It must be safe for concurrent use.
+	// (version 7).
 	NewID func() string
-	// History is the number of changes that are kept for [Catalog.Watch] to
-	// resume from. 0 is [DefaultHistory]. The last commit is always kept.
-	History int
+	// Random is the source of randomness for waits between attempts. Nil is
+	// [rand.Uint64] of math/rand/v2.
+	Random func() uint64
 }
 
-// DefaultHistory is the number of changes kept for watchers by default. It lets
-// a client come back after hours in most deployments and costs a megabyte at
-// most.
-const DefaultHistory = 4096
+// The defaults of [Options.HistoryChanges] and [Options.HistoryBytes]. They let a
+// client come back after hours in most deployments.
+const (
+	DefaultHistoryChanges = 4096
+	DefaultHistoryBytes   = 4 << 20
+)
 
-// WriteOptions are conditions on an Update or Delete. Nil is no condition.
+// WriteOptions are the finer points of an Update or Delete. A nil *WriteOptions and the zero
+// value are the defaults.
 type WriteOptions struct {
 	// IfRevision, if not 0, lets the write pass only while the status is
 	// still at this [CustomUserStatus.Revision]; else it is [ErrConflict].
 	// It is for hosts that read, let somebody edit, and write back.
 	IfRevision Revision
-}
-
-// Query says which statuses [Catalog.List] returns, and in which order. The
-// zero value is all of them by name.
-type Query struct {
-	// ID, if not empty, leaves only the status with this id.
-	ID string
-	// Name, if not empty, leaves only statuses whose name contains it. It is
-	// compared without regard to case and is never a pattern.
-	Name string
-	// Sort are the keys to sort by, the first one counting most. Ties are
-	// broken by ID, so that pages of one revision never overlap. Nil is by
-	// name.
-	Sort []SortKey
-	// Offset is the number of matches to leave out at the start.
-	Offset int
-	// Limit is the greatest number of statuses to return; 0 is no limit.
-	Limit int
-}
-
-// SortKey is one key of [Query.Sort].
-type SortKey struct {
-	Field      SortField
-	Descending bool
-}
-
-// SortField names what a [SortKey] sorts by, as the JSON form does. Strings are
-// ordered byte by byte.
-type SortField string
-
-// The fields to sort by.
-const (
-	SortByID         SortField = "_id"
-	SortByName       SortField = "name"
-	SortByStatusType SortField = "statusType"
-	SortByUpdatedAt  SortField = "_updatedAt"
-)
-
-// Page is what [Catalog.List] returns: all of one revision.
-type Page struct {
-	Statuses []CustomUserStatus
-	// Total is the number of matches, those beyond Limit included.
-	Total int
-	// Revision is the revision that the page shows. [Catalog.Watch] after it
-	// yields every change that the page does not show.
-	Revision Revision
+	// KeepStatusType lets an Update leave the status type as it is, whatever
+	// [Fields.StatusType] says.
+	KeepStatusType bool
 }
 
 // Catalog is all statuses of one chat server and the rules they obey. All of its
 // methods may be called by several goroutines at once.
 //
-// Over a store that it alone writes a catalog is linearizable. Over a shared
-// store (a [Watcher]) every write still is; reads are local, never go back in
-// time, and see the caller's own writes and, after [Catalog.Sync], everybody's. A
-// write returns when reads see it, or when its context is done meanwhile.
+// Over an exclusive store a catalog is linearizable. Over a shared store every
+// write still is; reads are local, never go back in time, and see the caller's own
+// writes and, after [Catalog.Sync], everybody's. A write returns when reads see it,
+// or when its context is done meanwhile. Only when a store turns out to hold
+// another history (an older file at its place, a failover that lost commits) do
+// reads go back: the catalog takes what is there, ends all watchers with
+// [ErrCompacted], and counts a rewind in [Stats].
 //
 // A write that returns nil is as durable as its store makes it. One that returns
 // another error than [ErrOutcomeUnknown] left nothing behind. Its context counts
 // while the write waits for its turn; once it is being committed, the write
-// returns what came of it.
+// returns what came of it. Writes that wait share the next commit, up to 1,024
+// changes at a time.
 type Catalog struct {
-	store  Store
-	shared Watcher // the store, if others write it too
-	rules  Rules
-	now    func() time.Time
-	newID  func() string
+	store       Store       // replaced by reopen
+	shared      SharedStore // the store, if others write it too
+	reopenStore func(context.Context) (Store, error)
+	replacing   sync.RWMutex // held to replace store, and to read it without the turn
+	rules       Rules
+	maxStatuses int
+	now         func() time.Time
+	newID       func() string
+	random      func() uint64
+	log         *slog.Logger
+	observer    Observer
+	account     account
 
-	current atomic.Pointer[snapshot] // what reads see; nil when closed
+	current atomic.Pointer[snapshot] // what reads see
 	feed    feed
 
 	// turn is held by the one writer that commits for all that wait. With it
-	// go stale and last.
-	turn  chan struct{}
-	stale bool     // the store may hold what current doesn't show
-	last  Revision // of the last commit of our own
+	// go the fields below, up to maxChanges.
+	turn        chan struct{}
+	stale       bool     // the store may hold what current doesn't show
+	lost        error    // why there is no open store, after reopen failed
+	last        Revision // of the last commit of our own
+	lastHistory uint64   // which that commit is part of
+	maxChanges  int      // that writes may share a commit with
 
 	editing sync.Mutex // for what beginning an edit touches of the snapshot
 	edits   uint64
 
-	mu      sync.Mutex
-	pending []*write // waiting for the next commit
-	closed  bool
+	mu        sync.Mutex
+	pending   []*write // waiting for the next commit
+	withdrawn int      // of pending
+	closed    bool
 
 	commits  context.Context // for commits, which nobody can call back
 	ctx      context.Context // for what ends with the catalog
@@ -131,36 +131,69 @@ type Catalog struct {
 	closeErr error
 }
 
-// Open reads the store and returns the catalog of what it holds. The store
-// belongs to the catalog from then on, which closes it with [Catalog.Close];
-// when Open fails it is still the caller's to close. ctx is for Open alone.
+// Open returns the catalog of what an exclusive store holds. The store belongs
+// to the catalog from then on, which closes it with [Catalog.Close]; when Open
+// fails the caller closes it. ctx is for Open alone. A store that says it is
+// shared is refused: see [OpenShared].
 func Open(ctx context.Context, store Store, opts *Options) (*Catalog, error) {
+	return open(ctx, store, nil, opts)
+}
+
+// OpenShared is [Open] for a store that others write too. [Options.Reopen] must be
+// nil, and a store that says it is exclusive is refused.
+func OpenShared(ctx context.Context, store SharedStore, opts *Options) (*Catalog, error) {
+	if opts != nil && opts.Reopen != nil {
+		return nil, errors.New("customstatus: Options.Reopen is not for shared stores")
+	}
+	return open(ctx, store, store, opts)
+}
+
+func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (*Catalog, error) {
 	if opts == nil {
 		opts = &Options{}
 	}
 	c := &Catalog{
-		store: store,
-		rules: opts.Rules,
-		now:   opts.Now,
-		newID: opts.NewID,
-		feed:  feed{limit: opts.History},
-		turn:  make(chan struct{}, 1),
+		store:       store,
+		shared:      shared,
+		reopenStore: opts.Reopen,
+		rules:       opts.Rules,
+		maxStatuses: opts.MaxStatuses,
+		now:         opts.Now,
+		newID:       opts.NewID,
+		random:      opts.Random,
+		log:         opts.Logger,
+		feed:        feed{maxChanges: opts.HistoryChanges, maxBytes: opts.HistoryBytes},
+		turn:        make(chan struct{}, 1),
+		maxChanges:  maxGroup,
 	}
-	c.shared, _ = store.(Watcher)
 	if c.now == nil {
 		c.now = time.Now
 	}
 	if c.newID == nil {
 		c.newID = newUUID
 	}
-	if c.feed.limit <= 0 {
-		c.feed.limit = DefaultHistory
+	if c.random == nil {
+		c.random = rand.Uint64
 	}
-	if err := c.load(ctx); err != nil {
-		return nil, fmt.Errorf("customstatus: open: %w", err)
+	if c.log == nil {
+		c.log = slog.Default()
+	}
+	if opts.Observer != nil {
+		c.observer = *opts.Observer
+	}
+	if c.feed.maxChanges <= 0 {
+		c.feed.maxChanges = DefaultHistoryChanges
+	}
+	if c.feed.maxBytes <= 0 {
+		c.feed.maxBytes = DefaultHistoryBytes
 	}
 	c.commits = context.Background()
 	c.ctx, c.cancel = context.WithCancel(c.commits)
+	if _, err := c.load(ctx); err != nil {
+		c.cancel()
+		return nil, err
+	}
+	c.account.Loads = 1
 	if c.shared != nil {
 		c.followed = make(chan struct{})
 		go c.follow()
@@ -173,16 +206,19 @@ func Open(ctx context.Context, store Store, opts *Options) (*Catalog, error) {
 func newUUID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // Create adds a status and returns it, with a new id and the time of now.
-// Errors: [ErrRequired], [ErrInvalid], [ErrNameInUse], those of ctx and of the
-// store, [ErrClosed].
+// Errors: [ErrRequired], [ErrInvalid], [ErrNameInUse], [ErrFull], those of ctx
+// and of the store, [ErrClosed].
 func (c *Catalog) Create(ctx context.Context, f Fields) (CustomUserStatus, error) {
 	if err := c.rules.Check(f); err != nil {
 		return CustomUserStatus{}, err
 	}
 	var made *CustomUserStatus
-	_, err := c.write(ctx, func(e *edit) error {
-		if e.names.get(f.Name) != nil {
-			return errNameInUse(f.Name)
+	_, err := c.write(ctx, 1, func(e *edit) error {
+		if owner := e.table.ByName(f.Name); owner != nil {
+			return errNameInUse(f.Name, owner)
+		}
+		if c.maxStatuses > 0 && e.table.Len() >= c.maxStatuses {
+			return errFull(c.maxStatuses)
 		}
 		id, err := c.freshID(e, nil)
 		if err != nil {
@@ -193,6 +229,9 @@ func (c *Catalog) Create(ctx context.Context, f Fields) (CustomUserStatus, error
 			return err
 		}
 		made = &CustomUserStatus{ID: id, Name: f.Name, StatusType: f.StatusType, UpdatedAt: now}
+		if f.Metadata != nil {
+			made.Metadata = *f.Metadata
+		}
 		e.put(nil, made)
 		return nil
 	})
@@ -202,31 +241,37 @@ func (c *Catalog) Create(ctx context.Context, f Fields) (CustomUserStatus, error
 	return *made, nil
 }
 
-// Update gives the status with the id new fields, both in one step, and returns
-// what it has become. It may keep its name. With [Rules.StatusTypeOptional] an
-// empty StatusType leaves the one it has. Nil opts are no condition.
-// Errors: those of [Catalog.Create], [ErrRequired] for an empty id,
+// Update gives the status with the id new fields, all in one step, and returns
+// what it has become. It may keep its name. Errors: those of [Catalog.Create], [ErrRequired] for an empty id,
 // [ErrNotFound], [ErrConflict].
 func (c *Catalog) Update(ctx context.Context, id string, f Fields, opts *WriteOptions) (CustomUserStatus, error) {
 	if id == "" {
 		return CustomUserStatus{}, errRequired(FieldID)
 	}
-	if err := c.rules.Check(f); err != nil {
+	keepType := opts != nil && opts.KeepStatusType
+	rules := c.rules
+	if keepType {
+		f.StatusType, rules.StatusTypeOptional = "", true
+	}
+	if err := rules.Check(f); err != nil {
 		return CustomUserStatus{}, err
 	}
 	var made *CustomUserStatus
-	_, err := c.write(ctx, func(e *edit) error {
+	_, err := c.write(ctx, 1, func(e *edit) error {
 		old, err := e.lookUp(id, opts)
 		if err != nil {
 			return err
 		}
-		if other := e.names.get(f.Name); other != nil && other.ID != id {
-			return errNameInUse(f.Name)
+		if other := e.table.ByName(f.Name); other != nil && other.ID != id {
+			return errNameInUse(f.Name, other)
 		}
 		s := *old
 		s.Name, s.Revision = f.Name, 0
-		if f.StatusType != "" {
+		if !keepType {
 			s.StatusType = f.StatusType
+		}
+		if f.Metadata != nil {
+			s.Metadata = *f.Metadata
 		}
 		now, err := c.time()
 		if err != nil {
@@ -245,14 +290,14 @@ func (c *Catalog) Update(ctx context.Context, id string, f Fields, opts *WriteOp
 	return *made, nil
 }
 
-// Delete removes the status with the id. Nil opts are no condition.
-// Errors: [ErrRequired] for an empty id, [ErrNotFound], [ErrConflict], those of
-// ctx and of the store, [ErrClosed].
-func (c *Catalog) Delete(ctx context.Context, id string, opts *WriteOptions) error {
+// Delete removes the status with the id and returns the revision at which it is
+// gone. Errors: [ErrRequired] for an empty id, [ErrNotFound], [ErrConflict], those
+// of ctx and of the store, [ErrClosed].
+func (c *Catalog) Delete(ctx context.Context, id string, opts *WriteOptions) (Revision, error) {
 	if id == "" {
-		return errRequired(FieldID)
+		return 0, errRequired(FieldID)
 	}
-	_, err := c.write(ctx, func(e *edit) error {
+	return c.write(ctx, 1, func(e *edit) error {
 		old, err := e.lookUp(id, opts)
 		if err != nil {
 			return err
@@ -260,86 +305,6 @@ func (c *Catalog) Delete(ctx context.Context, id string, opts *WriteOptions) err
 		e.delete(old)
 		return nil
 	})
-	return err
-}
-
-// Import adds statuses with the ids and times they have, all or none, in one
-// commit, and returns the revision at which all are there. A status that has no
-// ID gets one, a zero UpdatedAt becomes now; Revision doesn't count. A status
-// that is in the catalog just as given is passed over, so that an import with
-// ids and times can be repeated; over a shared store those passed over were there
-// at an instant of the call.
-//
-// If any can't be imported the error is an [*ImportError] that names each of
-// them: an id or a name that belongs to another status, of the catalog or
-// earlier in the slice, or fields that the rules don't allow. Other errors are
-// those of ctx and of the store, and [ErrClosed].
-func (c *Catalog) Import(ctx context.Context, statuses []CustomUserStatus) (Revision, error) {
-	statuses = slices.Clone(statuses)
-	invalid := make(map[int]error)
-	for i := range statuses {
-		s := &statuses[i]
-		s.UpdatedAt, s.Revision = stamp(s.UpdatedAt), 0
-		if err := c.rules.checkRecord(*s); err != nil {
-			invalid[i] = err
-		}
-	}
-	return c.write(ctx, func(e *edit) error { return c.planImport(e, statuses, invalid) })
-}
-
-func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus, invalid map[int]error) error {
-	var bad ImportError
-	fresh := make([]*CustomUserStatus, 0, len(statuses))
-	ids := make(map[string]bool, len(statuses))
-	names := make(map[string]bool, len(statuses))
-	now, err := c.time()
-	if err != nil {
-		return err
-	}
-	for i, s := range statuses {
-		if err := invalid[i]; err != nil {
-			bad.Records = append(bad.Records, RecordError{i, err})
-			continue
-		}
-		if s.UpdatedAt.IsZero() {
-			s.UpdatedAt = now
-		}
-		if s.ID == "" {
-			id, err := c.freshID(e, ids)
-			if err != nil {
-				return err
-			}
-			s.ID = id
-		} else if e.touched(s.ID) {
-			return errTouched
-		}
-		there := e.ids.get(s.ID)
-		if there != nil && there.same(s) {
-			e.relied = true
-			continue
-		}
-		switch {
-		case there != nil || ids[s.ID]:
-			bad.Records = append(bad.Records, RecordError{i, errIDInUse(s.ID)})
-		case names[s.Name] || e.names.get(s.Name) != nil:
-			bad.Records = append(bad.Records, RecordError{i, errNameInUse(s.Name)})
-		}
-		ids[s.ID], names[s.Name] = true, true
-		fresh = append(fresh, &s)
-	}
-	if bad.Records != nil {
-		return &bad
-	}
-	e.putNew(fresh)
-	return nil
-}
-
-// same reports whether s and t differ at most in their revision.
-func (s *CustomUserStatus) same(t CustomUserStatus) bool {
-	t.Revision = s.Revision
-	equal := s.UpdatedAt.Equal(t.UpdatedAt)
-	t.UpdatedAt = s.UpdatedAt
-	return equal && *s == t
 }
 
 // errTouched is a plan's answer to an edit that has changed its status already:
@@ -351,21 +316,22 @@ func (e *edit) lookUp(id string, opts *WriteOptions) (*CustomUserStatus, error) 
 	if e.touched(id) {
 		return nil, errTouched
 	}
-	s := e.ids.get(id)
+	s := e.table.ByID(id)
 	if s == nil {
-		return nil, errNotFound(id)
+		return nil, errNotFound(FieldID, id)
 	}
 	if opts != nil && opts.IfRevision != 0 && opts.IfRevision != s.Revision {
-		return nil, errConflict(id)
+		return nil, errConflict(s, opts.IfRevision)
 	}
 	return s, nil
 }
 
 // freshID returns an id that no status has and that is not taken either. A source
 // that gives only ids in use is broken, which must not hang the writer.
-func (c *Catalog) freshID(e *edit, taken map[string]bool) (string, error) {
+func (c *Catalog) freshID(e *edit, taken map[string]string) (string, error) {
 	for range 10 {
-		if id := c.newID(); validID(id) && !taken[id] && e.ids.get(id) == nil && e.base.ids.get(id) == nil {
+		id := c.newID()
+		if _, used := taken[id]; !used && validID(id) && e.table.ByID(id) == nil && e.base.table.ByID(id) == nil {
 			return id, nil
 		}
 	}
@@ -385,164 +351,48 @@ func (c *Catalog) time() (time.Time, error) {
 // allocates nothing. Errors: [ErrNotFound], [ErrClosed].
 func (c *Catalog) Get(id string) (CustomUserStatus, error) {
 	s := c.current.Load()
-	if s == nil {
+	if s.closed {
 		return CustomUserStatus{}, ErrClosed
 	}
-	if status := s.ids.get(id); status != nil {
+	if status := s.table.ByID(id); status != nil {
 		return *status, nil
 	}
-	return CustomUserStatus{}, errNotFound(id)
+	return CustomUserStatus{}, errNotFound(FieldID, id)
 }
 
 // GetByName returns the status with exactly this name. It doesn't wait and, if
 // there is one, allocates nothing. Errors: [ErrNotFound], [ErrClosed].
 func (c *Catalog) GetByName(name string) (CustomUserStatus, error) {
 	s := c.current.Load()
-	if s == nil {
+	if s.closed {
 		return CustomUserStatus{}, ErrClosed
 	}
-	if status := s.names.get(name); status != nil {
+	if status := s.table.ByName(name); status != nil {
 		return *status, nil
 	}
-	return CustomUserStatus{}, errNotFound(name)
+	return CustomUserStatus{}, errNotFound(FieldName, name)
 }
 
-// List returns the statuses that the query asks for, all of one revision. It
-// doesn't wait. A page by name without a filter costs the same at any offset;
-// any other query looks at every status. Errors: [ErrInvalid] for a negative
-// Offset or Limit or a SortField that there isn't, [ErrClosed].
-func (c *Catalog) List(q Query) (Page, error) {
-	if err := q.check(); err != nil {
-		return Page{}, err
-	}
-	s := c.current.Load()
-	if s == nil {
-		return Page{}, ErrClosed
-	}
-	return s.list(q), nil
-}
+// Revision returns the revision that reads have reached. It stays when the
+// catalog is closed.
+func (c *Catalog) Revision() Revision { return c.current.Load().revision }
 
-func (q Query) check() error {
-	if q.Offset < 0 {
-		return errInvalid(FieldOffset, strconv.Itoa(q.Offset), "offset")
-	}
-	if q.Limit < 0 {
-		return errInvalid(FieldLimit, strconv.Itoa(q.Limit), "limit")
-	}
-	for _, k := range q.Sort {
-		switch k.Field {
-		case SortByID, SortByName, SortByStatusType, SortByUpdatedAt:
-		default:
-			return errInvalid(FieldSort, string(k.Field), "sort field")
-		}
-	}
-	return nil
-}
+// Position returns the position of what reads see. It stays when the catalog is
+// closed.
+func (c *Catalog) Position() Position { return c.current.Load().position }
 
-// Revision returns the revision that reads see; 0 when the catalog is closed.
-func (c *Catalog) Revision() Revision {
-	if s := c.current.Load(); s != nil {
-		return s.revision
+// Backup writes a copy of the store to w, as it is at one instant, if the store
+// has a method Backup(io.Writer) error as [BoltStore] has. If it has none, the
+// error is [errors.ErrUnsupported].
+func (c *Catalog) Backup(w io.Writer) error {
+	c.replacing.RLock()
+	store := c.store
+	c.replacing.RUnlock()
+	s, ok := store.(interface{ Backup(io.Writer) error })
+	if !ok {
+		return fmt.Errorf("customstatus: backup of a %T: %w", store, errors.ErrUnsupported)
 	}
-	return 0
-}
-
-// Watch yields the commits after a revision, each once, in order and none
-// missing, and waits for those to come: list, then watch from the page's
-// revision. In the changes, Replaces is the revision the status had before, and
-// Status is what it has become or, if it was deleted, was last. The caller may
-// keep the changes, but must not change them: all watchers are given the same,
-// so that the largest commit costs none of them memory.
-//
-// The sequence ends with one error: [ErrCompacted] if the commits are no longer
-// kept (the watcher is slower than [Options.History] allows, or the catalog was
-// opened again), the error of ctx, or [ErrClosed]. A slow watcher holds nobody
-// up; it keeps at most 64 commits in memory that it has yet to yield.
-func (c *Catalog) Watch(ctx context.Context, after Revision) iter.Seq2[Commit, error] {
-	return func(yield func(Commit, error) bool) {
-		seen, synced := after, c.shared == nil
-		for {
-			if err := ctx.Err(); err != nil {
-				yield(Commit{}, err)
-				return
-			}
-			if s := c.current.Load(); s != nil && seen > s.revision {
-				if !synced { // another server has shown it, and this one will soon
-					synced = true
-					if err := c.Sync(ctx); err != nil {
-						yield(Commit{}, err)
-						return
-					}
-					continue
-				}
-				yield(Commit{}, ErrCompacted) // it is one of another life of the catalog
-				return
-			}
-			commits, more, err := c.feed.since(seen)
-			if err != nil {
-				yield(Commit{}, err)
-				return
-			}
-			for _, commit := range commits {
-				seen = commit.Revision
-				if ctx.Err() != nil {
-					break
-				}
-				if !yield(commit, nil) {
-					return
-				}
-			}
-			if more != nil {
-				select {
-				case <-more:
-				case <-ctx.Done():
-				}
-			}
-		}
-	}
-}
-
-// Sync waits until reads see every commit that was made before the call, by
-// whomever. Over a store that this catalog alone writes they do anyway, but for
-// a write that was [ErrOutcomeUnknown]: after Sync they show what came of it.
-// Errors: those of ctx and of the store, [ErrClosed].
-func (c *Catalog) Sync(ctx context.Context) error {
-	if c.current.Load() == nil {
-		return ErrClosed
-	}
-	if c.shared != nil {
-		return c.sync(ctx)
-	}
-	select {
-	case c.turn <- struct{}{}:
-		defer func() { <-c.turn }()
-		return c.refresh()
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-c.ctx.Done():
-		return ErrClosed
-	}
-}
-
-// await waits until reads see the revision.
-func (c *Catalog) await(ctx context.Context, revision Revision) error {
-	for {
-		more := c.feed.wait()
-		s := c.current.Load()
-		if s == nil {
-			return ErrClosed
-		}
-		if s.revision >= revision {
-			return nil
-		}
-		select {
-		case <-more:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-c.ctx.Done(): // Close waits for the turn, and so for us
-			return ErrClosed
-		}
-	}
+	return s.Backup(w)
 }
 
 // Close waits for the commit that is under way, refuses the writes that wait
@@ -553,16 +403,19 @@ func (c *Catalog) Close() error {
 		c.mu.Lock()
 		c.closed = true
 		finish(c.pending, ErrClosed)
-		c.pending = nil
+		c.pending, c.withdrawn = nil, 0
 		c.mu.Unlock()
 		c.cancel()
 		c.turn <- struct{}{} // the commit under way is done, and none comes after
 		if c.followed != nil {
 			<-c.followed
 		}
-		c.current.Store(nil)
+		last := c.current.Load()
+		c.current.Store(&snapshot{revision: last.revision, position: last.position, history: last.history, closed: true})
 		c.feed.close()
-		c.closeErr = c.store.Close()
+		c.replacing.Lock()
+		defer c.replacing.Unlock()
+		c.closeErr = c.guard("Close", c.store.Close)
 	})
 	return c.closeErr
 }

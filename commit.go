@@ -4,19 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"time"
 )
+
+// maxGroup is the greatest number of changes with which writes share a commit,
+// so that none waits long for those before it. An import has as many as it has.
+const maxGroup = 1024
 
 // write is one caller's part of a commit.
 type write struct {
 	ctx      context.Context
 	plan     func(*edit) error // checks everything before it changes anything
+	size     int               // the greatest number of changes that plan makes
 	err      error
 	idle     bool          // the plan has changed nothing
 	revision Revision      // of its commit; if idle, the one it was planned at
+	waiting  bool          // for the next commit, in Catalog.pending; guarded by Catalog.mu
 	done     chan struct{} // closed when err says what came of it
 }
 
@@ -37,11 +43,11 @@ func (w *write) finished() bool {
 // write has plan made part of a commit. Whoever gets the turn commits for all
 // that wait; so writes that arrive during a commit share the next one, and no
 // goroutine is needed to wait for them.
-func (c *Catalog) write(ctx context.Context, plan func(*edit) error) (Revision, error) {
+func (c *Catalog) write(ctx context.Context, size int, plan func(*edit) error) (Revision, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
-	w := &write{ctx: ctx, plan: plan, done: make(chan struct{})}
+	w := &write{ctx: ctx, plan: plan, size: size, waiting: true, done: make(chan struct{})}
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
@@ -80,24 +86,37 @@ func (c *Catalog) write(ctx context.Context, plan func(*edit) error) (Revision, 
 }
 
 // withdraw reports whether w was still waiting and now never will be committed.
+// It leaves w among the pending: to take each of many out at once would be
+// quadratic.
 func (c *Catalog) withdraw(w *write) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := slices.Index(c.pending, w)
-	if i < 0 {
+	if !w.waiting {
 		return false
 	}
-	c.pending = slices.Delete(c.pending, i, i+1)
+	w.waiting = false
+	w.plan = nil // it may hold on to an import
+	c.withdrawn++
+	if c.withdrawn > len(c.pending)/2 {
+		c.pending = slices.DeleteFunc(c.pending, func(w *write) bool { return !w.waiting })
+		c.withdrawn = 0
+	}
 	return true
 }
 
 // putBack lets writes wait for the next commit, before those that came later.
 func (c *Catalog) putBack(writes []*write) {
+	if len(writes) == 0 {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
 		finish(writes, ErrClosed)
 		return
+	}
+	for _, w := range writes {
+		w.waiting = true
 	}
 	c.pending = slices.Concat(writes, c.pending)
 }
@@ -106,7 +125,7 @@ func (c *Catalog) putBack(writes []*write) {
 func (c *Catalog) lead(w *write) {
 	defer func() { <-c.turn }()
 	for !w.finished() {
-		if c.shared != nil {
+		if c.shared != nil && c.lastHistory == c.current.Load().history {
 			if err := c.await(w.ctx, c.last); err != nil {
 				if c.withdraw(w) {
 					w.finish(err)
@@ -118,96 +137,106 @@ func (c *Catalog) lead(w *write) {
 	}
 }
 
-// gather returns the writes that wait, once no more of them come. The last
-// commit has just woken its writers, who may want to write again; letting them
-// run first costs a lone writer next to nothing.
+// gather returns the writes that wait, once no more of them come, and of many as
+// many as share a commit. The last commit has just woken its writers, who may
+// want to write again; letting them run first costs a lone writer next to
+// nothing.
 func (c *Catalog) gather() []*write {
-	for waiting := 0; ; {
+	for before := 0; ; {
 		runtime.Gosched()
 		c.mu.Lock()
-		if len(c.pending) <= waiting {
-			group := c.pending
-			c.pending = nil
+		if n := len(c.pending); n <= before || n >= c.maxChanges {
+			group := c.takePending()
 			c.mu.Unlock()
 			return group
 		}
-		waiting = len(c.pending)
+		before = len(c.pending)
 		c.mu.Unlock()
 	}
 }
 
+// takePending takes from the pending what may share a commit: at least one write.
+func (c *Catalog) takePending() []*write {
+	var group []*write
+	taken, size := 0, 0
+	for _, w := range c.pending {
+		if w.waiting {
+			if len(group) > 0 && size+w.size > c.maxChanges {
+				break
+			}
+			w.waiting = false
+			size += w.size
+			group = append(group, w)
+		} else {
+			c.withdrawn--
+		}
+		taken++
+	}
+	if taken == len(c.pending) {
+		c.pending = nil
+	} else {
+		c.pending = c.pending[taken:]
+	}
+	return group
+}
+
 // commit makes one commit of the group and finishes its writes or puts them back.
 func (c *Catalog) commit(leader *write, group []*write) {
-	began := false
-	defer func() {
-		// Only a panic, of the store or of an injected clock or id source,
-		// leaves writes unfinished. It is for the leader's caller to see,
-		// but the others must not wait for ever.
-		for _, w := range group {
-			if w.finished() {
-				continue
-			}
-			c.stale = c.shared == nil
-			if began {
-				w.finish(fmt.Errorf("%w: the store panicked", ErrOutcomeUnknown))
-			} else {
-				w.finish(errors.New("customstatus: a write of the same commit panicked"))
-			}
-		}
-	}()
 	synced := c.shared == nil // what current shows is all there is
+	reopened := false
 	for conflicts := 0; ; {
-		if err := c.refresh(); err != nil {
+		if err := c.ready(); err != nil {
 			finish(group, err)
 			return
 		}
 		e := c.edit(len(group))
-		var later []*write
-		group, later = c.plan(e, group)
+		planned, later, ok := c.plan(e, group)
 		c.putBack(later)
-		if len(group) == 0 {
+		group = planned
+		switch {
+		case len(group) == 0:
 			return
-		}
-		if e.relied && !synced {
+		case !ok:
+			continue
+		case e.relied && !synced:
 			if group = c.catchUp(leader, group); group == nil {
 				return
 			}
 			synced = true
 			continue
-		}
-		if len(e.changes) == 0 {
+		case len(e.changes) == 0:
 			settle(group, e.base.revision, e.base.revision)
 			return
 		}
-		began = true
-		revision, err := c.store.Commit(c.commits, e.changes)
-		switch {
+		err := c.makeDurable(e, group)
+		switch tooLarge := (*TooLargeError)(nil); {
 		case err == nil:
-			next, commit := e.commit(revision)
-			if c.shared == nil {
-				c.publish(next, commit)
-			}
-			c.last = revision
-			settle(group, e.base.revision, revision)
 			return
-		case errors.Is(err, ErrConflict):
-			began = false
+		case errors.Is(err, ErrOutcomeUnknown): // whatever else it is, it must not be tried again
+			c.stale = c.shared == nil
+		case errors.As(err, &tooLarge) && len(group) > 1:
+			group = c.split(group, tooLarge.MaxChanges)
+			continue
+		case errors.Is(err, ErrConflict) && c.shared != nil:
 			conflicts++
-			if c.shared != nil {
-				backOff(conflicts)
-				if group = c.catchUp(leader, group); group == nil {
-					return
-				}
-				synced = true
-				continue
+			c.backOff(conflicts)
+			if group = c.catchUp(leader, group); group == nil {
+				return
 			}
-			if conflicts < 3 {
+			synced = true
+			continue
+		case errors.Is(err, ErrConflict):
+			if conflicts++; conflicts < 3 {
 				c.stale = true
 				continue
 			}
-			err = fmt.Errorf("customstatus: somebody else writes the store: %w", err)
-		case errors.Is(err, ErrOutcomeUnknown):
-			c.stale = c.shared == nil
+			// The cause is not wrapped: ErrConflict is for a caller's own condition.
+			err = fmt.Errorf("%w: %v", ErrNotExclusive, err)
+		case errors.Is(err, ErrNeedsReopen) && c.reopenStore != nil && !reopened:
+			reopened = true
+			if err = c.reopen(err); err == nil {
+				continue
+			}
 		}
 		finish(group, err) // the refused too: that may rest on what wasn't written
 		return
@@ -223,11 +252,15 @@ func (c *Catalog) edit(changes int) *edit {
 }
 
 // plan has the group's writes make their changes to e, and returns those that
-// did or were refused, and those that have to wait for the next commit.
-func (c *Catalog) plan(e *edit, group []*write) (now, later []*write) {
-	for _, w := range group {
+// did or were refused, and those that have to wait for the next commit. If one
+// panics, which may be the clock or the source of ids, it is finished and e is of no use.
+func (c *Catalog) plan(e *edit, group []*write) (now, later []*write, ok bool) {
+	for i, w := range group {
 		changes := len(e.changes)
-		w.err = w.plan(e)
+		if err := c.planOne(e, w); err != nil {
+			w.finish(err)
+			return slices.Concat(now, group[i+1:]), later, false
+		}
 		w.idle = len(e.changes) == changes
 		if w.err == errTouched || w.err != nil && c.shared != nil && len(e.changes) > 0 {
 			// Over a shared store a refusal may rest on the changes of this
@@ -241,7 +274,67 @@ func (c *Catalog) plan(e *edit, group []*write) (now, later []*write) {
 		}
 		now = append(now, w)
 	}
-	return now, later
+	return now, later, true
+}
+
+// planOne sets w.err to what the plan says, and returns an error if it panics.
+func (c *Catalog) planOne(e *edit, w *write) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("customstatus: a write panicked", "panic", p, "stack", string(debug.Stack()))
+			err = fmt.Errorf("customstatus: the write panicked: %v", p)
+		}
+	}()
+	w.err = w.plan(e)
+	return nil
+}
+
+// makeDurable commits the changes of e to the store and, if that succeeds, shows
+// them and finishes the group.
+func (c *Catalog) makeDurable(e *edit, group []*write) error {
+	info := CommitInfo{Writes: len(group), Changes: len(e.changes)}
+	start := time.Now()
+	info.Err = c.guard("Commit", func() (err error) {
+		info.Revision, err = c.store.Commit(c.commits, e.changes)
+		return err
+	})
+	info.Duration = time.Since(start)
+	switch panicked := (*storePanic)(nil); {
+	case info.Err == nil:
+		next, commit := e.commit(info.Revision)
+		if c.shared == nil {
+			c.publish(next, commit)
+		}
+		c.last, c.lastHistory = info.Revision, e.base.history
+		c.noteCommit(info)
+		settle(group, e.base.revision, info.Revision)
+		return nil
+	case errors.As(info.Err, &panicked):
+		info.Err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, info.Err)
+	case errors.Is(info.Err, ErrConflict), errors.Is(info.Err, ErrTooLarge):
+		return info.Err // no failure of the store
+	}
+	info.Revision = 0
+	c.noteCommit(info)
+	return info.Err
+}
+
+// split returns the first writes of a group that was too large for the store, and
+// puts the others back. The store takes maxChanges, if that isn't 0.
+func (c *Catalog) split(group []*write, maxChanges int) []*write {
+	if maxChanges > 0 {
+		c.maxChanges = min(c.maxChanges, max(maxChanges, MinCommitChanges))
+	}
+	n, size := 1, group[0].size
+	for n < len(group) && size+group[n].size <= c.maxChanges {
+		size += group[n].size
+		n++
+	}
+	if n == len(group) || maxChanges == 0 {
+		n = (len(group) + 1) / 2 // until what is too large stands alone
+	}
+	c.putBack(group[n:])
+	return group[:n]
 }
 
 // finish ends writes with the error err.
@@ -271,40 +364,97 @@ func (c *Catalog) publish(next *snapshot, commit Commit) {
 	c.feed.append(commit)
 }
 
-// refresh loads what the store holds if current may not show it. The caller has
-// the turn.
+// ready brings the store and what reads see into a state from which a commit can
+// begin. The caller has the turn.
+func (c *Catalog) ready() error {
+	err := c.refresh()
+	if errors.Is(err, ErrNeedsReopen) && c.reopenStore != nil {
+		return c.reopen(err)
+	}
+	return err
+}
+
+// refresh loads what the store holds if current may not show it.
 func (c *Catalog) refresh() error {
-	if !c.stale {
+	switch {
+	case c.lost != nil:
+		return c.lost
+	case !c.stale:
 		return nil
 	}
-	if err := c.load(c.commits); err != nil {
-		return fmt.Errorf("customstatus: reload: %w", err)
+	rewound, err := c.load(c.commits)
+	if err == nil {
+		c.stale = false
 	}
-	c.stale = false
+	c.noteLoad(rewound, err)
+	return err
+}
+
+// reopen replaces the store by a new one on the same place, and loads it.
+func (c *Catalog) reopen(cause error) error {
+	c.replacing.Lock()
+	defer c.replacing.Unlock()
+	_ = c.guard("Close", c.store.Close) // it is broken, and its error known
+	var store Store
+	err := c.guard("Options.Reopen", func() (err error) {
+		store, err = c.reopenStore(c.commits)
+		return err
+	})
+	if err == nil {
+		c.store = store
+		var rewound bool
+		rewound, err = c.load(c.commits)
+		c.noteLoad(rewound, err)
+	}
+	c.noteReopen(cause, err)
+	if err != nil {
+		c.lost = fmt.Errorf("%w: %w", ErrNeedsReopen, err)
+		return c.lost
+	}
+	c.lost, c.stale = nil, false
 	return nil
 }
 
-// load brings the catalog to what the store holds.
-func (c *Catalog) load(ctx context.Context) error {
-	statuses, revision, err := c.store.Load(ctx)
-	if err != nil {
+// load brings the catalog to what the store holds. It reports whether that is
+// another history than the one that was read so far.
+func (c *Catalog) load(ctx context.Context) (rewound bool, err error) {
+	var contents Contents
+	err = c.guard("Load", func() (err error) {
+		contents, err = c.store.Load(ctx)
 		return err
+	})
+	switch {
+	case err != nil:
+		return false, err
+	case contents.Shared && c.shared == nil:
+		return false, errors.New("customstatus: the store is shared: open its catalog with OpenShared")
+	case !contents.Shared && c.shared != nil:
+		return false, errors.New("customstatus: the store is exclusive: open its catalog with Open")
 	}
-	if s := c.current.Load(); s != nil {
-		if revision < s.revision {
-			return fmt.Errorf("%w: the store has gone back from revision %d to %d", ErrDamaged, s.revision, revision)
-		}
-		if revision == s.revision {
-			return nil
-		}
-	}
-	s, err := newSnapshot(statuses, revision)
+	next, err := newSnapshot(contents)
 	if err != nil {
-		return err
+		return false, err
 	}
-	c.current.Store(s)
-	c.feed.reset(revision)
-	return nil
+	before := c.current.Load()
+	if before == nil {
+		c.current.Store(next)
+		c.feed.reset(next.position)
+		return false, nil
+	}
+	same := next.position.Fingerprint == before.position.Fingerprint
+	rewound = next.revision < before.revision || next.revision == before.revision && !same
+	next.history = before.history
+	if rewound {
+		next.history++
+	}
+	if same && !rewound {
+		next.position = before.position
+		c.publish(next, Commit{Revision: next.revision})
+		return false, nil
+	}
+	c.current.Store(next)
+	c.feed.reset(next.position)
+	return rewound, nil
 }
 
 // catchUp waits until current shows all that the shared store holds now, and
@@ -329,90 +479,4 @@ func (c *Catalog) catchUp(leader *write, group []*write) []*write {
 	}
 	c.putBack(group)
 	return nil
-}
-
-// sync waits until current shows all that the shared store holds now. Close ends
-// it, which may wait for a leader who waits here.
-func (c *Catalog) sync(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(c.ctx, cancel)()
-	revision, err := c.store.Commit(ctx, nil)
-	if err == nil {
-		err = c.await(ctx, revision)
-	}
-	if err != nil && c.ctx.Err() != nil {
-		return ErrClosed
-	}
-	return err
-}
-
-// backOff keeps catalogs that write to the same statuses from running into each
-// other again and again.
-func backOff(conflicts int) {
-	time.Sleep(rand.N(time.Millisecond << min(conflicts, 6)))
-}
-
-// follow shows the commits of a shared store, our own among them, as its feed
-// brings them.
-func (c *Catalog) follow() {
-	defer close(c.followed)
-	for failures := 0; ; {
-		before := c.current.Load().revision
-		err := c.followFeed()
-		if c.ctx.Err() != nil {
-			return
-		}
-		if errors.Is(err, ErrCompacted) || errors.Is(err, errFeed) {
-			_ = c.load(c.ctx) // if it fails, the feed says the same again
-		}
-		if c.current.Load().revision > before {
-			failures = 0
-			continue
-		}
-		failures++
-		wait := time.NewTimer(10 * time.Millisecond << min(failures, 8))
-		select {
-		case <-wait.C:
-		case <-c.ctx.Done():
-			wait.Stop()
-			return
-		}
-	}
-}
-
-// errFeed: the feed doesn't go with what the catalog has.
-var errFeed = errors.New("customstatus: the store's feed has a gap")
-
-func (c *Catalog) followFeed() error {
-	for commit, err := range c.shared.Watch(c.ctx, c.current.Load().revision) {
-		if err != nil {
-			return err
-		}
-		e := c.edit(len(commit.Changes))
-		if commit.Revision <= e.base.revision {
-			continue
-		}
-		for _, change := range commit.Changes {
-			old := e.ids.get(change.Status.ID)
-			var had Revision
-			if old != nil {
-				had = old.Revision
-			}
-			if had != change.Replaces || had == 0 && change.Deleted {
-				return errFeed
-			}
-			if change.Deleted {
-				e.delete(old)
-				continue
-			}
-			status := change.Status
-			if other := e.names.get(status.Name); other != nil && other.ID != status.ID {
-				return errFeed
-			}
-			e.put(old, &status)
-		}
-		c.publish(e.commit(commit.Revision))
-	}
-	return errors.New("customstatus: the store's feed has ended")
 }

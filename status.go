@@ -1,10 +1,13 @@
 package customstatus
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
+	"github.com/customstatus/customstatus/internal/fingerprint"
 	"github.com/customstatus/customstatus/internal/strictjson"
 )
 
@@ -30,11 +33,6 @@ func (t StatusType) Valid() bool {
 	return false
 }
 
-// Revision numbers the states of a catalog. A catalog that was never written
-// is at revision 0 and every commit gives it a greater one. The same number
-// orders the change feed, resumes a watcher, and guards a conditional write.
-type Revision uint64
-
 // CustomUserStatus is one entry of the catalog: a status that an admin has
 // defined and that users pick from. It is a plain value; changing a copy
 // changes nothing in a catalog.
@@ -50,8 +48,19 @@ type CustomUserStatus struct {
 	// one millisecond. It never goes backwards for one status.
 	UpdatedAt time.Time
 	// Revision is the commit that wrote the status last. It is no part of
-	// the JSON form.
+	// the JSON forms.
 	Revision Revision
+	// Metadata is the host's own: an emoji, a colour, translations, in any
+	// form. It has up to [MaxMetadataBytes] bytes of any value, is kept to the
+	// byte, and is never looked at. It is no part of the wire's JSON form.
+	Metadata string
+}
+
+// Fingerprint returns the hash of the status: of its id, name, type, metadata and
+// milliseconds, but not of its revision. It is the same in every process and
+// version. See [Fingerprint] for what it is good for.
+func (s CustomUserStatus) Fingerprint() Fingerprint {
+	return Fingerprint(fingerprint.Of(s.ID, s.Name, string(s.StatusType), s.Metadata, s.UpdatedAt.UnixMilli()))
 }
 
 // timeLayout is the documented form of _updatedAt: always three fractional
@@ -73,41 +82,48 @@ func (s CustomUserStatus) AppendJSON(b []byte) []byte {
 	return append(b, `"}`...)
 }
 
+// AppendExportJSON appends the form in which a status is exported, with all that
+// an import brings back: the documented JSON form and, if there is metadata, the
+// key metadata behind it. Metadata that is not valid UTF-8, which JSON can't
+// express, has the key metadataBase64 instead.
+func (s CustomUserStatus) AppendExportJSON(b []byte) []byte {
+	b = s.AppendJSON(b)
+	switch {
+	case s.Metadata == "":
+		return b
+	case utf8.ValidString(s.Metadata):
+		b = append(b[:len(b)-1], `,"metadata":`...)
+		b = strictjson.AppendString(b, s.Metadata)
+	default:
+		b = append(b[:len(b)-1], `,"metadataBase64":"`...)
+		b = base64.StdEncoding.AppendEncode(b, []byte(s.Metadata))
+		b = append(b, '"')
+	}
+	return append(b, '}')
+}
+
 // MarshalJSON returns the documented JSON form, see [CustomUserStatus.AppendJSON].
 func (s CustomUserStatus) MarshalJSON() ([]byte, error) {
 	return s.AppendJSON(nil), nil
 }
 
-// UnmarshalJSON reads the documented JSON form. Keys are case-sensitive and
-// may stand in any order; unknown keys are ignored, a key given twice is an
-// error. _updatedAt takes any RFC 3339 time and is cut to milliseconds in UTC.
-// The values are not checked against [Rules], and Revision is set to 0.
+// UnmarshalJSON reads the documented and the exported JSON form. Keys are
+// case-sensitive and may stand in any order; unknown keys are ignored, and a key
+// given twice is an error. A key whose value is null counts as absent, and null
+// itself changes nothing, as with any type of encoding/json. _updatedAt takes any
+// RFC 3339 time and is cut to milliseconds in UTC. The values are not checked
+// against [Rules], and Revision is set to 0.
 func (s *CustomUserStatus) UnmarshalJSON(data []byte) error {
+	if isNull(data) {
+		return nil
+	}
 	var out CustomUserStatus
 	err := strictjson.Object(data, func(key string, value json.RawMessage) error {
-		var text *string
-		switch key {
-		case "_id":
-			text = &out.ID
-		case "name":
-			text = &out.Name
-		case "statusType":
-			text = (*string)(&out.StatusType)
-		case "_updatedAt":
-			text = new(string)
-		default:
+		if isNull(value) {
 			return nil
 		}
-		var err error
-		if *text, err = strictjson.String(value); err != nil {
+		if err := out.setJSON(key, value); err != nil {
 			return fmt.Errorf("%s: %w", key, err)
-		}
-		if key == "_updatedAt" {
-			t, err := time.Parse(time.RFC3339, *text)
-			if err != nil {
-				return fmt.Errorf("%s: %w", key, err)
-			}
-			out.UpdatedAt = stamp(t)
 		}
 		return nil
 	})
@@ -117,6 +133,49 @@ func (s *CustomUserStatus) UnmarshalJSON(data []byte) error {
 	*s = out
 	return nil
 }
+
+// setJSON sets the field with the key.
+func (s *CustomUserStatus) setJSON(key string, value json.RawMessage) error {
+	var text string
+	field := &text
+	switch key {
+	case FieldID:
+		field = &s.ID
+	case FieldName:
+		field = &s.Name
+	case FieldStatusType:
+		field = (*string)(&s.StatusType)
+	case FieldMetadata:
+		field = &s.Metadata
+	case FieldUpdatedAt, metadataBase64:
+	default:
+		return nil
+	}
+	var err error
+	if *field, err = strictjson.String(value); err != nil {
+		return err
+	}
+	switch key {
+	case FieldUpdatedAt:
+		t, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			return err
+		}
+		s.UpdatedAt = stamp(t)
+	case metadataBase64:
+		metadata, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			return err
+		}
+		s.Metadata = string(metadata)
+	}
+	return nil
+}
+
+// metadataBase64 is the key of metadata that JSON can't express.
+const metadataBase64 = "metadataBase64"
+
+func isNull(value json.RawMessage) bool { return string(value) == "null" }
 
 // stamp brings t to the resolution and the zone in which times are kept.
 func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

@@ -1,6 +1,7 @@
 package customstatus
 
 import (
+	"fmt"
 	"strings"
 	"time"
 	"unicode"
@@ -9,81 +10,96 @@ import (
 
 // The limits on what a catalog takes.
 const (
-	// MaxNameLength is the greatest number of characters (Unicode code
+	// MaxNameCharacters is the greatest number of characters (Unicode code
 	// points) in a name: enough for a phrase, short enough for every
 	// client's list. At four bytes each it also stays far below what any
 	// store takes as a key.
-	MaxNameLength = 120
-	// MaxIDLength is the greatest number of bytes in an id. Ids are opaque;
+	MaxNameCharacters = 120
+	// MaxIDBytes is the greatest number of bytes in an id. Ids are opaque;
 	// Rocket.Chat's have 17 or 24 bytes and a UUID has 36.
-	MaxIDLength = 128
+	MaxIDBytes = 128
+	// MaxMetadataBytes is the greatest number of bytes in a status's metadata.
+	MaxMetadataBytes = 4096
 )
 
 // Fields are what the caller of a write decides about a status.
 type Fields struct {
 	Name       string
 	StatusType StatusType
+	// Metadata, if not nil, becomes the metadata of the status. Nil leaves an
+	// updated status the metadata that it has, and a new one without.
+	Metadata *string
 }
 
 // Rules say which fields a catalog takes. The zero value is the documented
 // rules: both fields are required. Rules are pure data and safe for concurrent
 // use.
 type Rules struct {
-	// StatusTypeOptional takes an empty StatusType, as a running Rocket.Chat
-	// does in contrast to its documentation: a create stores it as it is,
-	// an update leaves the status type unchanged.
+	// StatusTypeOptional also takes an empty StatusType and stores it as it
+	// is, as a running Rocket.Chat does in contrast to its documentation. A
+	// web client of Rocket.Chat stops loading its whole menu over one status
+	// with an empty type, so set it only for clients that are known to bear
+	// it.
 	StatusTypeOptional bool
 }
 
 // Check returns nil if f may be written, or else an [*Error] that is
-// [ErrRequired] or [ErrInvalid], for the name before the status type.
+// [ErrRequired] or [ErrInvalid], for the name before the status type before the
+// metadata.
 //
 // A name is required: it needs a character that is not white space. It may
-// have at most [MaxNameLength] characters and none of > < & " ' or a control
-// character, and must be valid UTF-8. It is stored as it is given.
+// have at most [MaxNameCharacters] characters and none of > < & " ' or a control
+// character, and must be valid UTF-8. It is stored as it is given. Metadata may
+// have at most [MaxMetadataBytes] bytes.
 func (r Rules) Check(f Fields) error {
 	if strings.TrimSpace(f.Name) == "" {
 		return errRequired(FieldName)
 	}
-	if !validName(f.Name) {
-		return errInvalid(FieldName, f.Name, "name")
+	if detail := nameFault(f.Name); detail != "" {
+		return errInvalid(FieldName, f.Name, detail)
 	}
-	if f.StatusType == "" {
-		if r.StatusTypeOptional {
-			return nil
-		}
+	switch {
+	case f.StatusType == "" && !r.StatusTypeOptional:
 		return errRequired(FieldStatusType)
-	}
-	if !f.StatusType.Valid() {
-		return errInvalid(FieldStatusType, string(f.StatusType), "status type")
+	case f.StatusType != "" && !f.StatusType.Valid():
+		return errInvalid(FieldStatusType, string(f.StatusType), "it must be online, away, busy or offline")
+	case f.Metadata != nil && len(*f.Metadata) > MaxMetadataBytes:
+		return errInvalid(FieldMetadata, *f.Metadata, fmt.Sprintf("it has %d bytes, at most %d are allowed", len(*f.Metadata), MaxMetadataBytes))
 	}
 	return nil
 }
 
 // checkRecord checks a status that comes in whole, by import.
-func (r Rules) checkRecord(s CustomUserStatus) error {
-	if err := r.Check(Fields{Name: s.Name, StatusType: s.StatusType}); err != nil {
+func (r Rules) checkRecord(s *CustomUserStatus) error {
+	if err := r.Check(Fields{Name: s.Name, StatusType: s.StatusType, Metadata: &s.Metadata}); err != nil {
 		return err
 	}
 	if s.ID != "" && !validID(s.ID) {
-		return errInvalid(FieldID, s.ID, "id")
+		return errInvalid(FieldID, s.ID, fmt.Sprintf("it must be valid UTF-8 of at most %d bytes without control characters", MaxIDBytes))
 	}
 	if !validTime(s.UpdatedAt) {
-		return errInvalid(FieldUpdatedAt, s.UpdatedAt.UTC().Format(time.RFC3339Nano), "time")
+		return errInvalid(FieldUpdatedAt, s.UpdatedAt.UTC().Format(time.RFC3339Nano), "the year must be from 0 to 9999")
 	}
 	return nil
 }
 
-func validName(name string) bool {
-	return len(name) <= MaxNameLength*utf8.UTFMax &&
-		utf8.RuneCountInString(name) <= MaxNameLength &&
-		utf8.ValidString(name) &&
-		!strings.ContainsAny(name, `><&"'`) &&
-		!strings.ContainsFunc(name, unicode.IsControl)
+// nameFault says what is wrong with a name, or "".
+func nameFault(name string) string {
+	switch {
+	case len(name) > MaxNameCharacters*utf8.UTFMax || utf8.RuneCountInString(name) > MaxNameCharacters:
+		return fmt.Sprintf("it has more than %d characters", MaxNameCharacters)
+	case !utf8.ValidString(name):
+		return "it is not valid UTF-8"
+	case strings.ContainsAny(name, `><&"'`):
+		return `it has one of > < & " '`
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return "it has a control character"
+	}
+	return ""
 }
 
 func validID(id string) bool {
-	return id != "" && len(id) <= MaxIDLength && utf8.ValidString(id) &&
+	return id != "" && len(id) <= MaxIDBytes && utf8.ValidString(id) &&
 		!strings.ContainsFunc(id, unicode.IsControl)
 }
 
@@ -94,12 +110,12 @@ func validTime(t time.Time) bool {
 	return year >= 0 && year <= 9999
 }
 
-// clip cuts what goes into an answer to MaxNameLength characters, and replaces
+// clip cuts what goes into an answer to MaxNameCharacters characters, and replaces
 // what is no valid UTF-8.
 func clip(s string) string {
 	n := 0
 	for i := range s {
-		if n == MaxNameLength {
+		if n == MaxNameCharacters {
 			s = s[:i]
 			break
 		}

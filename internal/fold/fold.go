@@ -1,0 +1,43 @@
+// Package fold finds one text in another without regard to case.
+package fold
+
+import (
+	"bytes"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Contains returns a function that reports whether a text contains part, under
+// Unicode simple case folding, the one of [strings.EqualFold]. One goroutine at a
+// time may call it.
+func Contains(part string) func(text string) bool {
+	if part == "" {
+		return func(string) bool { return true }
+	}
+	folded := appendFold(nil, part)
+	buf := make([]byte, 0, 512)
+	return func(text string) bool {
+		buf = appendFold(buf[:0], text)
+		return bytes.Contains(buf, folded)
+	}
+}
+
+// appendFold appends s with each character replaced by the least one that it
+// folds to.
+func appendFold(b []byte, s string) []byte {
+	for _, r := range s {
+		switch {
+		case 'a' <= r && r <= 'z':
+			b = append(b, byte(r)-'a'+'A')
+		case r < utf8.RuneSelf:
+			b = append(b, byte(r))
+		default:
+			least := r
+			for next := unicode.SimpleFold(r); next != r; next = unicode.SimpleFold(next) {
+				least = min(least, next)
+			}
+			b = utf8.AppendRune(b, least)
+		}
+	}
+	return b
+}

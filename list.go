@@ -1,0 +1,211 @@
+package customstatus
+
+import (
+	"cmp"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/customstatus/customstatus/internal/fold"
+)
+
+// Query says which statuses [Catalog.List] returns, and in which order. The
+// zero value is all of them by name.
+type Query struct {
+	// ID, if not empty, leaves only the status with this id.
+	ID string
+	// Name, if not empty, leaves only the status with exactly this name.
+	Name string
+	// NameContains, if not empty, leaves only statuses whose name contains it.
+	// It is compared without regard to case and is never a pattern.
+	NameContains string
+	// Filter, if not nil, leaves only statuses for which it returns true. It
+	// must not call the catalog's writes.
+	Filter func(CustomUserStatus) bool
+	// Sort are the keys to sort by, the first one counting most. Ties are
+	// broken by ID, so that pages of one revision never overlap. Nil is by
+	// name.
+	Sort []SortKey
+	// Offset is the number of matches to leave out at the start.
+	Offset int
+	// Limit is the greatest number of statuses to return; 0 is no limit.
+	Limit int
+}
+
+// SortKey is one key of [Query.Sort].
+type SortKey struct {
+	Field      SortField
+	Descending bool
+}
+
+// SortField names what a [SortKey] sorts by, as the JSON form does. Strings are
+// ordered byte by byte.
+type SortField string
+
+// The fields to sort by.
+const (
+	SortByID         SortField = "_id"
+	SortByName       SortField = "name"
+	SortByStatusType SortField = "statusType"
+	SortByUpdatedAt  SortField = "_updatedAt"
+)
+
+// Page is what [Catalog.List] returns: all of one revision.
+type Page struct {
+	Statuses []CustomUserStatus
+	// Total is the number of matches, those beyond Limit included.
+	Total int
+	// Position is what the page shows. [Catalog.Watch] after it yields every
+	// change that the page does not show.
+	Position Position
+}
+
+// List returns the statuses that the query asks for, all of one revision. It
+// doesn't wait. A page by name without a filter costs the same at any offset;
+// any other query looks at every status. Errors: [ErrInvalid] for a negative
+// Offset or Limit or a SortField that there isn't, [ErrClosed].
+func (c *Catalog) List(q Query) (Page, error) {
+	if err := q.check(); err != nil {
+		return Page{}, err
+	}
+	s := c.current.Load()
+	if s.closed {
+		return Page{}, ErrClosed
+	}
+	return s.list(q), nil
+}
+
+// All yields all statuses by name, as they are at the start of the loop. It
+// doesn't wait and copies none of them. Its only error is [ErrClosed].
+func (c *Catalog) All() iter.Seq2[CustomUserStatus, error] {
+	return func(yield func(CustomUserStatus, error) bool) {
+		s := c.current.Load()
+		if s.closed {
+			yield(CustomUserStatus{}, ErrClosed)
+			return
+		}
+		s.table.Scan(func(status *CustomUserStatus) bool { return yield(*status, nil) })
+	}
+}
+
+// Len returns the number of statuses; 0 when the catalog is closed.
+func (c *Catalog) Len() int { return c.current.Load().table.Len() }
+
+func (q Query) check() error {
+	if q.Offset < 0 {
+		return errInvalid(FieldOffset, strconv.Itoa(q.Offset), "it is negative")
+	}
+	if q.Limit < 0 {
+		return errInvalid(FieldLimit, strconv.Itoa(q.Limit), "it is negative")
+	}
+	for _, k := range q.Sort {
+		switch k.Field {
+		case SortByID, SortByName, SortByStatusType, SortByUpdatedAt:
+		default:
+			return errInvalid(FieldSort, string(k.Field), "there is no such field")
+		}
+	}
+	return nil
+}
+
+// list returns a page. The query has been checked.
+func (s *snapshot) list(q Query) Page {
+	page := Page{Position: s.position}
+	if q.ID == "" && q.Name == "" && q.NameContains == "" && q.Filter == nil {
+		if desc, ok := nameFirst(q.Sort); ok {
+			page.Total = s.table.Len()
+			page.Statuses = s.window(q.Offset, q.Limit, desc)
+			return page
+		}
+	}
+	matches := s.matches(q)
+	if desc, ok := nameFirst(q.Sort); !ok {
+		slices.SortFunc(matches, compareBy(q.Sort))
+	} else if desc {
+		slices.Reverse(matches)
+	}
+	page.Total = len(matches)
+	matches = matches[min(q.Offset, len(matches)):]
+	if q.Limit > 0 {
+		matches = matches[:min(q.Limit, len(matches))]
+	}
+	page.Statuses = make([]CustomUserStatus, len(matches))
+	for i, m := range matches {
+		page.Statuses[i] = *m
+	}
+	return page
+}
+
+// window returns statuses in the order of their names.
+func (s *snapshot) window(offset, limit int, desc bool) []CustomUserStatus {
+	n := s.table.Len() - min(offset, s.table.Len())
+	if limit > 0 {
+		n = min(n, limit)
+	}
+	out := make([]CustomUserStatus, 0, n)
+	s.table.Window(offset, n, desc, func(status *CustomUserStatus) { out = append(out, *status) })
+	return out
+}
+
+// matches returns what the query's filters leave, by name.
+func (s *snapshot) matches(q Query) []*CustomUserStatus {
+	var out []*CustomUserStatus
+	contains := fold.Contains(q.NameContains)
+	add := func(status *CustomUserStatus) {
+		if contains(status.Name) && (q.Filter == nil || q.Filter(*status)) {
+			out = append(out, status)
+		}
+	}
+	if q.ID == "" && q.Name == "" {
+		s.table.Scan(func(status *CustomUserStatus) bool {
+			add(status)
+			return true
+		})
+		return out
+	}
+	var status *CustomUserStatus
+	if q.ID != "" {
+		status = s.table.ByID(q.ID)
+	} else {
+		status = s.table.ByName(q.Name)
+	}
+	if status != nil && (q.Name == "" || status.Name == q.Name) {
+		add(status)
+	}
+	return out
+}
+
+// nameFirst reports whether the keys sort by name, which, being unique, leaves
+// nothing for further keys to decide.
+func nameFirst(keys []SortKey) (desc, ok bool) {
+	if len(keys) == 0 {
+		return false, true
+	}
+	return keys[0].Descending, keys[0].Field == SortByName
+}
+
+func compareBy(keys []SortKey) func(a, b *CustomUserStatus) int {
+	return func(a, b *CustomUserStatus) int {
+		for _, k := range keys {
+			var c int
+			switch k.Field {
+			case SortByID:
+				c = strings.Compare(a.ID, b.ID)
+			case SortByName:
+				c = strings.Compare(a.Name, b.Name)
+			case SortByStatusType:
+				c = cmp.Compare(a.StatusType, b.StatusType)
+			case SortByUpdatedAt:
+				c = a.UpdatedAt.Compare(b.UpdatedAt)
+			}
+			if k.Descending {
+				c = -c
+			}
+			if c != 0 {
+				return c
+			}
+		}
+		return strings.Compare(a.ID, b.ID)
+	}
+}
