@@ -163,6 +163,46 @@ func TestBoltStoresOfOneFile(t *testing.T) {
 	require.ErrorContains(t, err, `without a catalog of customstatus named "users"`)
 }
 
+func TestBoltStoreSaysThatSomebodyElseWrites(t *testing.T) {
+	db, err := bbolt.Open(boltPath(t), 0o600, nil)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	s, err := customstatus.NewBoltStore(db, nil)
+	require.NoError(t, err)
+	require.NoError(t, db.Update(func(tx *bbolt.Tx) error {
+		return errors.Join(tx.DeleteBucket([]byte("customstatus.meta")), tx.DeleteBucket([]byte("customstatus.records")))
+	}))
+	other, err := bbolt.Open(boltPath(t), 0o600, nil)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, other.Close()) }()
+	made, err := customstatus.NewBoltStore(other, nil)
+	require.NoError(t, err)
+	_, err = made.Commit(t.Context(), []customstatus.Change{{Kind: customstatus.Created, After: boltStatus("a")}})
+	require.NoError(t, err)
+	require.NoError(t, made.Close())
+	require.NoError(t, other.View(func(from *bbolt.Tx) error {
+		return db.Update(func(to *bbolt.Tx) error {
+			return from.ForEach(func(name []byte, b *bbolt.Bucket) error {
+				copied, err := to.CreateBucket(name)
+				if err != nil {
+					return err
+				}
+				return b.ForEach(copied.Put)
+			})
+		})
+	}))
+	_, err = s.Commit(t.Context(), []customstatus.Change{{Kind: customstatus.Created, After: boltStatus("b")}})
+	require.ErrorIs(t, err, customstatus.ErrNotExclusive)
+	require.NotErrorIs(t, err, customstatus.ErrDamaged)
+	require.NoError(t, s.Close())
+	s, err = customstatus.NewBoltStore(db, nil)
+	require.NoError(t, err)
+	contents, err := s.Load(t.Context())
+	require.NoError(t, err)
+	require.Len(t, contents.Statuses, 1)
+	require.NoError(t, s.Close())
+}
+
 func TestOpenFile(t *testing.T) {
 	directory := t.TempDir()
 	t.Chdir(directory)
