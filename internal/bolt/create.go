@@ -38,14 +38,14 @@ func createUnnamed(path, catalog string, mode os.FileMode, bolt bbolt.Options) (
 	}
 	bolt.OpenFile = func(string, int, os.FileMode) (*os.File, error) { return file, nil }
 	err = fill(path, catalog, mode, bolt, func() {
-		err := name(file, path)
+		err := giveName(file, path)
 		named = err == nil || errors.Is(err, fs.ErrExist) // made by another process
 	})
 	_ = file.Close() // bbolt has closed it, unless it failed
 	if err != nil || !named {
 		return false, err
 	}
-	return true, syncFolder(filepath.Dir(path))
+	return true, syncDirectory(filepath.Dir(path))
 }
 
 // createNamed makes the new file under another name and then links it. It fails
@@ -97,7 +97,7 @@ func createNamed(path, catalog string, mode os.FileMode, bolt bbolt.Options) (er
 			return err
 		}
 	}
-	return syncFolder(filepath.Dir(path))
+	return syncDirectory(filepath.Dir(path))
 }
 
 // fill makes a database with an empty catalog and calls done when it is synced,

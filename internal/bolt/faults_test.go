@@ -73,19 +73,19 @@ func TestOpenMakesOneFile(t *testing.T) {
 }
 
 func TestOpenFails(t *testing.T) {
-	folder := t.TempDir()
-	t.Run("in a folder that is not there", func(t *testing.T) {
-		path := filepath.Join(folder, "none", "statuses.db")
+	directory := t.TempDir()
+	t.Run("in a directory that is not there", func(t *testing.T) {
+		path := filepath.Join(directory, "none", "statuses.db")
 		_, err := Open(path, nil)
 		require.ErrorIs(t, err, fs.ErrNotExist)
 		require.ErrorContains(t, err, path)
 	})
-	t.Run("on a folder", func(t *testing.T) {
-		_, err := Open(folder, nil)
+	t.Run("on a directory", func(t *testing.T) {
+		_, err := Open(directory, nil)
 		require.ErrorContains(t, err, "no regular file")
 	})
 	t.Run("to read what is not there", func(t *testing.T) {
-		path := filepath.Join(folder, "statuses.db")
+		path := filepath.Join(directory, "statuses.db")
 		_, err := Open(path, &Options{Bolt: &bbolt.Options{ReadOnly: true}})
 		require.ErrorIs(t, err, fs.ErrNotExist)
 		require.NoFileExists(t, path)
@@ -94,7 +94,7 @@ func TestOpenFails(t *testing.T) {
 		if runtime.GOOS == "windows" {
 			t.Skip("needs a right that users do not have")
 		}
-		path, target := filepath.Join(folder, "link"), filepath.Join(folder, "target")
+		path, target := filepath.Join(directory, "link"), filepath.Join(directory, "target")
 		require.NoError(t, os.Symlink(target, path))
 		_, err := Open(path, nil)
 		require.ErrorIs(t, err, fs.ErrNotExist)
@@ -102,12 +102,12 @@ func TestOpenFails(t *testing.T) {
 	})
 	t.Run("when its own file can't be opened", func(t *testing.T) {
 		errOpen := errors.New("no")
-		_, err := Open(filepath.Join(folder, "new.db"), &Options{Bolt: &bbolt.Options{
+		_, err := Open(filepath.Join(directory, "new.db"), &Options{Bolt: &bbolt.Options{
 			OpenFile: func(string, int, os.FileMode) (*os.File, error) { return nil, errOpen },
 		}})
 		require.ErrorIs(t, err, errOpen)
 	})
-	entries, err := os.ReadDir(folder)
+	entries, err := os.ReadDir(directory)
 	require.NoError(t, err)
 	require.LessOrEqual(t, len(entries), 1, "it left something behind")
 }
@@ -161,13 +161,13 @@ func TestStoreForReading(t *testing.T) {
 }
 
 func TestStoreStaysRightWhenTheProcessMoves(t *testing.T) {
-	folder := t.TempDir()
-	t.Chdir(folder)
+	directory := t.TempDir()
+	t.Chdir(directory)
 	s := openStore(t, "statuses.db")
 	t.Chdir(t.TempDir())
 	commit(t, s, put("a", "x", 0))
 	require.NoError(t, s.Close())
-	require.Len(t, load(t, openStore(t, filepath.Join(folder, "statuses.db"))).statuses, 1)
+	require.Len(t, load(t, openStore(t, filepath.Join(directory, "statuses.db"))).statuses, 1)
 }
 
 func TestStoreRefusesToWriteToALostFile(t *testing.T) {
@@ -183,7 +183,7 @@ func TestStoreRefusesToWriteToALostFile(t *testing.T) {
 			return errors.Join(os.Rename(path, other), os.WriteFile(path, []byte("something else"), 0o600))
 		}},
 		{"deleted", func(path, other string) error { return errors.Join(os.Link(path, other), os.Remove(path)) }},
-		{"behind a folder that was replaced", func(path, other string) error {
+		{"behind a directory that was replaced", func(path, other string) error {
 			return errors.Join(os.Rename(path, other), os.Rename(filepath.Dir(path), filepath.Dir(path)+"2"), os.Mkdir(filepath.Dir(path), 0o700))
 		}},
 	} {

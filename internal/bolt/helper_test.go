@@ -20,7 +20,7 @@ import (
 // torture asks for the long versions of the tests.
 func torture() bool { return os.Getenv("CUSTOMSTATUS_TORTURE") != "" }
 
-// tempPath returns a path in a folder of the test's own.
+// tempPath returns a path in a directory of the test's own.
 func tempPath(t testing.TB) string {
 	t.Helper()
 	return filepath.Join(t.TempDir(), "statuses.db")

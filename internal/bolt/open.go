@@ -58,7 +58,7 @@ func checkName(name string) error {
 }
 
 // Open opens the catalog in the bbolt file at path, or makes a new file if there
-// is none. A new file is complete before it appears under its name. The folder
+// is none. A new file is complete before it appears under its name. The directory
 // must exist.
 //
 // The errors: [sentinel.ErrLocked] if another process (or another store of this
@@ -133,7 +133,7 @@ func open(path string, opts Options) (*Store, error) {
 	if err := checkName(opts.Name); err != nil {
 		return nil, err
 	}
-	// The path must stay right when the process changes its folder.
+	// The path must stay right when the process changes its directory.
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -264,7 +264,7 @@ func inspect(file *os.File, bolt bbolt.Options) error {
 	if err := file.Sync(); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(file.Name()))
+	return syncDirectory(filepath.Dir(file.Name()))
 }
 
 // verify checks the structure of a bbolt file.
@@ -279,18 +279,18 @@ func verify(file io.ReaderAt, size int64) error {
 	return structure(err)
 }
 
-// syncFolder makes the names in a folder durable, where the process may and the
+// syncDirectory makes the names in a directory durable, where the process may and the
 // system can.
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
+func syncDirectory(path string) error {
+	directory, err := os.Open(path)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer func() { _ = folder.Close() }()
-	err = folder.Sync()
+	defer func() { _ = directory.Close() }()
+	err = directory.Sync()
 	if runtime.GOOS == "windows" || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
 		return nil // it has no such thing
 	}

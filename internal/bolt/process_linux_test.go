@@ -124,19 +124,19 @@ func TestStoreIsNotTakenForDamagedWhileSomeoneWritesIt(t *testing.T) {
 // tmpfs mounts a file system of the given size.
 func tmpfs(t *testing.T, size string) string {
 	t.Helper()
-	folder := t.TempDir()
-	if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, "size="+size); err != nil {
+	directory := t.TempDir()
+	if err := syscall.Mount("tmpfs", directory, "tmpfs", 0, "size="+size); err != nil {
 		t.Skipf("no tmpfs can be mounted (%v), as root only: a full disk and a read-only one are NOT tested", err)
 	}
-	t.Cleanup(func() { require.NoError(t, syscall.Unmount(folder, syscall.MNT_DETACH)) })
-	return folder
+	t.Cleanup(func() { require.NoError(t, syscall.Unmount(directory, syscall.MNT_DETACH)) })
+	return directory
 }
 
 // It is not parallel: a process that another test starts has all open files for
 // a moment, and what is removed meanwhile takes room until then.
 func TestStoreBearsAFullDisk(t *testing.T) {
-	folder := tmpfs(t, "4m")
-	path, ballast := filepath.Join(folder, "statuses.db"), filepath.Join(folder, "ballast")
+	directory := tmpfs(t, "4m")
+	path, ballast := filepath.Join(directory, "statuses.db"), filepath.Join(directory, "ballast")
 	// fill leaves room for so many pages only.
 	fill := func(pages int) {
 		f, err := os.Create(ballast)
@@ -157,7 +157,7 @@ func TestStoreBearsAFullDisk(t *testing.T) {
 			break
 		}
 		require.ErrorIs(t, err, syscall.ENOSPC)
-		entries, err := os.ReadDir(folder)
+		entries, err := os.ReadDir(directory)
 		require.NoError(t, err)
 		require.Len(t, entries, 1, "it left something behind")
 	}
@@ -205,15 +205,15 @@ func TestStoreBearsAFullDisk(t *testing.T) {
 }
 
 func TestStoreOnAReadOnlyDisk(t *testing.T) {
-	folder := tmpfs(t, "1m")
-	path := filepath.Join(folder, "statuses.db")
+	directory := tmpfs(t, "1m")
+	path := filepath.Join(directory, "statuses.db")
 	s, err := Open(path, nil)
 	require.NoError(t, err)
 	want := newHistory(1).run(t, 5, 5, s)
 	require.NoError(t, s.Close())
-	require.NoError(t, syscall.Mount("", folder, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	require.NoError(t, syscall.Mount("", directory, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
 	for _, name := range []string{"statuses.db", "new.db"} {
-		_, err = Open(filepath.Join(folder, name), nil)
+		_, err = Open(filepath.Join(directory, name), nil)
 		require.ErrorIs(t, err, syscall.EROFS)
 	}
 	s, err = Open(path, &Options{Bolt: &bbolt.Options{ReadOnly: true}})
@@ -221,7 +221,7 @@ func TestStoreOnAReadOnlyDisk(t *testing.T) {
 	require.True(t, want.equal(load(t, s)))
 	refused(t, s, put("new", "new", 0))
 	var backup bytes.Buffer
-	require.NoError(t, s.Backup(&backup), "in another folder")
+	require.NoError(t, s.Backup(&backup), "in another directory")
 	require.NotZero(t, backup.Len())
 	require.NoError(t, s.Close())
 }

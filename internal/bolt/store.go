@@ -41,7 +41,7 @@ type Store struct {
 	last  State               // the state that names belong to, and that the file must be in
 	names map[string]struct{} // of all statuses; nil: not yet read
 
-	verified atomic.Bool   // the whole file was, and not a moment ago was it opened
+	verified atomic.Bool   // when it was opened, all of the file was, and nothing was loaded since
 	size     atomic.Int64  // which an own file has reached
 	reached  atomic.Uint64 // the revision that the last commit returned
 }
@@ -405,7 +405,7 @@ func (s *Store) transaction(writable bool, fn func(*bbolt.Tx) error) error {
 // leak notes that a panic left locks of bbolt held: the next call would wait for
 // ever.
 func (s *Store) leak(cause error) {
-	_ = s.refuse(cause, true)
+	s.refuse(cause, true)
 	s.failures.Lock()
 	defer s.failures.Unlock()
 	s.leaked = true

@@ -87,8 +87,8 @@ func text(t *testing.T, args string) []string {
 // the power anywhere in it, and looks at how a new file comes to its name.
 func TestStoreSyncsInOrder(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
-	path := filepath.Join(folder, "statuses.db")
+	directory := t.TempDir()
+	path := filepath.Join(directory, "statuses.db")
 	lines := traced(t, "openat,pwrite64,write,ftruncate,fsync,fdatasync,linkat,rename,renameat,renameat2,unlinkat,close", "traced", path)
 
 	number := func(s string) int64 {
@@ -145,7 +145,7 @@ func TestStoreSyncsInOrder(t *testing.T) {
 			if name == path {
 				opened++
 			}
-			if linked && name == folder {
+			if linked && name == directory {
 				folderSynced++
 			}
 		case "linkat":
@@ -155,12 +155,12 @@ func TestStoreSyncsInOrder(t *testing.T) {
 			}
 		case "rename", "renameat", "renameat2":
 			for _, name := range text(t, args) { // a test under -cover renames its own files, too
-				require.NotEqual(t, folder, filepath.Dir(name), "something was renamed: %s", line)
+				require.NotEqual(t, directory, filepath.Dir(name), "something was renamed: %s", line)
 			}
 		case "write":
 			var revision uint64
 			if n, _ := fmt.Sscanf(strings.Join(text(t, args), ""), "committed %d", &revision); n == 1 {
-				require.GreaterOrEqual(t, folderSynced, 2, "the folder was not synced when the file was made and when it was opened")
+				require.GreaterOrEqual(t, folderSynced, 2, "the directory was not synced when the file was made and when it was opened")
 				require.Positive(t, opened, "what another process may have left was not synced")
 				require.Empty(t, unsynced, "a commit returned before it was synced")
 				ops = append(ops, fileOp{kind: opAcknowledge, revision: revision})

@@ -59,12 +59,12 @@ func sweep(path string) {
 	if !locks && runtime.GOOS != "windows" { // which keeps open files by itself
 		return
 	}
-	folder, err := os.Open(filepath.Dir(path))
+	directory, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return
 	}
-	names, _ := folder.Readdirnames(-1)
-	_ = folder.Close()
+	names, _ := directory.Readdirnames(-1)
+	_ = directory.Close()
 	for _, name := range names {
 		if isTemporary(name, filepath.Base(path)) {
 			removeLeft(filepath.Join(filepath.Dir(path), name))
@@ -91,7 +91,7 @@ func removeLeft(path string) {
 	}
 }
 
-// newSpool makes a file for a backup of the file at path, in the same folder or
+// newSpool makes a file for a backup of the file at path, in the same directory or
 // else in that of the system. Close and then remove it with drop.
 func newSpool(path string) (spool *os.File, drop func(), err error) {
 	for _, path := range []string{path, filepath.Join(os.TempDir(), "customstatus")} {

@@ -7,14 +7,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unnamed makes a file without a name in a folder. It is gone when it is closed,
+// unnamed makes a file without a name in a directory. It is gone when it is closed,
 // however the process ends. Not every file system has such files.
-func unnamed(folder string, mode os.FileMode) (*os.File, error) {
-	return os.OpenFile(folder, unix.O_TMPFILE|os.O_RDWR, mode)
+func unnamed(directory string, mode os.FileMode) (*os.File, error) {
+	return os.OpenFile(directory, unix.O_TMPFILE|os.O_RDWR, mode)
 }
 
-// name gives a name to a file without one, unless another file has it.
-func name(file *os.File, path string) error {
+// giveName gives a name to a file without one, unless another file has it.
+func giveName(file *os.File, path string) error {
 	// The way without /proc needs a capability.
 	link := fmt.Sprintf("/proc/self/fd/%d", file.Fd())
 	if err := unix.Linkat(unix.AT_FDCWD, link, unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW); err != nil {

@@ -46,7 +46,7 @@ func childBackingUp(t *testing.T, path string) {
 }
 
 // killed runs a child until it says where it is, kills it, and returns the names
-// that are then in the folder of the path.
+// that are then in the directory of the path.
 func killed(t *testing.T, child, path string) []string {
 	t.Helper()
 	cmd := childCommand(child, path)
@@ -99,13 +99,13 @@ func TestAKilledProcessLeavesNoTemporaryFiles(t *testing.T) {
 // Only what is certain to be left is removed.
 func TestOpenLeavesOtherFilesAlone(t *testing.T) {
 	path := tempPath(t)
-	folder := filepath.Dir(path)
+	directory := filepath.Dir(path)
 	stay := []string{
 		"statuses.db.backup1", "statuses.db.new-", "statuses.db.new-file", "statuses.db.new-" + strings.Repeat("a", 26),
 		"other.db" + newEnding + strings.Repeat("A", 26), newEnding + strings.Repeat("A", 26),
 	}
 	for _, name := range stay {
-		require.NoError(t, os.WriteFile(filepath.Join(folder, name), nil, 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(directory, name), nil, 0o600))
 	}
 	require.NoError(t, os.Mkdir(temporaryPath(path, newEnding), 0o700))
 	require.NoError(t, os.Symlink(path, temporaryPath(path, newEnding)))

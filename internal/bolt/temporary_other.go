@@ -10,4 +10,4 @@ import (
 // unnamed is not for this system.
 func unnamed(string, os.FileMode) (*os.File, error) { return nil, errors.ErrUnsupported }
 
-func name(*os.File, string) error { return errors.ErrUnsupported }
+func giveName(*os.File, string) error { return errors.ErrUnsupported }
