@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/customstatus/customstatus/internal/boltfile"
 	"github.com/customstatus/customstatus/internal/sentinel"
 	"go.etcd.io/bbolt"
 )
@@ -71,8 +72,9 @@ func (e *LimitError) Is(target error) bool { return target == sentinel.ErrTooLar
 type plan struct {
 	changes Changes
 	ids     []string // of the changes
-	byID    []int    // indexes of the changes, in the order of ids
-	bytes   int      // that the records need
+	kinds   []Kind
+	byID    []int // indexes of the changes, in the order of ids
+	bytes   int   // that the records need
 }
 
 // newPlan checks the form of a commit first, then its size.
@@ -81,7 +83,7 @@ func newPlan(changes Changes) (*plan, error) {
 	if n == 0 {
 		return nil, fmt.Errorf("a commit without changes")
 	}
-	p := &plan{changes: changes, ids: make([]string, n), byID: make([]int, n)}
+	p := &plan{changes: changes, ids: make([]string, n), kinds: make([]Kind, n), byID: make([]int, n)}
 	var large error
 	largest := 0
 	for i := range n {
@@ -92,7 +94,7 @@ func newPlan(changes Changes) (*plan, error) {
 		if large == nil {
 			large = c.After.storable()
 		}
-		p.ids[i], p.byID[i] = c.ID(), i
+		p.ids[i], p.kinds[i], p.byID[i] = c.ID(), c.Kind, i
 		if c.Kind != Deleted {
 			size := RecordBytes(&c.After)
 			p.bytes += size
@@ -204,6 +206,10 @@ func (s *Store) newEdit(tx *bbolt.Tx, v view, p *plan) *edit {
 	}
 }
 
+// uses are what changes do with a key. One that is created and is there already is
+// a conflict, and nothing is written.
+var uses = [...]boltfile.Use{Created: boltfile.Insert, Updated: boltfile.Replace, Deleted: boltfile.Remove}
+
 // look looks at the pages that bbolt will follow.
 func (e *edit) look() error {
 	way, bucket := e.view.way, e.store.recordBucket
@@ -214,8 +220,7 @@ func (e *edit) look() error {
 		return err
 	}
 	for _, i := range e.byID {
-		c := e.changes.At(i)
-		if err := way.Key(bucket, []byte(e.ids[i]), c.Kind == Deleted); err != nil {
+		if err := way.Key(bucket, []byte(e.ids[i]), uses[e.kinds[i]]); err != nil {
 			return err
 		}
 	}

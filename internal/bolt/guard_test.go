@@ -83,7 +83,7 @@ func TestCommitThatPanicsIsNoDamage(t *testing.T) {
 	s := openStore(t, path)
 	commit(t, s, put("a", "a", 0))
 	want := load(t, s)
-	n := 3 // the first is outside the transaction
+	n := 2 // the first is outside the transaction
 	_, err := s.Commit(context.Background(), trap{list{put("b", "b", 0)}, &n})
 	require.ErrorContains(t, err, "internal error: panic: a fault of ours")
 	require.NotErrorIs(t, err, sentinel.ErrDamaged)

@@ -42,7 +42,7 @@ func (s *Store) view(tx *bbolt.Tx) (v view, err error) {
 	case v.records == nil:
 		return view{}, fmt.Errorf("%w: no bucket %q", sentinel.ErrDamaged, s.recordBucket)
 	}
-	if err := v.way.Key(s.stateBucket, []byte(StateKey), false); err != nil {
+	if err := v.way.Key(s.stateBucket, []byte(StateKey), boltfile.Replace); err != nil {
 		return view{}, structure(err)
 	}
 	if v.now, err = DecodeState(v.state.Get([]byte(StateKey))); err != nil {

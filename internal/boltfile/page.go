@@ -48,6 +48,11 @@ type bounds struct {
 	min, max []byte
 }
 
+// has reports whether a page with these bounds is the one for the key.
+func (b bounds) has(key []byte) bool {
+	return bytes.Compare(key, b.min) >= 0 && (b.max == nil || bytes.Compare(key, b.max) < 0)
+}
+
 func (b bounds) String() string {
 	switch {
 	case b.min == nil && b.max == nil:

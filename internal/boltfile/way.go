@@ -18,7 +18,7 @@ type Way struct {
 	meta    meta
 	top     wayPage // stands for what leads to the root of all buckets
 	pages   map[uint64]*wayPage
-	buckets map[string]wayBucket // of the top level
+	buckets map[string]*wayBucket // of the top level
 }
 
 // wayPage is a page of a tree that was looked at, and how it was come to.
@@ -33,19 +33,18 @@ type wayPage struct {
 	removes        bool // one of them is to be removed
 }
 
-// wayBucket is a bucket's root page, or the page in its header that is checked
-// already.
+// wayBucket is a bucket.
 type wayBucket struct {
-	root   uint64
-	inline bool
-	above  *wayPage // stands for what leads to the root
+	root  uint64   // 0: the bucket is in its header, and was looked at with it
+	above wayPage  // stands for what leads to the root
+	last  *wayPage // the leaf of the last key
 }
 
 // NewWay returns a Way through the file that is mapped, as the transaction with the
 // given number left it. The mapping must hold still while the Way is used. Reading
 // it can fault if the file was cut short.
 func NewWay(mapped []byte, pageSize int, tx uint64) (*Way, error) {
-	w := &Way{mapped: mapped, pages: make(map[uint64]*wayPage), buckets: make(map[string]wayBucket)}
+	w := &Way{mapped: mapped, pages: make(map[uint64]*wayPage), buckets: make(map[string]*wayBucket)}
 	for number := range 2 {
 		at := number * pageSize
 		if at+headerSize+metaSize > len(mapped) {
@@ -196,24 +195,41 @@ func (w *Way) Bucket(name string) error {
 	if err == nil && root == 0 {
 		_, err = inline.checkElements(bounds{})
 	}
-	w.buckets[name] = wayBucket{root: root, inline: root == 0, above: new(wayPage)}
+	w.buckets[name] = &wayBucket{root: root}
 	return inBucket(err, name)
 }
 
-// Key looks at the way to a key of a bucket of the top level that is to be written
-// or removed, or to where it would be. If so much of a page is to be removed that
-// bbolt may join it with another, it looks at the pages before and behind, too, on
-// all levels.
-func (w *Way) Key(bucket string, key []byte, removed bool) error {
+// Use is what is to be done with a key.
+type Use uint8
+
+// The uses of a key.
+const (
+	Insert  Use = iota // it is not there
+	Replace            // or read
+	Remove
+)
+
+// Key looks at the way to a key of a bucket of the top level, or to where it would
+// be. If so much of a page is to be removed that bbolt may join it with another, it
+// looks at the pages before and behind, too, on all levels. Keys in order are
+// cheaper than others.
+func (w *Way) Key(bucket string, key []byte, use Use) error {
 	b, ok := w.buckets[bucket]
-	if !ok || b.inline {
+	if !ok || b.root == 0 {
 		return nil
 	}
-	leaf, err := w.descend(b.root, b.above, key, false)
-	if err != nil {
-		return inBucket(err, bucket)
+	leaf := b.last
+	if leaf == nil || !leaf.within.has(key) {
+		var err error
+		if leaf, err = w.descend(b.root, &b.above, key, false); err != nil {
+			return inBucket(err, bucket)
+		}
+		b.last = leaf
 	}
-	leaf.removes = leaf.removes || removed
+	if use == Insert {
+		return nil
+	}
+	leaf.removes = leaf.removes || use == Remove
 	if i := leaf.find(key); i < leaf.count && bytes.Equal(leaf.at(i).key, key) {
 		leaf.touched++
 		leaf.bytes += elementSize + len(key) + len(leaf.at(i).value)
@@ -222,18 +238,19 @@ func (w *Way) Key(bucket string, key []byte, removed bool) error {
 	// than half as full as it makes new ones, or has one element. What is to be
 	// written counts as if it were nothing.
 	if leaf.removes && (leaf.count-leaf.touched <= 1 || uint64(leaf.end-leaf.bytes) <= w.meta.pageSize/2) {
-		_, err = w.descend(b.root, b.above, key, true)
+		_, err := w.descend(b.root, &b.above, key, true)
+		return inBucket(err, bucket)
 	}
-	return inBucket(err, bucket)
+	return nil
 }
 
 // Last looks at the way to the last key of a bucket of the top level.
 func (w *Way) Last(bucket string) error {
 	b, ok := w.buckets[bucket]
-	if !ok || b.inline {
+	if !ok || b.root == 0 {
 		return nil
 	}
-	p, err := w.visit(b.root, bounds{}, b.above, 0)
+	p, err := w.visit(b.root, bounds{}, &b.above, 0)
 	for err == nil && p.branch() {
 		p, err = w.child(p, p.count-1)
 	}
@@ -280,7 +297,7 @@ func (w *Way) neighbours(p *wayPage, index int, before, behind *wayPage) (left, 
 // All looks at all pages of a bucket of the top level.
 func (w *Way) All(bucket string) error {
 	b, ok := w.buckets[bucket]
-	if !ok || b.inline {
+	if !ok || b.root == 0 {
 		return nil
 	}
 	return inBucket(w.all(b.root, bounds{}, newPageSet(w.meta.pages), 0), bucket)

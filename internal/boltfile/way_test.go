@@ -59,7 +59,7 @@ func TestWayThroughASoundFile(t *testing.T) {
 		require.NoError(t, w.Last(bucket))
 		require.NoError(t, w.All(bucket))
 		for i := -1; i < 2001; i++ {
-			require.NoError(t, w.Key(bucket, fmt.Appendf(nil, "key %06d", i), i%3 == 0))
+			require.NoError(t, w.Key(bucket, fmt.Appendf(nil, "key %06d", i), []Use{Insert, Replace, Remove}[(i+3)%3]))
 		}
 	}
 	require.Greater(t, len(w.pages), 100)
@@ -69,15 +69,15 @@ func TestWayReadsNoMoreThanItNeeds(t *testing.T) {
 	file, tx, _ := wayFile(t)
 	w := newTestWay(t, file, tx)
 	before := len(w.pages)
-	require.NoError(t, w.Key("large", []byte("key 001000"), true))
+	require.NoError(t, w.Key("large", []byte("key 001000"), Remove))
 	require.Equal(t, before+3, len(w.pages), "a page on each level, for little is removed")
-	leaf, err := w.descend(w.buckets["large"].root, w.buckets["large"].above, []byte("key 001000"), false)
+	leaf, err := w.descend(w.buckets["large"].root, &w.buckets["large"].above, []byte("key 001000"), false)
 	require.NoError(t, err)
 	for i := range leaf.count - 1 {
 		if string(leaf.at(i).key) == "key 001000" {
 			continue
 		}
-		require.NoError(t, w.Key("large", leaf.at(i).key, true))
+		require.NoError(t, w.Key("large", leaf.at(i).key, Remove))
 	}
 	require.Greater(t, len(w.pages), before+4, "those beside, for most is removed")
 }
@@ -120,7 +120,7 @@ func TestWayRefusesWhatIsNotThere(t *testing.T) {
 			binary.NativeEndian.PutUint32(b[at:], uint32(c.with))
 		}
 		for how, err := range map[string]error{
-			"key": newTestWay(t, b, tx).Key("large", []byte("a"), false),
+			"key": newTestWay(t, b, tx).Key("large", []byte("a"), Insert),
 			"all": newTestWay(t, b, tx).All("large"),
 		} {
 			var damage *DamageError
