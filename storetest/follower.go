@@ -23,6 +23,11 @@ type follower struct {
 // follow begins to iterate a feed, up to the end of the case. The body of the
 // loop runs until next or ended takes its commit.
 func (t *tester) follow(feed iter.Seq2[customstatus.Commit, error]) *follower {
+	return t.followSome(feed, -1)
+}
+
+// followSome is follow for a loop that is left after so many commits.
+func (t *tester) followSome(feed iter.Seq2[customstatus.Commit, error], most int) *follower {
 	f := &follower{entered: make(chan struct{}), commits: make(chan customstatus.Commit), left: make(chan struct{}), ended: make(chan []error, 1)}
 	go func() {
 		var errs []error
@@ -44,6 +49,12 @@ func (t *tester) follow(feed iter.Seq2[customstatus.Commit, error]) *follower {
 			case <-f.left:
 				return
 			case <-t.over:
+				return
+			}
+			if len(c.Changes) > 0 {
+				most--
+			}
+			if most == 0 {
 				return
 			}
 		}

@@ -194,9 +194,7 @@ func watchCases() []testCase {
 			}
 			seq := s.Watch(t.ctx, 0)
 			for range 2 {
-				f := t.follow(seq)
-				t.next(f, 0)
-				close(f.left) // with the next commit
+				t.next(t.followSome(seq, 1), 0)
 			}
 			t.yields(s, 0)
 			t.commit(s, create("after", "the loop"))
