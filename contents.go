@@ -7,10 +7,11 @@ import (
 	"slices"
 )
 
-// Apply makes all changes at the revision after c.Revision, or none. It returns
-// the error that [Store] asks for: ErrConflict, or one for changes that no commit
-// may have. It is for stores that write all they hold at every commit: it costs
-// as much as there are statuses.
+// Apply makes all changes at the revision after c.Revision, or none. Its error is
+// the one that [Store] asks for: [ErrConflict], or one for changes that no commit
+// may have. It is for stores that write all they hold at every commit, and costs
+// as much as there are statuses. Neither changes nor the slice that c.Statuses was
+// are changed. A fingerprint that is known stays known.
 func (c *Contents) Apply(changes []Change) error {
 	if err := checkChanges(changes); err != nil {
 		return err
@@ -44,7 +45,10 @@ func (c *Contents) Apply(changes []Change) error {
 	for _, id := range slices.Sorted(maps.Keys(byID)) {
 		statuses = append(statuses, *byID[id])
 	}
-	c.Statuses, c.Revision, c.Fingerprint = statuses, revision, sum
+	c.Statuses, c.Revision = statuses, revision
+	if c.FingerprintKnown {
+		c.Fingerprint = sum
+	}
 	return nil
 }
 

@@ -77,9 +77,9 @@ func Run(t *testing.T, newPlace func(t *testing.T) Opener) {
 
 // RunShared is [Run] for a shared store.
 //
-// A store that forgets old commits by itself must keep those of one case, up to
-// a hundred commits or ten thousand changes. Nor may it give up a watcher that
-// still has to take them.
+// A store that forgets old commits by itself must keep those of one case: a
+// hundred commits, or ten thousand changes in as few commits as the store takes
+// them. Nor may it give up a watcher that still has to take them.
 func RunShared(t *testing.T, newPlace func(t *testing.T) SharedOpener) {
 	t.Helper()
 	runAll(t, sharedCases(), func(t *testing.T) Opener { return newPlace(t).opener() })
