@@ -104,6 +104,7 @@ func (s *Store) load(ctx context.Context, v view, size int64, yield func(count i
 		got      = State{Revision: want.Revision, Transaction: want.Transaction, Fingerprint: want.Fingerprint}
 		count    = int(min(want.Count, uint64(size/MinRecordBytes))) // for the number may be wrong
 		names    = make(map[string]struct{}, count)
+		r        Record
 		seen     int
 		previous []byte
 	)
@@ -112,7 +113,7 @@ func (s *Store) load(ctx context.Context, v view, size int64, yield func(count i
 		if seen%1024 == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		r, sum, err := DecodeRecord(value, s.tag)
+		sum, err := r.decode(value, s.tag)
 		if err != nil {
 			return nil, s.damaged(key, "%v", err)
 		}
