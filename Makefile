@@ -13,7 +13,7 @@ FUZZTIME ?= 5s
 # What "make run" hands on, as in: make run ARGS="--addr 127.0.0.1:4000"
 ARGS ?=
 
-.PHONY: help test run race cover lint tidy stranger fuzz bench torture chat ci
+.PHONY: help test run race cover lint tidy api stranger fuzz bench torture chat ci
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -40,6 +40,9 @@ lint: ## gofmt, go vet, staticcheck
 
 tidy: ## whether go mod tidy has nothing to do in any module
 	@go run ./scripts/tidy
+
+api: ## write the exported surface of the packages into api/
+	@go run ./scripts/api
 
 stranger: ## use each module by version from outside, as a stranger would
 	@go run ./scripts/stranger

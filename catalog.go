@@ -214,10 +214,10 @@ func (c *Catalog) Create(ctx context.Context, f Fields) (CustomUserStatus, error
 	}
 	var made *CustomUserStatus
 	_, err := c.write(ctx, 1, func(e *edit) error {
-		if owner := e.names.get(f.Name); owner != nil {
+		if owner := e.table.ByName(f.Name); owner != nil {
 			return errNameInUse(f.Name, owner)
 		}
-		if c.maxStatuses > 0 && e.ids.len >= c.maxStatuses {
+		if c.maxStatuses > 0 && e.table.Len() >= c.maxStatuses {
 			return errFull(c.maxStatuses)
 		}
 		id, err := c.freshID(e, nil)
@@ -262,7 +262,7 @@ func (c *Catalog) Update(ctx context.Context, id string, f Fields, opts *WriteOp
 		if err != nil {
 			return err
 		}
-		if other := e.names.get(f.Name); other != nil && other.ID != id {
+		if other := e.table.ByName(f.Name); other != nil && other.ID != id {
 			return errNameInUse(f.Name, other)
 		}
 		s := *old
@@ -316,7 +316,7 @@ func (e *edit) lookUp(id string, opts *WriteOptions) (*CustomUserStatus, error) 
 	if e.touched(id) {
 		return nil, errTouched
 	}
-	s := e.ids.get(id)
+	s := e.table.ByID(id)
 	if s == nil {
 		return nil, errNotFound(FieldID, id)
 	}
@@ -331,7 +331,7 @@ func (e *edit) lookUp(id string, opts *WriteOptions) (*CustomUserStatus, error) 
 func (c *Catalog) freshID(e *edit, taken map[string]string) (string, error) {
 	for range 10 {
 		id := c.newID()
-		if _, used := taken[id]; !used && validID(id) && e.ids.get(id) == nil && e.base.ids.get(id) == nil {
+		if _, used := taken[id]; !used && validID(id) && e.table.ByID(id) == nil && e.base.table.ByID(id) == nil {
 			return id, nil
 		}
 	}
@@ -354,7 +354,7 @@ func (c *Catalog) Get(id string) (CustomUserStatus, error) {
 	if s.closed {
 		return CustomUserStatus{}, ErrClosed
 	}
-	if status := s.ids.get(id); status != nil {
+	if status := s.table.ByID(id); status != nil {
 		return *status, nil
 	}
 	return CustomUserStatus{}, errNotFound(FieldID, id)
@@ -367,7 +367,7 @@ func (c *Catalog) GetByName(name string) (CustomUserStatus, error) {
 	if s.closed {
 		return CustomUserStatus{}, ErrClosed
 	}
-	if status := s.names.get(name); status != nil {
+	if status := s.table.ByName(name); status != nil {
 		return *status, nil
 	}
 	return CustomUserStatus{}, errNotFound(FieldName, name)

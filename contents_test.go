@@ -8,8 +8,9 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/customstatus/customstatus"
 	"github.com/stretchr/testify/require"
+
+	"github.com/customstatus/customstatus"
 )
 
 // Contents that changes are applied to stay what a store holds that commits them.

@@ -57,7 +57,7 @@ var (
 	// ErrNotExclusive is returned when somebody else has written to a store
 	// that is for one process alone. Nothing was written. Find the other
 	// writer and stop it.
-	ErrNotExclusive = errors.New("somebody else writes the store")
+	ErrNotExclusive = sentinel.ErrNotExclusive
 	// ErrNeedsReopen is returned when an earlier failure left the store in a
 	// state in which it can't write safely. Nothing was written. Close the
 	// store and open it again, or let [Options.Reopen] do so. The message

@@ -18,28 +18,24 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 
-	store, err := customstatus.OpenBolt(filepath.Join(dir, "customstatus.db"), nil)
-	if err != nil {
-		log.Fatal(err)
-	}
 	ctx := context.Background()
-	catalog, err := customstatus.Open(ctx, store, nil)
+	catalog, err := customstatus.OpenFile(ctx, filepath.Join(dir, "customstatus.db"), nil)
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer catalog.Close() // closes the store, too
+	defer catalog.Close() // closes the file, too
 
 	meeting, err := catalog.Create(ctx, customstatus.Fields{Name: "In a meeting", StatusType: customstatus.Busy})
 	if err != nil {
 		log.Fatal(err)
 	}
 	_, err = catalog.Create(ctx, customstatus.Fields{Name: "In a meeting", StatusType: customstatus.Away})
-	fmt.Println(err, errors.Is(err, customstatus.ErrNameInUse))
+	fmt.Println(errors.Is(err, customstatus.ErrNameInUse))
 
 	got, err := catalog.Get(meeting.ID)
 	fmt.Println(got.Name, got.StatusType, err)
 	// Output:
-	// The custom user status name is already in use [Custom_User_Status_Error_Name_Already_In_Use] true
+	// true
 	// In a meeting busy <nil>
 }
 
@@ -61,22 +57,15 @@ func ExampleCatalog_Watch() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if err := catalog.Delete(ctx, lunch.ID, nil); err != nil {
+	if _, err := catalog.Delete(ctx, lunch.ID, nil); err != nil {
 		log.Fatal(err)
 	}
-	for commit, err := range catalog.Watch(ctx, page.Revision) {
+	for commit, err := range catalog.Watch(ctx, page.Position) {
 		if err != nil {
 			break // ErrCompacted: list again
 		}
 		for _, change := range commit.Changes {
-			switch {
-			case change.Deleted:
-				fmt.Println(commit.Revision, "deleted", change.Status.Name)
-			case change.Created():
-				fmt.Println(commit.Revision, "created", change.Status.Name)
-			default:
-				fmt.Println(commit.Revision, "updated", change.Status.Name)
-			}
+			fmt.Println(commit.Revision, change.Kind, change.Status().Name)
 		}
 		if commit.Revision == catalog.Revision() {
 			stop()
@@ -85,6 +74,49 @@ func ExampleCatalog_Watch() {
 	// Output:
 	// 1 created Lunch
 	// 2 deleted Lunch
+}
+
+func ExampleCatalog_Follow() {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	catalog, err := customstatus.Open(ctx, customstatus.NewMemoryStore(), nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer catalog.Close()
+	lunch, err := catalog.Create(ctx, customstatus.Fields{Name: "Lunch", StatusType: customstatus.Away})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	// Names of statuses by id, kept up to date.
+	names := make(map[string]string)
+	for update, err := range catalog.Follow(ctx, customstatus.Position{}) {
+		if err != nil {
+			break // the program ends
+		}
+		if update.Reset {
+			clear(names)
+		}
+		for _, s := range update.Statuses {
+			names[s.ID] = s.Name
+		}
+		for _, change := range update.Changes {
+			delete(names, change.ID())
+			if change.Kind != customstatus.Deleted {
+				names[change.ID()] = change.After.Name
+			}
+		}
+		fmt.Println(names[lunch.ID])
+		if update.Reset {
+			_, _ = catalog.Update(ctx, lunch.ID, customstatus.Fields{Name: "Lunch break", StatusType: customstatus.Away}, nil)
+		} else {
+			stop()
+		}
+	}
+	// Output:
+	// Lunch
+	// Lunch break
 }
 
 func ExampleCatalog_Update_ifRevision() {

@@ -108,7 +108,7 @@ func (c *Catalog) backOff(conflicts int) {
 	}
 }
 
-// The waits between attempts to get a feed that fails.
+// The waits between attempts to get a feed that fails, and between loads.
 const (
 	firstFeedWait = 10 * time.Millisecond
 	lastFeedWait  = 2560 * time.Millisecond
@@ -118,25 +118,35 @@ const (
 // brings them.
 func (c *Catalog) follow() {
 	defer close(c.followed)
-	for wait := time.Duration(0); ; {
+	var failing, loading time.Duration // the last waits for these reasons
+	var loaded time.Time
+	for {
 		commits, err := c.followFeed()
 		if c.ctx.Err() != nil {
 			return
 		}
 		c.noteFeed(err)
-		if errors.Is(err, ErrCompacted) || errors.Is(err, errFeed) {
+		var wait time.Duration
+		switch {
+		case errors.Is(err, ErrCompacted) || errors.Is(err, errFeed):
+			// A store that forgets commits faster than they are read must not
+			// be loaded without end. Only time shows that it isn't one.
+			if time.Since(loaded) > 4*lastFeedWait {
+				loading = 0
+			}
 			rewound, err := c.load(c.ctx)
 			if c.ctx.Err() != nil {
 				return
 			}
 			c.noteLoad(rewound, err) // if it failed, the feed says the same again
+			loaded = time.Now()
+			wait, loading = loading, min(max(2*loading, firstFeedWait), lastFeedWait)
+		case commits > 0:
+			failing = 0 // as long as the feed brings something, it is taken up again at once
+		default:
+			failing = min(max(2*failing, firstFeedWait), lastFeedWait)
+			wait = failing
 		}
-		// A load is no progress of the feed: a store that forgets commits
-		// faster than they are read would otherwise be loaded without end.
-		if commits > 0 {
-			wait = 0
-		}
-		wait = min(max(2*wait, firstFeedWait), lastFeedWait)
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
@@ -177,7 +187,7 @@ func (c *Catalog) take(commit Commit) error {
 		return nil
 	}
 	for _, change := range commit.Changes {
-		old := e.ids.get(change.ID())
+		old := e.table.ByID(change.ID())
 		switch {
 		case change.Kind == Created && old == nil:
 		case (change.Kind == Updated || change.Kind == Deleted) && old != nil && old.Revision == change.Before.Revision:
@@ -189,7 +199,7 @@ func (c *Catalog) take(commit Commit) error {
 			continue
 		}
 		status := change.After
-		if other := e.names.get(status.Name); other != nil && other.ID != status.ID {
+		if other := e.table.ByName(status.Name); other != nil && other.ID != status.ID {
 			return errFeed
 		}
 		e.put(old, &status)

@@ -110,7 +110,7 @@ func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus, invalid map[i
 		} else if e.touched(s.ID) {
 			return 0, errTouched
 		}
-		there := e.ids.get(s.ID)
+		there := e.table.ByID(s.ID)
 		if there != nil && there.fits(s) {
 			e.relied = true
 			continue
@@ -124,7 +124,7 @@ func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus, invalid map[i
 	switch {
 	case bad.Refused != nil:
 		return 0, &bad
-	case c.maxStatuses > 0 && len(fresh) > 0 && e.ids.len+len(fresh) > c.maxStatuses:
+	case c.maxStatuses > 0 && len(fresh) > 0 && e.table.Len()+len(fresh) > c.maxStatuses:
 		return 0, errFull(c.maxStatuses)
 	}
 	e.putNew(fresh)
@@ -134,13 +134,13 @@ func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus, invalid map[i
 // refusal returns why an import can't add s, or nil. The maps have the ids and
 // names that come before it in the import.
 func refusal(e *edit, s *CustomUserStatus, ids map[string]string, names map[string]*CustomUserStatus) error {
-	if there := e.ids.get(s.ID); there != nil {
+	if there := e.table.ByID(s.ID); there != nil {
 		return errIDInUse(s.ID, there.Name)
 	}
 	if name, taken := ids[s.ID]; taken {
 		return errIDInUse(s.ID, name)
 	}
-	owner := e.names.get(s.Name)
+	owner := e.table.ByName(s.Name)
 	if owner == nil {
 		owner = names[s.Name]
 	}

@@ -85,12 +85,12 @@ func (c *Catalog) All() iter.Seq2[CustomUserStatus, error] {
 			yield(CustomUserStatus{}, ErrClosed)
 			return
 		}
-		s.order.Scan(func(status named) bool { return yield(*status.CustomUserStatus, nil) })
+		s.table.Scan(func(status *CustomUserStatus) bool { return yield(*status, nil) })
 	}
 }
 
 // Len returns the number of statuses; 0 when the catalog is closed.
-func (c *Catalog) Len() int { return c.current.Load().ids.len }
+func (c *Catalog) Len() int { return c.current.Load().table.Len() }
 
 func (q Query) check() error {
 	if q.Offset < 0 {
@@ -114,7 +114,7 @@ func (s *snapshot) list(q Query) Page {
 	page := Page{Position: s.position}
 	if q.ID == "" && q.Name == "" && q.NameContains == "" && q.Filter == nil {
 		if desc, ok := nameFirst(q.Sort); ok {
-			page.Total = s.order.Len()
+			page.Total = s.table.Len()
 			page.Statuses = s.window(q.Offset, q.Limit, desc)
 			return page
 		}
@@ -137,31 +137,14 @@ func (s *snapshot) list(q Query) Page {
 	return page
 }
 
-// window returns statuses in the order of their names, at the same cost for
-// every offset.
+// window returns statuses in the order of their names.
 func (s *snapshot) window(offset, limit int, desc bool) []CustomUserStatus {
-	total := s.order.Len()
-	n := total - min(offset, total)
+	n := s.table.Len() - min(offset, s.table.Len())
 	if limit > 0 {
 		n = min(n, limit)
 	}
 	out := make([]CustomUserStatus, 0, n)
-	if n == 0 {
-		return out
-	}
-	add := func(status named) bool {
-		out = append(out, *status.CustomUserStatus)
-		return len(out) < n
-	}
-	if desc {
-		first, _ := s.order.GetAt(total - 1 - offset)
-		s.order.Descend(first, add)
-	} else if offset == 0 {
-		s.order.Scan(add)
-	} else {
-		first, _ := s.order.GetAt(offset)
-		s.order.Ascend(first, add)
-	}
+	s.table.Window(offset, n, desc, func(status *CustomUserStatus) { out = append(out, *status) })
 	return out
 }
 
@@ -175,17 +158,17 @@ func (s *snapshot) matches(q Query) []*CustomUserStatus {
 		}
 	}
 	if q.ID == "" && q.Name == "" {
-		s.order.Scan(func(status named) bool {
-			add(status.CustomUserStatus)
+		s.table.Scan(func(status *CustomUserStatus) bool {
+			add(status)
 			return true
 		})
 		return out
 	}
 	var status *CustomUserStatus
 	if q.ID != "" {
-		status = s.ids.get(q.ID)
+		status = s.table.ByID(q.ID)
 	} else {
-		status = s.names.get(q.Name)
+		status = s.table.ByName(q.Name)
 	}
 	if status != nil && (q.Name == "" || status.Name == q.Name) {
 		add(status)

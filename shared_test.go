@@ -5,22 +5,38 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/storetest"
 )
+
+// openShared is open for a store that others write too.
+func openShared(t testing.TB, store customstatus.SharedStore, opts *customstatus.Options) *customstatus.Catalog {
+	t.Helper()
+	c, err := customstatus.OpenShared(ctx, store, opts)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+type watchFunc = func(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error]
 
 // sharedFault is a shared store whose feed and commits a test can cut.
 type sharedFault struct {
-	*customstatus.SharedMemoryStore
-	watch  func(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error]
-	commit func(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error)
-	loads  atomic.Int64
+	*storetest.SharedMemoryStore
+	watch    watchFunc
+	commit   func(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error)
+	revision func(ctx context.Context) (customstatus.Revision, error)
+	loads    atomic.Int64
 }
 
 func (s *sharedFault) Watch(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
@@ -37,14 +53,21 @@ func (s *sharedFault) Commit(ctx context.Context, changes []customstatus.Change)
 	return s.SharedMemoryStore.Commit(ctx, changes)
 }
 
-func (s *sharedFault) Load(ctx context.Context) ([]customstatus.CustomUserStatus, customstatus.Revision, error) {
+func (s *sharedFault) Revision(ctx context.Context) (customstatus.Revision, error) {
+	if s.revision != nil {
+		return s.revision(ctx)
+	}
+	return s.SharedMemoryStore.Revision(ctx)
+}
+
+func (s *sharedFault) Load(ctx context.Context) (customstatus.Contents, error) {
 	s.loads.Add(1)
 	return s.SharedMemoryStore.Load(ctx)
 }
 
 func TestSharedCatalogs(t *testing.T) {
-	place := customstatus.NewSharedMemory()
-	a, b := open(t, place.Open(), nil), open(t, place.Open(), nil)
+	place := storetest.NewSharedMemory()
+	a, b := openShared(t, place.Open(), nil), openShared(t, place.Open(), nil)
 
 	s := create(t, a, "a", customstatus.Busy)
 	got, err := a.Get(s.ID)
@@ -57,7 +80,7 @@ func TestSharedCatalogs(t *testing.T) {
 	require.Equal(t, s, got)
 
 	// b has not synced; what it is told is still true of the store.
-	require.NoError(t, a.Delete(ctx, s.ID, nil))
+	remove(t, a, s.ID, nil)
 	create(t, b, "a", customstatus.Away)
 	_, err = a.Create(ctx, customstatus.Fields{Name: "a", StatusType: "busy"})
 	require.ErrorIs(t, err, customstatus.ErrNameInUse)
@@ -73,18 +96,18 @@ func TestSharedCatalogs(t *testing.T) {
 	// An import that is there already is a question about the store as it is.
 	s, err = b.Get(s.ID)
 	require.NoError(t, err)
-	require.NoError(t, b.Delete(ctx, s.ID, nil))
-	revision, err := a.Import(ctx, []customstatus.CustomUserStatus{s})
+	remove(t, b, s.ID, nil)
+	result, err := a.Import(ctx, []customstatus.CustomUserStatus{s})
 	require.NoError(t, err)
-	require.Greater(t, revision, s.Revision, "imported anew, since it was gone")
+	require.Greater(t, result.Revision, s.Revision, "imported anew, since it was gone")
 }
 
 func TestSharedConcurrent(t *testing.T) {
-	place := customstatus.NewSharedMemory()
+	place := storetest.NewSharedMemory()
 	const catalogs, writers, rounds = 3, 4, 60
 	var all []*customstatus.Catalog
 	for range catalogs {
-		all = append(all, open(t, place.Open(), nil))
+		all = append(all, openShared(t, place.Open(), nil))
 	}
 	var wg sync.WaitGroup
 	var won [rounds]atomic.Int64
@@ -120,14 +143,14 @@ func TestSharedConcurrent(t *testing.T) {
 }
 
 func TestSharedWatch(t *testing.T) {
-	place := customstatus.NewSharedMemory()
-	a, b := open(t, place.Open(), nil), open(t, place.Open(), nil)
+	place := storetest.NewSharedMemory()
+	a, b := openShared(t, place.Open(), nil), openShared(t, place.Open(), nil)
 	s := create(t, a, "a", customstatus.Busy)
 	renamed, err := a.Update(ctx, s.ID, customstatus.Fields{Name: "b", StatusType: "away"}, nil)
 	require.NoError(t, err)
-	require.NoError(t, a.Delete(ctx, s.ID, nil))
+	remove(t, a, s.ID, nil)
 	var got []customstatus.Change
-	for commit, err := range b.Watch(ctx, 0) {
+	for commit, err := range b.Watch(ctx, customstatus.Position{}) {
 		require.NoError(t, err)
 		got = append(got, commit.Changes...)
 		if len(got) == 3 {
@@ -135,9 +158,9 @@ func TestSharedWatch(t *testing.T) {
 		}
 	}
 	require.Equal(t, []customstatus.Change{
-		{Status: s},
-		{Replaces: s.Revision, Status: renamed},
-		{Replaces: renamed.Revision, Deleted: true, Status: renamed}, // what it was last, for those who show its name
+		{Kind: customstatus.Created, After: s},
+		{Kind: customstatus.Updated, Before: s, After: renamed},
+		{Kind: customstatus.Deleted, Before: renamed}, // what it was last, for those who show its name
 	}, got)
 }
 
@@ -164,92 +187,101 @@ func TestSharedFeedFails(t *testing.T) {
 		"ends": {func(context.Context, customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
 			return func(func(customstatus.Commit, error) bool) {}
 		}, false},
-		"deletes a stranger": {gap(customstatus.Change{Deleted: true, Replaces: 1, Status: customstatus.CustomUserStatus{ID: "stranger"}}), true},
-		"takes a name":       {gap(customstatus.Change{Status: customstatus.CustomUserStatus{ID: "stranger", Name: "before"}}), true},
-		"updates a stranger": {gap(customstatus.Change{Replaces: 1, Status: customstatus.CustomUserStatus{ID: "stranger", Name: "x"}}), true},
+		"deletes a stranger": {gap(customstatus.Change{Kind: customstatus.Deleted, Before: customstatus.CustomUserStatus{ID: "stranger", Revision: 1}}), true},
+		"takes a name":       {gap(customstatus.Change{Kind: customstatus.Created, After: customstatus.CustomUserStatus{ID: "stranger", Name: "before"}}), true},
+		"updates a stranger": {gap(customstatus.Change{
+			Kind:   customstatus.Updated,
+			Before: customstatus.CustomUserStatus{ID: "stranger", Revision: 1},
+			After:  customstatus.CustomUserStatus{ID: "stranger", Name: "x"},
+		}), true},
+		"of no kind": {gap(customstatus.Change{After: customstatus.CustomUserStatus{ID: "stranger", Name: "x"}}), true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			place := customstatus.NewSharedMemory()
-			other := open(t, place.Open(), nil)
-			create(t, other, "before", customstatus.Busy)
-			store := &sharedFault{SharedMemoryStore: place.Open()}
-			broken := atomic.Bool{}
-			broken.Store(true)
-			tried := make(chan struct{}, 1000)
-			store.watch = func(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
-				if !broken.Load() {
-					return store.SharedMemoryStore.Watch(ctx, after)
+			synctest.Test(t, func(t *testing.T) {
+				place := storetest.NewSharedMemory()
+				other := openShared(t, place.Open(), nil)
+				create(t, other, "before", customstatus.Busy)
+				store := &sharedFault{SharedMemoryStore: place.Open()}
+				broken := atomic.Bool{}
+				broken.Store(true)
+				tried := make(chan struct{}, 1000)
+				store.watch = func(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+					if !broken.Load() {
+						return store.SharedMemoryStore.Watch(ctx, after)
+					}
+					tried <- struct{}{}
+					return tt.watch(ctx, after)
 				}
-				tried <- struct{}{}
-				return tt.watch(ctx, after)
-			}
-			c := open(t, store, nil)
-			<-tried
-			create(t, other, "meanwhile", customstatus.Busy)
-			<-tried
-			if !tt.reloads {
-				// Reads go on; Sync and writes wait as long as they are let.
-				short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
-				defer cancel()
-				require.Len(t, list(t, c), 1)
-				require.ErrorIs(t, c.Sync(short), context.DeadlineExceeded)
-				_, err := c.Create(short, customstatus.Fields{Name: "before", StatusType: "busy"})
-				require.ErrorIs(t, err, context.DeadlineExceeded)
-			}
-			broken.Store(false)
-			require.NoError(t, c.Sync(ctx))
-			require.Len(t, list(t, c), 2)
-			require.Equal(t, tt.reloads, store.loads.Load() > 1)
-			create(t, c, "after", customstatus.Busy)
-			require.Len(t, list(t, c), 3)
+				c := openShared(t, store, nil)
+				<-tried
+				create(t, other, "meanwhile", customstatus.Busy)
+				<-tried
+				if !tt.reloads {
+					// Reads go on; Sync and writes wait as long as they are let.
+					short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
+					defer cancel()
+					require.Len(t, list(t, c), 1)
+					require.ErrorIs(t, c.Sync(short), context.DeadlineExceeded)
+					_, err := c.Create(short, customstatus.Fields{Name: "before", StatusType: "busy"})
+					require.ErrorIs(t, err, context.DeadlineExceeded)
+				}
+				broken.Store(false)
+				require.NoError(t, c.Sync(ctx))
+				require.Len(t, list(t, c), 2)
+				require.Equal(t, tt.reloads, store.loads.Load() > 1)
+				create(t, c, "after", customstatus.Busy)
+				require.Len(t, list(t, c), 3)
+			})
 		})
 	}
 }
 
 func TestSharedStoreAway(t *testing.T) {
-	store := &sharedFault{SharedMemoryStore: customstatus.NewSharedMemory().Open()}
-	c := open(t, store, nil)
+	store := &sharedFault{SharedMemoryStore: storetest.NewSharedMemory().Open()}
+	c := openShared(t, store, nil)
 	create(t, c, "a", customstatus.Busy)
 	failure := errors.New("no leader")
 	store.commit = func(context.Context, []customstatus.Change) (customstatus.Revision, error) { return 0, failure }
+	store.revision = func(context.Context) (customstatus.Revision, error) { return 0, failure }
 	require.ErrorIs(t, c.Sync(ctx), failure)
 	_, err := c.Create(ctx, customstatus.Fields{Name: "a", StatusType: "busy"})
 	require.ErrorIs(t, err, failure, "a refusal that can't be verified is not one")
 	_, err = c.Create(ctx, customstatus.Fields{Name: "b", StatusType: "busy"})
 	require.ErrorIs(t, err, failure)
-	store.commit = nil
+	stats := c.Stats()
+	require.ErrorIs(t, stats.CommitError, failure)
+	require.EqualValues(t, 1, stats.FailedCommits)
+	store.commit, store.revision = nil, nil
 	create(t, c, "b", customstatus.Busy)
+	require.NoError(t, c.Stats().CommitError)
 }
 
 func TestCloseWhileTheFeedIsLate(t *testing.T) {
-	store := &sharedFault{SharedMemoryStore: customstatus.NewSharedMemory().Open()}
-	store.watch = func(ctx context.Context, _ customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
-		return func(yield func(customstatus.Commit, error) bool) {
-			<-ctx.Done()
-			yield(customstatus.Commit{}, ctx.Err())
+	synctest.Test(t, func(t *testing.T) {
+		store := &sharedFault{SharedMemoryStore: storetest.NewSharedMemory().Open()}
+		store.watch = func(ctx context.Context, _ customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+			return func(yield func(customstatus.Commit, error) bool) {
+				<-ctx.Done()
+				yield(customstatus.Commit{}, ctx.Err())
+			}
 		}
-	}
-	c, err := customstatus.Open(ctx, store, nil)
-	require.NoError(t, err)
-	// The first is committed and waits to see itself, the second waits for that
-	// before it begins, and Sync waits too.
-	first := goCreate(ctx, c, "first")
-	require.Eventually(t, func() bool { return parked("(*Catalog).await(") }, 10*time.Second, time.Millisecond)
-	second := goCreate(ctx, c, "second")
-	synced := make(chan error, 1)
-	go func() { synced <- c.Sync(ctx) }()
-	require.Eventually(t, func() bool { return parked("(*Catalog).lead(") && parked("(*Catalog).Sync(") }, 10*time.Second, time.Millisecond)
-	closed := make(chan error, 1)
-	go func() { closed <- c.Close() }()
-	select {
-	case err := <-closed:
+		c, err := customstatus.OpenShared(ctx, store, nil)
 		require.NoError(t, err)
-	case <-time.After(10 * time.Second):
-		t.Fatal("Close waits for ever")
-	}
-	require.NoError(t, (<-first).err, "it was committed")
-	require.ErrorIs(t, (<-second).err, customstatus.ErrClosed)
-	require.ErrorIs(t, <-synced, customstatus.ErrClosed)
+		// The first is committed and waits to see itself, the second waits for that
+		// before it begins, and Sync waits too.
+		first := goCreate(ctx, c, "first")
+		synctest.Wait()
+		second := goCreate(ctx, c, "second")
+		synced := make(chan error, 1)
+		go func() { synced <- c.Sync(ctx) }()
+		synctest.Wait()
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close() }()
+		require.NoError(t, <-closed)
+		require.NoError(t, (<-first).err, "it was committed")
+		require.ErrorIs(t, (<-second).err, customstatus.ErrClosed)
+		require.ErrorIs(t, <-synced, customstatus.ErrClosed)
+	})
 }
 
 // A refusal must be true at one instant. Of the catalog's own changes, which are
@@ -280,19 +312,21 @@ func TestSharedRefusalIsOfOneInstant(t *testing.T) {
 			func(t *testing.T, err error) {
 				var bad *customstatus.ImportError
 				require.ErrorAs(t, err, &bad)
-				require.Len(t, bad.Records, 2, "when one name was taken, so was the other")
+				require.Len(t, bad.Refused, 2, "when one name was taken, so was the other")
 			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var got error
-			besideOurs(t, func(c *customstatus.Catalog, x customstatus.CustomUserStatus) {
-				got = refused.write(c, x)
-			}, func(other *customstatus.Catalog, x customstatus.CustomUserStatus) {
-				create(t, other, "theirs", customstatus.Busy)
-				require.NoError(t, other.Delete(ctx, x.ID, nil))
+			synctest.Test(t, func(t *testing.T) {
+				var got error
+				besideOurs(t, func(c *customstatus.Catalog, x customstatus.CustomUserStatus) {
+					got = refused.write(c, x)
+				}, func(other *customstatus.Catalog, x customstatus.CustomUserStatus) {
+					create(t, other, "theirs", customstatus.Busy)
+					remove(t, other, x.ID, nil)
+				})
+				refused.want(t, got)
 			})
-			refused.want(t, got)
 		})
 	}
 }
@@ -300,17 +334,20 @@ func TestSharedRefusalIsOfOneInstant(t *testing.T) {
 // An import that adds nothing names a revision at which all is there, though it
 // shares a commit with others that comes later.
 func TestSharedImportOfNothingNew(t *testing.T) {
-	var imported, gone customstatus.Revision
-	besideOurs(t, func(c *customstatus.Catalog, x customstatus.CustomUserStatus) {
-		var err error
-		if imported, err = c.Import(ctx, []customstatus.CustomUserStatus{x}); err != nil {
-			t.Error(err)
-		}
-	}, func(other *customstatus.Catalog, x customstatus.CustomUserStatus) {
-		require.NoError(t, other.Delete(ctx, x.ID, nil))
-		gone = other.Revision()
+	synctest.Test(t, func(t *testing.T) {
+		var imported, gone customstatus.Revision
+		besideOurs(t, func(c *customstatus.Catalog, x customstatus.CustomUserStatus) {
+			result, err := c.Import(ctx, []customstatus.CustomUserStatus{x})
+			if err != nil {
+				t.Error(err)
+			}
+			imported = result.Revision
+		}, func(other *customstatus.Catalog, x customstatus.CustomUserStatus) {
+			remove(t, other, x.ID, nil)
+			gone = other.Revision()
+		})
+		require.Less(t, imported, gone, "at which it is gone")
 	})
-	require.Less(t, imported, gone, "at which it is gone")
 }
 
 // besideOurs has a catalog make a write in one commit with the creation of "ours",
@@ -318,21 +355,21 @@ func TestSharedImportOfNothingNew(t *testing.T) {
 // comes when the write has been planned, and before it is committed.
 func besideOurs(t *testing.T, write, meanwhile func(c *customstatus.Catalog, x customstatus.CustomUserStatus)) {
 	t.Helper()
-	place := customstatus.NewSharedMemory()
-	other := open(t, place.Open(), nil)
+	place := storetest.NewSharedMemory()
+	other := openShared(t, place.Open(), nil)
 	x := create(t, other, "x", customstatus.Busy)
 	store, arrived, proceed := gatedCommits(place)
-	c := open(t, store, nil)
+	c := openShared(t, store, nil)
 	blocker := goCreate(ctx, c, "blocker")
 	<-arrived
 	ours := goCreate(ctx, c, "ours")
-	waitBehind(t, 1)
+	synctest.Wait()
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
 		write(c, x)
 	}()
-	waitBehind(t, 2)
+	synctest.Wait()
 	proceed <- struct{}{}
 	require.NoError(t, (<-blocker).err)
 	<-arrived // c has caught up with all that there is so far
@@ -344,21 +381,19 @@ func besideOurs(t *testing.T, write, meanwhile func(c *customstatus.Catalog, x c
 
 // gatedCommits is a shared store each of whose commits says that it has arrived
 // and then waits until it may proceed.
-func gatedCommits(place *customstatus.SharedMemory) (store *sharedFault, arrived <-chan struct{}, proceed chan<- struct{}) {
+func gatedCommits(place *storetest.SharedMemory) (store *sharedFault, arrived <-chan struct{}, proceed chan<- struct{}) {
 	store = &sharedFault{SharedMemoryStore: place.Open()}
 	arrives, proceeds := make(chan struct{}), make(chan struct{})
 	store.commit = func(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
-		if len(changes) > 0 {
-			arrives <- struct{}{}
-			<-proceeds
-		}
+		arrives <- struct{}{}
+		<-proceeds
 		return store.SharedMemoryStore.Commit(ctx, changes)
 	}
 	return store, arrives, proceeds
 }
 
 // heldFeed is a shared store whose feed comes when the test lets it.
-func heldFeed(place *customstatus.SharedMemory) (*sharedFault, chan<- struct{}) {
+func heldFeed(place *storetest.SharedMemory) (*sharedFault, chan<- struct{}) {
 	store := &sharedFault{SharedMemoryStore: place.Open()}
 	release := make(chan struct{})
 	store.watch = func(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
@@ -391,25 +426,27 @@ func TestSharedRefusalsAreOfTheStore(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			place := customstatus.NewSharedMemory()
-			other := open(t, place.Open(), nil)
-			s := create(t, other, "gone", customstatus.Busy)
-			store, release := heldFeed(place)
-			c := open(t, store, nil)
-			require.NoError(t, other.Delete(ctx, s.ID, nil))
-			done := make(chan error, 1)
-			go func() { done <- write(c, s) }()
-			require.Eventually(t, func() bool { return parked("(*Catalog).await(") }, 10*time.Second, time.Millisecond)
-			require.Len(t, list(t, c), 1, "it still shows the old state")
-			close(release)
-			require.NoError(t, <-done, "what it showed is no longer so")
-			require.Len(t, list(t, c), 1)
+			synctest.Test(t, func(t *testing.T) {
+				place := storetest.NewSharedMemory()
+				other := openShared(t, place.Open(), nil)
+				s := create(t, other, "gone", customstatus.Busy)
+				store, release := heldFeed(place)
+				c := openShared(t, store, nil)
+				remove(t, other, s.ID, nil)
+				done := make(chan error, 1)
+				go func() { done <- write(c, s) }()
+				synctest.Wait()
+				require.Len(t, list(t, c), 1, "it still shows the old state")
+				close(release)
+				require.NoError(t, <-done, "what it showed is no longer so")
+				require.Len(t, list(t, c), 1)
+			})
 		})
 	}
 }
 
 func TestSharedFeedRepeatsAndReportsProgress(t *testing.T) {
-	store := &sharedFault{SharedMemoryStore: customstatus.NewSharedMemory().Open()}
+	store := &sharedFault{SharedMemoryStore: storetest.NewSharedMemory().Open()}
 	store.watch = func(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
 		return func(yield func(customstatus.Commit, error) bool) {
 			for commit, err := range store.SharedMemoryStore.Watch(ctx, after) {
@@ -425,12 +462,12 @@ func TestSharedFeedRepeatsAndReportsProgress(t *testing.T) {
 			}
 		}
 	}
-	c := open(t, store, nil)
+	c := openShared(t, store, nil)
 	a := create(t, c, "a", customstatus.Busy)
-	require.NoError(t, c.Delete(ctx, a.ID, nil))
+	remove(t, c, a.ID, nil)
 	last := create(t, c, "b", customstatus.Busy)
 	var got []customstatus.Revision
-	for commit, err := range c.Watch(ctx, 0) {
+	for commit, err := range c.Watch(ctx, customstatus.Position{}) {
 		require.NoError(t, err)
 		require.Len(t, commit.Changes, 1, "progress is no change")
 		got = append(got, commit.Revision)
@@ -445,31 +482,30 @@ func TestSharedFeedRepeatsAndReportsProgress(t *testing.T) {
 }
 
 func TestCloseWhileTheStoreDoesNotAnswer(t *testing.T) {
-	store := &sharedFault{SharedMemoryStore: customstatus.NewSharedMemory().Open()}
-	c := open(t, store, nil)
-	create(t, c, "a", customstatus.Busy)
-	asked := make(chan struct{}, 2)
-	store.commit = func(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
-		if len(changes) > 0 {
-			return store.SharedMemoryStore.Commit(ctx, changes)
+	synctest.Test(t, func(t *testing.T) {
+		store := &sharedFault{SharedMemoryStore: storetest.NewSharedMemory().Open()}
+		c := openShared(t, store, nil)
+		create(t, c, "a", customstatus.Busy)
+		asked := make(chan struct{}, 2)
+		store.revision = func(ctx context.Context) (customstatus.Revision, error) {
+			asked <- struct{}{}
+			<-ctx.Done()
+			return 0, ctx.Err()
 		}
-		asked <- struct{}{}
-		<-ctx.Done()
-		return 0, ctx.Err()
-	}
-	refused := goCreate(ctx, c, "a") // which has to be verified
-	synced := make(chan error, 1)
-	<-asked
-	go func() { synced <- c.Sync(ctx) }()
-	<-asked
-	require.NoError(t, c.Close())
-	require.ErrorIs(t, (<-refused).err, customstatus.ErrClosed)
-	require.ErrorIs(t, <-synced, customstatus.ErrClosed)
+		refused := goCreate(ctx, c, "a") // which has to be verified
+		synced := make(chan error, 1)
+		<-asked
+		go func() { synced <- c.Sync(ctx) }()
+		<-asked
+		require.NoError(t, c.Close())
+		require.ErrorIs(t, (<-refused).err, customstatus.ErrClosed)
+		require.ErrorIs(t, <-synced, customstatus.ErrClosed)
+	})
 }
 
 func TestSharedFeedThatSkipsAnUpdate(t *testing.T) {
-	place := customstatus.NewSharedMemory()
-	other := open(t, place.Open(), nil)
+	place := storetest.NewSharedMemory()
+	other := openShared(t, place.Open(), nil)
 	s := create(t, other, "a", customstatus.Busy)
 	store := &sharedFault{SharedMemoryStore: place.Open()}
 	skipped := false
@@ -486,7 +522,7 @@ func TestSharedFeedThatSkipsAnUpdate(t *testing.T) {
 			}
 		}
 	}
-	c := open(t, store, nil)
+	c := openShared(t, store, nil)
 	page, err := c.List(customstatus.Query{})
 	require.NoError(t, err)
 	for _, name := range []string{"b", "c"} {
@@ -496,55 +532,254 @@ func TestSharedFeedThatSkipsAnUpdate(t *testing.T) {
 	require.NoError(t, c.Sync(ctx))
 	_, err = c.GetByName("c")
 	require.NoError(t, err)
-	for _, err := range c.Watch(ctx, page.Revision) {
+	for _, err := range c.Watch(ctx, page.Position) {
 		require.ErrorIs(t, err, customstatus.ErrCompacted, "better to list again than to miss a change")
 	}
 }
 
 func TestSharedWatchOfARevisionYetToCome(t *testing.T) {
-	place := customstatus.NewSharedMemory()
-	other := open(t, place.Open(), nil)
-	store, release := heldFeed(place)
-	c := open(t, store, nil)
-	create(t, other, "a", customstatus.Busy)
-	seen := other.Revision() // a client saw it there and comes here
-	got := make(chan customstatus.Commit, 1)
-	go func() {
-		for commit, err := range c.Watch(ctx, seen) {
-			if err == nil {
-				got <- commit
+	synctest.Test(t, func(t *testing.T) {
+		place := storetest.NewSharedMemory()
+		other := openShared(t, place.Open(), nil)
+		store, release := heldFeed(place)
+		c := openShared(t, store, nil)
+		create(t, other, "a", customstatus.Busy)
+		seen := other.Position() // a client saw it there and comes here
+		got := make(chan customstatus.Commit, 1)
+		go func() {
+			for commit, err := range c.Watch(ctx, seen) {
+				if err == nil {
+					got <- commit
+				}
+				close(got)
+				return
 			}
-			close(got)
-			return
-		}
-	}()
-	require.Eventually(t, func() bool { return parked("(*Catalog).await(") }, 10*time.Second, time.Millisecond)
-	close(release)
-	b := create(t, other, "b", customstatus.Busy)
-	require.Equal(t, b, (<-got).Changes[0].Status)
+		}()
+		synctest.Wait()
+		close(release)
+		b := create(t, other, "b", customstatus.Busy)
+		require.Equal(t, b, (<-got).Changes[0].After)
 
-	for _, err := range c.Watch(ctx, b.Revision+1000) {
-		require.ErrorIs(t, err, customstatus.ErrCompacted)
-	}
+		for _, err := range c.Watch(ctx, customstatus.Position{Revision: b.Revision + 1000}) {
+			require.ErrorIs(t, err, customstatus.ErrCompacted)
+		}
+	})
 }
 
 // TestSharedFeedBreaksOften has a feed that ends after every commit: as long as
 // it brings something, it is taken up again at once.
 func TestSharedFeedBreaksOften(t *testing.T) {
-	store := &sharedFault{SharedMemoryStore: customstatus.NewSharedMemory().Open()}
-	var pauses atomic.Int64
-	store.watch = func(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+	synctest.Test(t, func(t *testing.T) {
+		store := &sharedFault{SharedMemoryStore: storetest.NewSharedMemory().Open()}
+		var pauses atomic.Int64
+		store.watch = func(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+			return func(yield func(customstatus.Commit, error) bool) {
+				pauses.Add(1)
+				for commit, err := range store.SharedMemoryStore.Watch(ctx, after) {
+					yield(commit, err)
+					return
+				}
+			}
+		}
+		c := openShared(t, store, nil)
+		for i := range 30 { // with a pause that doubles this would take minutes
+			create(t, c, fmt.Sprint(i), customstatus.Busy)
+		}
+		require.GreaterOrEqual(t, pauses.Load(), int64(30))
+	})
+}
+
+// feedOf is a feed that a test makes, one after the other.
+func feedOf(feeds ...func(yield func(customstatus.Commit, error) bool)) watchFunc {
+	n := 0
+	return func(ctx context.Context, _ customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+		if n++; n <= len(feeds) {
+			return feeds[n-1]
+		}
 		return func(yield func(customstatus.Commit, error) bool) {
-			pauses.Add(1)
-			for commit, err := range store.SharedMemoryStore.Watch(ctx, after) {
-				yield(commit, err)
+			<-ctx.Done()
+			yield(customstatus.Commit{}, ctx.Err())
+		}
+	}
+}
+
+// What becomes of a feed is told, and a panic of it does not end the host's process.
+func TestSharedFeedIsWatchedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failure := errors.New("connection lost")
+		store := &sharedFault{SharedMemoryStore: storetest.NewSharedMemory().Open()}
+		healthy := make(chan struct{})
+		store.watch = feedOf(
+			func(func(customstatus.Commit, error) bool) { panic("broken feed") },
+			func(yield func(customstatus.Commit, error) bool) { yield(customstatus.Commit{}, failure) },
+			func(yield func(customstatus.Commit, error) bool) {
+				yield(customstatus.Commit{Revision: 1}, nil)
+				<-healthy
+				yield(customstatus.Commit{}, failure)
+			},
+		)
+		var said []string
+		var logged strings.Builder
+		c := openShared(t, store, &customstatus.Options{
+			Logger:   slog.New(slog.NewTextHandler(&logged, nil)),
+			Observer: &customstatus.Observer{Feed: func(err error) { said = append(said, fmt.Sprint(err)) }},
+		})
+		synctest.Wait()
+		since := time.Now()
+		stats := c.Stats()
+		require.ErrorContains(t, stats.FeedError, "broken feed")
+		require.Equal(t, since.UTC(), stats.FeedErrorSince.UTC())
+		time.Sleep(time.Minute) // of the bubble's clock
+		synctest.Wait()
+		require.NoError(t, c.Stats().FeedError)
+		require.Zero(t, c.Stats().FeedErrorSince)
+		require.Equal(t, []string{"the store panicked in Watch: broken feed", "connection lost", "<nil>"}, said)
+		close(healthy)
+		synctest.Wait()
+		require.ErrorIs(t, c.Stats().FeedError, failure)
+		require.Contains(t, logged.String(), "shared_test.go", "the stack is in the log")
+		require.Equal(t, 2, strings.Count(logged.String(), "the feed of the store has ended"), "once for each outage")
+		require.NoError(t, c.Close())
+	})
+}
+
+// A store that forgets commits faster than they are read is loaded now and then,
+// not without end.
+func TestSharedStoreThatAlwaysCompacts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		place := storetest.NewSharedMemory()
+		other := openShared(t, place.Open(), nil)
+		store := &sharedFault{SharedMemoryStore: place.Open()}
+		store.watch = func(_ context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+			return func(yield func(customstatus.Commit, error) bool) {
+				if yield(customstatus.Commit{Revision: after}, nil) { // it even brings something
+					yield(customstatus.Commit{}, customstatus.ErrCompacted)
+				}
+			}
+		}
+		c := openShared(t, store, &customstatus.Options{Logger: slog.New(slog.DiscardHandler)})
+		create(t, other, "a", customstatus.Busy)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, 1, c.Len())
+		require.LessOrEqual(t, store.loads.Load(), int64(40))
+		require.EqualValues(t, store.loads.Load(), c.Stats().Loads)
+	})
+}
+
+// A feed that knows the fingerprint proves what the catalog made of it.
+func TestSharedFeedWithAnotherFingerprint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		place := storetest.NewSharedMemory()
+		other := openShared(t, place.Open(), nil)
+		store := &sharedFault{SharedMemoryStore: place.Open()}
+		wrong := false
+		store.watch = func(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+			return func(yield func(customstatus.Commit, error) bool) {
+				for commit, err := range store.SharedMemoryStore.Watch(ctx, after) {
+					if wrong && len(commit.Changes) > 0 {
+						wrong = false
+						commit.Changes[0].After.Name = "not what was written"
+						commit.Fingerprint, commit.FingerprintKnown = other.Position().Fingerprint, true
+					}
+					if !yield(commit, err) {
+						return
+					}
+				}
+			}
+		}
+		c := openShared(t, store, &customstatus.Options{Logger: slog.New(slog.DiscardHandler)})
+		create(t, other, "a", customstatus.Busy)
+		require.NoError(t, c.Sync(ctx))
+		require.EqualValues(t, 1, c.Stats().Loads)
+		wrong = true
+		create(t, other, "b", customstatus.Busy)
+		require.NoError(t, c.Sync(ctx))
+		require.Equal(t, list(t, other), list(t, c))
+		require.Equal(t, other.Position(), c.Position())
+		require.EqualValues(t, 2, c.Stats().Loads)
+	})
+}
+
+// A failover can lose what was acknowledged. Then every node takes what is there.
+func TestSharedStoreGoesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		place := storetest.NewSharedMemory()
+		older := openShared(t, place.Open(), nil)
+		kept := create(t, older, "kept", customstatus.Busy)
+		contents, err := place.Open().Load(ctx)
+		require.NoError(t, err)
+		store := &rewinding{SharedMemoryStore: place.Open(), back: make(chan customstatus.Contents)}
+		c := openShared(t, store, &customstatus.Options{Logger: slog.New(slog.DiscardHandler)})
+		lost := create(t, c, "lost", customstatus.Busy)
+		ended := make(chan error, 1)
+		go func() {
+			for _, err := range c.Watch(ctx, c.Position()) {
+				ended <- err
+			}
+		}()
+		synctest.Wait()
+		waits := make(chan error, 1)
+		store.revision = lost.Revision + 100
+		go func() { waits <- c.Sync(ctx) }() // for a revision that will never come
+		synctest.Wait()
+		store.back <- contents
+		require.ErrorIs(t, <-ended, customstatus.ErrCompacted)
+		require.NoError(t, <-waits)
+		require.Equal(t, []customstatus.CustomUserStatus{kept}, list(t, c))
+		require.Equal(t, contents.Revision, c.Revision())
+		require.EqualValues(t, 1, c.Stats().Rewinds)
+		require.NoError(t, c.Close())
+	})
+}
+
+// rewinding is a shared store that goes back to older contents.
+type rewinding struct {
+	*storetest.SharedMemoryStore
+	back     chan customstatus.Contents
+	now      *customstatus.Contents
+	revision customstatus.Revision
+}
+
+func (r *rewinding) Load(ctx context.Context) (customstatus.Contents, error) {
+	if r.now != nil {
+		return *r.now, nil
+	}
+	return r.SharedMemoryStore.Load(ctx)
+}
+
+func (r *rewinding) Revision(ctx context.Context) (customstatus.Revision, error) {
+	if r.revision != 0 {
+		return r.revision, nil
+	}
+	return r.SharedMemoryStore.Revision(ctx)
+}
+
+func (r *rewinding) Watch(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+	if r.now != nil {
+		return func(yield func(customstatus.Commit, error) bool) {
+			<-ctx.Done()
+			yield(customstatus.Commit{}, ctx.Err())
+		}
+	}
+	return func(yield func(customstatus.Commit, error) bool) {
+		watching, stop := context.WithCancel(ctx)
+		defer stop()
+		go func() {
+			select {
+			case contents := <-r.back:
+				r.now = &contents
+				stop()
+			case <-watching.Done():
+			}
+		}()
+		for commit, err := range r.SharedMemoryStore.Watch(watching, after) {
+			if err != nil && ctx.Err() == nil {
+				err = customstatus.ErrCompacted
+			}
+			if !yield(commit, err) {
 				return
 			}
 		}
 	}
-	c := open(t, store, nil)
-	for i := range 30 { // with a pause that doubles this would take minutes
-		create(t, c, fmt.Sprint(i), customstatus.Busy)
-	}
-	require.GreaterOrEqual(t, pauses.Load(), int64(30))
 }

@@ -1,14 +1,10 @@
 package customstatus
 
 import (
-	"cmp"
-	"encoding/binary"
 	"fmt"
 	"slices"
-	"strings"
-	"sync"
 
-	"github.com/tidwall/btree"
+	"github.com/customstatus/customstatus/internal/table"
 )
 
 // snapshot is all statuses at one revision. It never changes once it has been
@@ -21,49 +17,32 @@ type snapshot struct {
 	history  uint64 // counts the times that the store went back
 	closed   bool   // the catalog is closed, and nothing but the position is left
 
-	ids   index
-	names index
-	order *btree.BTreeG[named]
+	table table.Table[CustomUserStatus]
 }
 
-// named is a status in the order of names. Nearly every comparison is decided by
-// the first bytes of a name, without a look at where the status lies in memory.
-type named struct {
-	first uint64 // the first eight bytes of the name, with zeros if there are fewer
-	*CustomUserStatus
+var tableKeys = table.Keys[CustomUserStatus]{
+	ID:   func(s *CustomUserStatus) string { return s.ID },
+	Name: func(s *CustomUserStatus) string { return s.Name },
 }
-
-func byName(s *CustomUserStatus) named {
-	var first [8]byte
-	copy(first[:], s.Name)
-	return named{binary.BigEndian.Uint64(first[:]), s}
-}
-
-func (a named) compare(b named) int {
-	if a.first != b.first {
-		return cmp.Compare(a.first, b.first)
-	}
-	return strings.Compare(a.Name, b.Name)
-}
-
-func (a named) less(b named) bool { return a.compare(b) < 0 }
 
 // newSnapshot takes ownership of the statuses; duplicates are [ErrDamaged].
 func newSnapshot(contents Contents) (*snapshot, error) {
-	s := &snapshot{
-		revision: contents.Revision,
-		position: Position{contents.Revision, contents.Fingerprint},
-		// With this degree, the cost of copying a path is least.
-		order: btree.NewBTreeGOptions(named.less, btree.Options{NoLocks: true, Degree: 16}),
-	}
 	all := make([]*CustomUserStatus, len(contents.Statuses))
 	for i := range contents.Statuses {
 		all[i] = &contents.Statuses[i]
 	}
+	s := &snapshot{
+		revision: contents.Revision,
+		position: Position{contents.Revision, contents.Fingerprint},
+	}
 	if !contents.FingerprintKnown {
 		s.position.Fingerprint = fingerprintOf(all)
 	}
-	return s, s.fill(all, 0)
+	var err error
+	if s.table, err = table.New(tableKeys, all, 0); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return s, nil
 }
 
 // fingerprintOf returns the fingerprint of a catalog that holds the statuses.
@@ -72,35 +51,6 @@ func fingerprintOf(statuses []*CustomUserStatus) (sum Fingerprint) {
 		sum += s.Fingerprint()
 	}
 	return sum
-}
-
-// fill puts statuses into an empty snapshot, to be changed by the edit.
-func (s *snapshot) fill(statuses []*CustomUserStatus, edit uint64) error {
-	// The work is mostly waiting for memory, which several can do at once.
-	var uniqueIDs, uniqueNames bool
-	var wg sync.WaitGroup
-	wg.Go(func() { s.ids, uniqueIDs = newIndex(false, statuses, edit) })
-	wg.Go(func() { s.names, uniqueNames = newIndex(true, statuses, edit) })
-	for _, status := range sortedByName(statuses) {
-		s.order.Load(status)
-	}
-	wg.Wait()
-	switch {
-	case !uniqueIDs:
-		return fmt.Errorf("%w: two statuses have the same id", ErrDamaged)
-	case !uniqueNames:
-		return fmt.Errorf("%w: two statuses have the same name", ErrDamaged)
-	}
-	return nil
-}
-
-func sortedByName(statuses []*CustomUserStatus) []named {
-	sorted := make([]named, len(statuses))
-	for i, s := range statuses {
-		sorted[i] = byName(s)
-	}
-	slices.SortFunc(sorted, named.compare)
-	return sorted
 }
 
 // edit is a snapshot in the making, and the changes that lead to it. Several
@@ -123,7 +73,7 @@ func (s *snapshot) edit(number uint64, changes int) *edit {
 		changes: make([]Change, 0, changes),
 		made:    make([]*CustomUserStatus, 0, changes),
 	}
-	e.order = s.order.Copy()
+	e.table = s.table.Edit()
 	return e
 }
 
@@ -133,31 +83,18 @@ func (e *edit) put(old, status *CustomUserStatus) {
 	if old != nil {
 		change.Kind, change.Before = Updated, *old
 		e.position.Fingerprint -= old.Fingerprint()
-		if old.Name != status.Name {
-			e.names.remove(e.number, old.Name)
-			e.order.Delete(byName(old))
-		}
 	}
 	e.position.Fingerprint += status.Fingerprint()
-	e.ids.put(e.number, status)
-	e.names.put(e.number, status)
-	e.order.Set(byName(status))
+	e.table.Put(e.number, old, status)
 	e.changes = append(e.changes, change)
 	e.made = append(e.made, status)
 }
 
-// putNew puts statuses that are all new, in the order in which that is fastest.
+// putNew puts statuses that are all new.
 func (e *edit) putNew(statuses []*CustomUserStatus) {
-	e.changes = slices.Grow(e.changes, len(statuses))
-	e.made = slices.Grow(e.made, len(statuses))
-	if e.ids.len > 0 {
-		for _, s := range sortedByName(statuses) {
-			e.put(nil, s.CustomUserStatus)
-		}
-		return
-	}
-	_ = e.fill(statuses, e.number) // their ids and names are unique, the catalog has seen to it
+	e.table.PutNew(e.number, statuses)
 	e.position.Fingerprint += fingerprintOf(statuses)
+	e.changes = slices.Grow(e.changes, len(statuses))
 	for _, s := range statuses {
 		e.changes = append(e.changes, Change{Kind: Created, After: *s})
 	}
@@ -166,14 +103,12 @@ func (e *edit) putNew(statuses []*CustomUserStatus) {
 
 func (e *edit) delete(old *CustomUserStatus) {
 	e.position.Fingerprint -= old.Fingerprint()
-	e.ids.remove(e.number, old.ID)
-	e.names.remove(e.number, old.Name)
-	e.order.Delete(byName(old))
+	e.table.Delete(e.number, old)
 	e.changes = append(e.changes, Change{Kind: Deleted, Before: *old})
 }
 
 // touched reports whether the status with the id has been changed in this edit.
-func (e *edit) touched(id string) bool { return e.ids.get(id) != e.base.ids.get(id) }
+func (e *edit) touched(id string) bool { return e.table.ByID(id) != e.base.table.ByID(id) }
 
 // commit gives what was put its revision. After it the snapshot can be published.
 func (e *edit) commit(revision Revision) (*snapshot, Commit) {

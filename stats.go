@@ -85,7 +85,7 @@ func (c *Catalog) Stats() Stats {
 	stats := c.account.Stats
 	c.account.mu.Unlock()
 	s := c.current.Load()
-	stats.Statuses, stats.Position, stats.Revision = s.ids.len, s.position, s.revision
+	stats.Statuses, stats.Position, stats.Revision = s.table.Len(), s.position, s.revision
 	stats.Watchers = int(c.feed.watchers.Load())
 	stats.HistoryChanges, stats.HistoryBytes = c.feed.kept()
 	c.mu.Lock()

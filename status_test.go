@@ -2,6 +2,7 @@ package customstatus_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
 	"time"
 
@@ -70,7 +71,6 @@ func TestStatusUnmarshalJSON(t *testing.T) {
 		"more behind":     `{"_id":"x"} 1`,
 		"twice":           `{"name":"x","name":"x"}`,
 		"not a string":    `{"name":1}`,
-		"null":            `{"name":null}`,
 		"not a time":      `{"_updatedAt":"yesterday"}`,
 		"time is number":  `{"_updatedAt":1}`,
 		"invalid UTF-8":   "{\"name\":\"\xff\"}",
@@ -93,4 +93,74 @@ func TestStatusType(t *testing.T) {
 	for _, invalid := range []customstatus.StatusType{"", "Online", "busy ", "invisible"} {
 		require.False(t, invalid.Valid(), invalid)
 	}
+}
+
+// Null is no status and no value, as with any type of encoding/json.
+func TestStatusJSONNull(t *testing.T) {
+	there := customstatus.CustomUserStatus{ID: "a", Name: "b"}
+	s := there
+	require.NoError(t, json.Unmarshal([]byte("null"), &s))
+	require.Equal(t, there, s)
+	var all []customstatus.CustomUserStatus
+	require.NoError(t, json.Unmarshal([]byte(`[null,{"_id":"a","name":"b","statusType":null,"_updatedAt":null,"metadata":null}]`), &all))
+	require.Equal(t, []customstatus.CustomUserStatus{{}, there}, all)
+}
+
+func TestExportJSON(t *testing.T) {
+	s := customstatus.CustomUserStatus{ID: "a", Name: "b", StatusType: "busy", UpdatedAt: time.Date(2023, 11, 4, 11, 51, 28, 353e6, time.UTC)}
+	const wire = `{"_id":"a","name":"b","statusType":"busy","_updatedAt":"2023-11-04T11:51:28.353Z"`
+	for metadata, want := range map[string]string{
+		"":                 wire + `}`,
+		`{"emoji":"🎧"}`:    wire + `,"metadata":"{\"emoji\":\"🎧\"}"}`,
+		"\x00\t":           wire + `,"metadata":"\u0000\t"}`,
+		"\xff\x00 invalid": wire + `,"metadataBase64":"/wAgaW52YWxpZA=="}`,
+	} {
+		s.Metadata = metadata
+		require.Equal(t, want, string(s.AppendExportJSON(nil)))
+		require.Equal(t, wire+"}", string(s.AppendJSON(nil)), "it is not on the wire")
+		var back customstatus.CustomUserStatus
+		require.NoError(t, json.Unmarshal(s.AppendExportJSON(nil), &back))
+		require.Equal(t, s, back)
+	}
+	require.ErrorContains(t, json.Unmarshal([]byte(`{"metadataBase64":"*"}`), &s), "metadataBase64")
+}
+
+func TestPosition(t *testing.T) {
+	for text, p := range map[string]customstatus.Position{
+		"0-0000000000000000":                    {},
+		"42-9f3a07c1d2e4b586":                   {Revision: 42, Fingerprint: 0x9f3a07c1d2e4b586},
+		"18446744073709551615-ffffffffffffffff": {Revision: 1<<64 - 1, Fingerprint: 1<<64 - 1},
+	} {
+		require.Equal(t, text, p.String())
+		back, err := customstatus.ParsePosition(text)
+		require.NoError(t, err)
+		require.Equal(t, p, back)
+		inJSON, err := json.Marshal(p)
+		require.NoError(t, err)
+		require.Equal(t, `"`+text+`"`, string(inJSON))
+		require.NoError(t, json.Unmarshal(inJSON, &back))
+		require.Equal(t, p, back)
+	}
+	for _, text := range []string{
+		"", "42", "42-", "-9f3a07c1d2e4b586", "42-9f3a07c1d2e4b58", "42-09f3a07c1d2e4b586", "42-9F3A07C1D2E4B586",
+		"042-9f3a07c1d2e4b586", "+42-9f3a07c1d2e4b586", " 42-9f3a07c1d2e4b586", "42-9f3a07c1d2e4b586 ", "4-2-9f3a07c1d2e4b586",
+		"18446744073709551616-ffffffffffffffff", "x-9f3a07c1d2e4b586", "42-9f3a07c1d2e4b58g",
+	} {
+		_, err := customstatus.ParsePosition(text)
+		require.Error(t, err, text)
+		p := customstatus.Position{Revision: 1}
+		require.Error(t, p.UnmarshalText([]byte(text)))
+		require.Equal(t, customstatus.Position{Revision: 1}, p)
+	}
+}
+
+func TestChange(t *testing.T) {
+	a, b := customstatus.CustomUserStatus{ID: "x", Name: "a"}, customstatus.CustomUserStatus{ID: "x", Name: "b"}
+	for _, c := range []customstatus.Change{
+		{Kind: customstatus.Created, After: b}, {Kind: customstatus.Updated, Before: a, After: b}, {Kind: customstatus.Deleted, Before: b},
+	} {
+		require.Equal(t, b, c.Status())
+		require.Equal(t, "x", c.ID())
+	}
+	require.Equal(t, "created updated deleted ChangeKind(4)", fmt.Sprint(customstatus.Created, customstatus.Updated, customstatus.Deleted, customstatus.ChangeKind(4)))
 }

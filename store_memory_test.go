@@ -5,9 +5,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
+
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/storetest"
-	"github.com/stretchr/testify/require"
 )
 
 // put is a change that creates a status with this id and name or, at another

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
@@ -12,18 +13,23 @@ import (
 )
 
 func TestRules(t *testing.T) {
-	long := strings.Repeat("🎧", customstatus.MaxNameLength)
+	long := strings.Repeat("🎧", customstatus.MaxNameCharacters)
 	fields := func(name string, statusType customstatus.StatusType) customstatus.Fields {
 		return customstatus.Fields{Name: name, StatusType: statusType}
 	}
-	nameRequired := &customstatus.Error{Code: "error-the-field-is-required", Field: "Name", Reason: "The field Name is required"}
-	typeRequired := &customstatus.Error{Code: "error-the-field-is-required", Field: "StatusType", Reason: "The field StatusType is required"}
-	badName := func(name string) *customstatus.Error {
-		return &customstatus.Error{Code: "error-input-is-not-a-valid-field", Field: "Name", Input: name, Reason: name + " is not a valid name"}
+	nameRequired := &customstatus.Error{Code: "error-the-field-is-required", Field: "name"}
+	typeRequired := &customstatus.Error{Code: "error-the-field-is-required", Field: "statusType"}
+	badName := func(name, detail string) *customstatus.Error {
+		return &customstatus.Error{Code: "error-input-is-not-a-valid-field", Field: "name", Input: name, Detail: detail}
 	}
 	badType := func(statusType string) *customstatus.Error {
-		return &customstatus.Error{Code: "error-input-is-not-a-valid-field", Field: "StatusType", Input: statusType, Reason: statusType + " is not a valid status type"}
+		return &customstatus.Error{Code: "error-input-is-not-a-valid-field", Field: "statusType", Input: statusType, Detail: "it must be online, away, busy or offline"}
 	}
+	const (
+		markup  = `it has one of > < & " '`
+		control = "it has a control character"
+		tooLong = "it has more than 120 characters"
+	)
 	for name, tt := range map[string]struct {
 		fields customstatus.Fields
 		want   *customstatus.Error
@@ -36,18 +42,18 @@ func TestRules(t *testing.T) {
 		"ErrName missing":          {fields("", ""), nameRequired},
 		"ErrName white space":      {fields(" \t\n\u00a0\u2003", "busy"), nameRequired},
 		"ErrName before type":      {fields("", "Busy"), nameRequired},
-		"ErrName >":                {fields("a>b", "busy"), badName("a>b")},
-		"ErrName <":                {fields("<", "busy"), badName("<")},
-		"ErrName &":                {fields("R&D", "busy"), badName("R&D")},
-		"ErrName double quote":     {fields(`"x"`, "busy"), badName(`"x"`)},
-		"ErrName quote":            {fields("don't", "busy"), badName("don't")},
-		"ErrName NUL":              {fields("a\x00", "busy"), badName("a\x00")},
-		"ErrName line end":         {fields("a\nb", "busy"), badName("a\nb")},
-		"ErrName DEL":              {fields("a\x7f", "busy"), badName("a\x7f")},
-		"ErrName C1":               {fields("a\u0085b", "busy"), badName("a\u0085b")},
-		"ErrName too long is cut":  {fields(long+"xyz", "busy"), badName(long)},
-		"ErrName huge is cut":      {fields(strings.Repeat("x", 1<<20), "busy"), badName(strings.Repeat("x", 120))},
-		"ErrName not UTF-8":        {fields("a\xffb", "busy"), badName("a\uFFFDb")},
+		"ErrName >":                {fields("a>b", "busy"), badName("a>b", markup)},
+		"ErrName <":                {fields("<", "busy"), badName("<", markup)},
+		"ErrName &":                {fields("R&D", "busy"), badName("R&D", markup)},
+		"ErrName double quote":     {fields(`"x"`, "busy"), badName(`"x"`, markup)},
+		"ErrName quote":            {fields("don't", "busy"), badName("don't", markup)},
+		"ErrName NUL":              {fields("a\x00", "busy"), badName("a\x00", control)},
+		"ErrName line end":         {fields("a\nb", "busy"), badName("a\nb", control)},
+		"ErrName DEL":              {fields("a\x7f", "busy"), badName("a\x7f", control)},
+		"ErrName C1":               {fields("a\u0085b", "busy"), badName("a\u0085b", control)},
+		"ErrName too long is cut":  {fields(long+"xyz", "busy"), badName(long, tooLong)},
+		"ErrName huge is cut":      {fields(strings.Repeat("x", 1<<20), "busy"), badName(strings.Repeat("x", 120), tooLong)},
+		"ErrName not UTF-8":        {fields("a\xffb", "busy"), badName("a\uFFFDb", "it is not valid UTF-8")},
 		"ErrType missing":          {fields("x", ""), typeRequired},
 		"ErrType case":             {fields("x", "Offline"), badType("Offline")},
 		"ErrType unknown":          {fields("x", "invisible"), badType("invisible")},
@@ -85,7 +91,7 @@ func FuzzRules(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name, statusType string) {
 		err := customstatus.Rules{}.Check(customstatus.Fields{Name: name, StatusType: customstatus.StatusType(statusType)})
 		if err == nil {
-			if !utf8.ValidString(name) || utf8.RuneCountInString(name) > customstatus.MaxNameLength || strings.ContainsAny(name, "<>&\"'\x00\n") {
+			if !utf8.ValidString(name) || utf8.RuneCountInString(name) > customstatus.MaxNameCharacters || strings.ContainsAny(name, "<>&\"'\x00\n") {
 				t.Fatalf("%q was taken", name)
 			}
 			return
@@ -94,7 +100,7 @@ func FuzzRules(f *testing.F) {
 		if !errors.As(err, &e) || !errors.Is(err, customstatus.ErrRequired) && !errors.Is(err, customstatus.ErrInvalid) {
 			t.Fatalf("undocumented error %v", err)
 		}
-		if !utf8.ValidString(e.Error()) || utf8.RuneCountInString(e.Input) > customstatus.MaxNameLength {
+		if !utf8.ValidString(e.Error()) || utf8.RuneCountInString(e.Input) > customstatus.MaxNameCharacters {
 			t.Fatalf("%q answered with %q", name, e.Error())
 		}
 	})
@@ -108,17 +114,53 @@ func TestErrors(t *testing.T) {
 		customstatus.CodeIDInUse:   customstatus.ErrIDInUse,
 		customstatus.CodeNotFound:  customstatus.ErrNotFound,
 		customstatus.CodeConflict:  customstatus.ErrConflict,
+		customstatus.CodeFull:      customstatus.ErrFull,
 		"of somebody else":         nil,
 	} {
 		require.Equal(t, want, errors.Unwrap(&customstatus.Error{Code: code}), code)
 	}
-	require.EqualError(t, &customstatus.Error{Code: customstatus.CodeNameInUse, Reason: "The custom user status name is already in use"},
-		"The custom user status name is already in use [Custom_User_Status_Error_Name_Already_In_Use]")
 
-	one := &customstatus.ImportError{Records: []customstatus.RecordError{{Index: 3, Err: customstatus.ErrInvalid}}}
-	require.EqualError(t, one, "customstatus: import: record 3: customstatus: field invalid")
-	one.Records = append(one.Records, customstatus.RecordError{Index: 5, Err: &customstatus.Error{Code: customstatus.CodeNameInUse}})
-	require.EqualError(t, one, "customstatus: import: record 3: customstatus: field invalid (and 1 more)")
-	require.ErrorIs(t, one, customstatus.ErrInvalid)
+	one := &customstatus.ImportError{Refused: []customstatus.Refusal{{Index: 3, Err: &customstatus.Error{Code: customstatus.CodeRequired, Field: "name"}}}}
+	require.EqualError(t, one, "customstatus: import: status 3: name is required")
+	one.Refused = append(one.Refused, customstatus.Refusal{Index: 5, Err: &customstatus.Error{Code: customstatus.CodeNameInUse}})
+	require.EqualError(t, one, "customstatus: import: status 3: name is required (and 1 more)")
+	require.ErrorIs(t, one, customstatus.ErrRequired)
 	require.ErrorIs(t, one, customstatus.ErrNameInUse)
+	require.EqualError(t, &customstatus.ImportError{}, "customstatus: import refused")
+}
+
+// An error says in plain English which status and which field it is about.
+func TestErrorsInPlainEnglish(t *testing.T) {
+	c := open(t, customstatus.NewMemoryStore(), &customstatus.Options{MaxStatuses: 2, NewID: func() string { return "id1" }})
+	s := create(t, c, "Lunch", customstatus.Away)
+	_, err := c.Import(ctx, []customstatus.CustomUserStatus{{ID: "id2", Name: "Dinner", StatusType: "busy"}})
+	require.NoError(t, err)
+	second := func(_ customstatus.CustomUserStatus, err error) error { return err }
+	deleted := func(id string, opts *customstatus.WriteOptions) error {
+		_, err := c.Delete(ctx, id, opts)
+		return err
+	}
+	imported := func(s customstatus.CustomUserStatus) error {
+		_, err := c.Import(ctx, []customstatus.CustomUserStatus{s})
+		return err
+	}
+	for want, err := range map[string]error{
+		`name is required`:        second(c.Create(ctx, customstatus.Fields{})),
+		`status type is required`: second(c.Create(ctx, customstatus.Fields{Name: "x"})),
+		`name "a\tb" is not valid: it has a control character`:                      second(c.Create(ctx, customstatus.Fields{Name: "a\tb", StatusType: "busy"})),
+		`status type "Busy" is not valid: it must be online, away, busy or offline`: second(c.Create(ctx, customstatus.Fields{Name: "x", StatusType: "Busy"})),
+		`the name "Lunch" belongs to status "id1"`:                                  second(c.Create(ctx, customstatus.Fields{Name: "Lunch", StatusType: "busy"})),
+		`the catalog is full: it takes at most 2 statuses`:                          second(c.Create(ctx, customstatus.Fields{Name: "x", StatusType: "busy"})),
+		`id is required`:              deleted("", nil),
+		`no status has the id "no\n"`: deleted("no\n", nil),
+		`status "id1" has changed: it is named "Lunch" and is at revision 1, not 7`: deleted(s.ID, &customstatus.WriteOptions{IfRevision: 7}),
+		`no status has the name "x"`: second(c.GetByName("x")),
+		`customstatus: import: status 0: the id "id1" is in use: by the status named "Lunch"`:                                             imported(customstatus.CustomUserStatus{ID: "id1", Name: "x", StatusType: "busy"}),
+		`customstatus: import: status 0: id "a\x00" is not valid: it must be valid UTF-8 of at most 128 bytes without control characters`: imported(customstatus.CustomUserStatus{ID: "a\x00", Name: "x", StatusType: "busy"}),
+		`customstatus: import: status 0: time of update "10000-01-01T00:00:00Z" is not valid: the year must be from 0 to 9999`:            imported(customstatus.CustomUserStatus{Name: "x", StatusType: "busy", UpdatedAt: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)}),
+		`something-new`: &customstatus.Error{Code: "something-new"},
+		`too large`:     &customstatus.TooLargeError{},
+	} {
+		require.EqualError(t, err, want)
+	}
 }

@@ -36,7 +36,7 @@ func (c *Catalog) Watch(ctx context.Context, after Position) iter.Seq2[Commit, e
 				yield(Commit{}, err)
 				return
 			}
-			commits, more, err := c.feed.since(seen)
+			commits, more, err := c.feed.since(&seen)
 			if errors.Is(err, ErrCompacted) && !synced && seen.Revision > c.Revision() {
 				// Another server has shown the position, and this one will soon.
 				synced = true
@@ -80,30 +80,36 @@ type Update struct {
 	Position Position
 }
 
-// Follow yields the whole catalog, then the changes of every commit as [Catalog.Watch]
-// does, and the whole catalog again whenever the changes in between are no longer
-// kept. It is the simplest way to keep a copy up to date. The sequence ends with
-// one error: that of ctx, or [ErrClosed].
-func (c *Catalog) Follow(ctx context.Context) iter.Seq2[Update, error] {
+// Follow is the simplest way to keep a copy of the catalog up to date. It yields
+// the changes of every commit after a position as [Catalog.Watch] does, and the
+// whole catalog where the changes since are no longer kept or the position is
+// none of this catalog's. After the zero Position it begins with the whole
+// catalog. The sequence ends with one error: that of ctx, or [ErrClosed].
+func (c *Catalog) Follow(ctx context.Context, after Position) iter.Seq2[Update, error] {
 	return func(yield func(Update, error) bool) {
-		for {
-			page, err := c.List(Query{})
-			if err != nil {
-				yield(Update{}, err)
-				return
+		for after := after; ; {
+			if after == (Position{}) {
+				page, err := c.List(Query{})
+				if err != nil {
+					yield(Update{}, err)
+					return
+				}
+				if !yield(Update{Reset: true, Statuses: page.Statuses, Position: page.Position}, nil) {
+					return
+				}
+				after = page.Position
 			}
-			if !yield(Update{Reset: true, Statuses: page.Statuses, Position: page.Position}, nil) {
-				return
-			}
-			for commit, err := range c.Watch(ctx, page.Position) {
+			for commit, err := range c.Watch(ctx, after) {
 				if errors.Is(err, ErrCompacted) {
+					after = Position{}
 					break
 				}
 				if err != nil {
 					yield(Update{}, err)
 					return
 				}
-				if !yield(Update{Changes: commit.Changes, Position: commit.Position()}, nil) {
+				after = commit.Position()
+				if !yield(Update{Changes: commit.Changes, Position: after}, nil) {
 					return
 				}
 			}
@@ -137,17 +143,19 @@ const (
 )
 
 // since returns the first commits after a position, or none and a channel that
-// is closed when it is worth asking again.
-func (f *feed) since(after Position) ([]Commit, <-chan struct{}, error) {
+// is closed when it is worth asking again. It sets the position to the one of
+// this feed's that it found, by which it will find it again.
+func (f *feed) since(after *Position) ([]Commit, <-chan struct{}, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.isClosed {
 		return nil, nil, ErrClosed
 	}
-	first, ok := f.find(after)
+	first, ok := f.find(*after)
 	if !ok {
 		return nil, nil, ErrCompacted
 	}
+	*after = f.before(first)
 	last, bytes := first, 0
 	for last < len(f.commits) && last < first+batchCommits && bytes < batchBytes {
 		bytes += f.sizes[last]
@@ -164,19 +172,19 @@ func (f *feed) since(after Position) ([]Commit, <-chan struct{}, error) {
 func (f *feed) find(p Position) (int, bool) {
 	if f.base.Revision <= p.Revision && p.Revision <= f.reached {
 		i := sort.Search(len(f.commits), func(i int) bool { return f.commits[i].Revision > p.Revision })
-		if f.held(i) == p.Fingerprint {
+		if f.before(i).Fingerprint == p.Fingerprint {
 			return i, true
 		}
 	}
-	return len(f.commits), f.held(len(f.commits)) == p.Fingerprint
+	return len(f.commits), f.before(len(f.commits)).Fingerprint == p.Fingerprint
 }
 
-// held is the fingerprint before the commit with the index.
-func (f *feed) held(i int) Fingerprint {
+// before is the position before the commit with the index.
+func (f *feed) before(i int) Position {
 	if i == 0 {
-		return f.base.Fingerprint
+		return f.base
 	}
-	return f.commits[i-1].Fingerprint
+	return f.commits[i-1].Position()
 }
 
 // wait returns a channel that is closed at the next event.

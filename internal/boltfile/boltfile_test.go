@@ -235,7 +235,7 @@ func TestCheckRefusesEveryTruncation(t *testing.T) {
 			used := int(survey.Pages * survey.PageSize)
 			require.NoError(t, check(b[:used]))
 			for n := 0; n < used; n += 1 + n/97 {
-				requireDamage(t, check(b[:n]))
+				requireRefused(t, b[:n])
 				explore(b[:n])
 			}
 		})
@@ -250,6 +250,20 @@ func requireDamage(t testing.TB, err error) *boltfile.DamageError {
 	return damage
 }
 
+// requireRefused requires that Check finds a damage, or says that a file is not
+// bbolt's where nothing of its meta pages is left.
+func requireRefused(t testing.TB, b []byte) {
+	t.Helper()
+	err := check(b)
+	if !errors.Is(err, boltfile.ErrNotBbolt) {
+		requireDamage(t, err)
+		return
+	}
+	magic := order.AppendUint32(nil, 0xED0CDAED)
+	require.False(t, len(b) >= 20 && bytes.Equal(b[16:20], magic))
+	require.False(t, len(b) >= pageSize+20 && bytes.Equal(b[pageSize+16:][:4], magic))
+}
+
 // same requires that what Check lets pass is read by bbolt without a panic, and
 // that Explore agrees with both. It reports whether Check let it pass.
 func same(t testing.TB, path string, b []byte) bool {
@@ -257,7 +271,7 @@ func same(t testing.TB, path string, b []byte) bool {
 	err := check(b)
 	survey, got := explore(b)
 	if err != nil {
-		requireDamage(t, err)
+		requireRefused(t, b)
 		require.NotEmpty(t, survey.Damages, "Check says %v", err)
 		return false
 	}
@@ -386,10 +400,9 @@ func TestCheckNamesTheDamage(t *testing.T) {
 		wound func(b []byte) []byte
 		says  string
 	}{
-		{"empty", func(b []byte) []byte { return nil }, "empty"},
 		{"short", func(b []byte) []byte { return b[:50] }, "cut short"},
 		{"no second meta page", func(b []byte) []byte { return b[:pageSize] }, "cut short"},
-		{"text", func(b []byte) []byte { return bytes.Repeat([]byte("no bbolt file at all "), 1000) }, "page 0: no meta page of bbolt"},
+		{"no first meta page", func(b []byte) []byte { return append(bytes.Repeat([]byte("text"), pageSize/4), b[pageSize:]...) }, "page 0: no meta page of bbolt"},
 		{"other byte order", func(b []byte) []byte { order.PutUint32(b[16:], 0xEDDA0CED); return b }, "other byte order"},
 		{"version", func(b []byte) []byte { b[20]++; return b }, "version 3 of bbolt's format"},
 		{"meta 0", func(b []byte) []byte { b[16+40]++; return b }, "page 0: meta page with a wrong checksum"},
@@ -559,172 +572,7 @@ func TestCheckTellsADiskThatFailsFromDamage(t *testing.T) {
 		}
 	}
 	// A file that is shorter than it was said to be.
-	requireDamage(t, boltfile.Check(bytes.NewReader(file[:10]), int64(len(file))))
-}
-
-func TestExploreGoesOnAfterDamage(t *testing.T) {
-	file := files(t)["deep"]
-	sound, all := explore(file)
-	for page := range sound.Pages {
-		if page < 2 || sound.Usage(page) == boltfile.Free || order.Uint64(file[page*pageSize:]) != page {
-			continue // it has no number, or none that counts
-		}
-		b := bytes.Clone(file)
-		order.PutUint64(b[page*pageSize:], page+1)
-		survey, got := explore(b)
-		require.NotEmpty(t, survey.Damages)
-		require.Equal(t, boltfile.Misplaced, survey.Usage(page))
-		for k, v := range got {
-			require.Equal(t, all[k], v)
-		}
-	}
-	// Without one of the meta pages, the other one serves, but is not trusted.
-	for meta := range 2 {
-		b := bytes.Clone(file)
-		clear(b[meta*pageSize : (meta+1)*pageSize])
-		survey, got := explore(b)
-		require.False(t, survey.Newest)
-		require.EqualValues(t, pageSize, survey.PageSize)
-		require.NotEmpty(t, got)
-		for page := range survey.Pages {
-			require.NotEqual(t, boltfile.Free, survey.Usage(page))
-		}
-		if meta == newest(file) {
-			require.False(t, survey.Whole("a"))
-		} else {
-			require.Equal(t, all, got)
-		}
-	}
-	// Without both, nothing can be told.
-	b := bytes.Clone(file)
-	clear(b[:2*pageSize])
-	survey, got := explore(b)
-	require.Empty(t, got)
-	require.Equal(t, boltfile.Unknown, survey.Usage(3))
-	require.GreaterOrEqual(t, survey.Pages*survey.PageSize, uint64(len(b)))
-}
-
-func TestSurveyKnowsWhichKeysAreLost(t *testing.T) {
-	file := files(t)["deep"]
-	sound, all := explore(file)
-	require.True(t, sound.Whole("a"))
-	require.False(t, sound.Whole("c"), "there is none")
-	require.True(t, sound.Lost("c", []byte("key")))
-	require.False(t, sound.Lost("a", []byte("no such key")))
-	freelist := order.Uint64(file[newest(file)*pageSize+16+32:])
-	end := freelist + uint64(order.Uint32(file[freelist*pageSize+12:]))
-	missed := 0
-	random := rand.New(rand.NewPCG(1, 2))
-	for page := uint64(2); page < sound.Pages; page++ {
-		if sound.Usage(page) != boltfile.InUse {
-			continue
-		}
-		b := bytes.Clone(file)
-		clear(b[page*pageSize : (page+1)*pageSize])
-		if page%3 == 0 { // only a part of it
-			copy(b[page*pageSize:(page+1)*pageSize], file[page*pageSize:])
-			b[page*pageSize+16*(1+uint64(order.Uint16(b[page*pageSize+10:]))/2)+4]++
-		}
-		if page%2 == 0 { // and others
-			for range 30 {
-				more := (2 + random.Uint64N(sound.Pages-2)) * pageSize
-				clear(b[more : more+pageSize])
-			}
-		}
-		survey, got := explore(b)
-		require.True(t, survey.Newest)
-		require.True(t, page%2 == 0 || page%3 == 0 || survey.Listed == (page < freelist || page > end))
-		for k := range all {
-			bucket, key, _ := strings.Cut(k, "\x00")
-			lost := survey.Lost(bucket, []byte(key))
-			if _, visited := got[k]; visited == lost && !(lost && page%3 == 0) {
-				t.Fatalf("page %d: %q is visited: %v", page, k, visited)
-			} else if !visited {
-				missed++
-				require.False(t, survey.Whole(bucket))
-			}
-		}
-	}
-	require.Greater(t, missed, 2*len(all)) // each with its leaf, a branch and the root
-}
-
-func TestSurveyOfAPageThatIsSoundInPart(t *testing.T) {
-	file := build(t, bbolt.Options{}, fill("a", 0, 200, 50), fill("b", 0, 200, 50))
-	_, all := explore(file)
-	root := int(order.Uint64(file[newest(file)*pageSize+16+16:])) * pageSize
-	position := root + 16 + int(order.Uint32(file[root+16+4:]))
-	bucket := int(order.Uint64(file[position+1:])) * pageSize
-	leaf := int(order.Uint64(file[bucket+16+2*16+8:])) * pageSize // the third one
-	elements := int(order.Uint16(file[leaf+10:]))
-	require.Greater(t, elements, 5)
-	for _, c := range []struct {
-		what   string
-		damage func(b []byte)
-		missed int
-		says   string
-	}{
-		{"type of a bucket", func(b []byte) { order.PutUint16(b[bucket+8:], 9) }, 200, "what is lost is among all keys"},
-		{"element of a leaf", func(b []byte) { b[leaf+16+3*16] = 9 }, elements - 3, "what is lost is among the keys from \"key "},
-		{"value that is a bucket", func(b []byte) { b[leaf+16+3*16] = 1 }, 1, "a bucket's header of "},
-	} {
-		t.Run(c.what, func(t *testing.T) {
-			b := bytes.Clone(file)
-			c.damage(b)
-			survey, got := explore(b)
-			require.Len(t, got, len(all)-c.missed)
-			require.Len(t, survey.Damages, 1)
-			require.Contains(t, survey.Damages[0].Reason, c.says)
-			require.False(t, survey.Whole("a"))
-			require.True(t, survey.Whole("b"))
-			lost := 0
-			for k := range all {
-				bucket, key, _ := strings.Cut(k, "\x00")
-				if survey.Lost(bucket, []byte(key)) {
-					lost++
-				} else {
-					require.Contains(t, got, k)
-				}
-			}
-			require.Equal(t, max(c.missed, min(elements, 200)), lost)
-		})
-	}
-}
-
-func TestSurveyOfTheListOfFreePages(t *testing.T) {
-	file := files(t)["history"]
-	sound, _ := explore(file)
-	require.True(t, sound.Listed)
-	none, _ := explore(files(t)["no free list"])
-	require.False(t, none.Listed)
-	require.False(t, none.Conflict)
-	list := int(order.Uint64(file[newest(file)*pageSize+16+32:])) * pageSize
-	free := int(order.Uint16(file[list+10:]))
-	require.Greater(t, free, 2)
-
-	b := bytes.Clone(file) // a page too few
-	order.PutUint16(b[list+10:], uint16(free-1))
-	survey, _ := explore(b)
-	require.True(t, survey.Conflict)
-
-	b = bytes.Clone(file) // one of the tree in the place of that before it
-	for i := range free {
-		if id := order.Uint64(b[list+16+8*i:]); sound.Usage(id+1) == boltfile.InUse {
-			order.PutUint64(b[list+16+8*i:], id+1)
-			break
-		}
-	}
-	survey, _ = explore(b)
-	require.True(t, survey.Conflict)
-	require.False(t, survey.Listed)
-
-	last := order.Uint64(file[list+16+8*(free-1):])
-	cut := max(list/pageSize+int(order.Uint32(file[list+12:])), int(last)-1) + 1
-	survey, _ = explore(file[:cut*pageSize]) // the rest of a file that was cut is known
-	require.Less(t, survey.Pages, sound.Pages)
-	require.True(t, survey.Listed)
-	for page := range survey.Pages {
-		require.Equal(t, sound.Usage(page) == boltfile.Free, survey.Usage(page) == boltfile.Free)
-	}
+	requireDamage(t, boltfile.Check(bytes.NewReader(file[:100]), int64(len(file))))
 }
 
 // FuzzCheck looks for files that Check lets pass and bbolt does not bear. It

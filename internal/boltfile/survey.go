@@ -28,8 +28,8 @@ const (
 
 // Survey is what can be told of the pages of a file that may be damaged.
 type Survey struct {
-	// PageSize is the size of a page in bytes. It is the system's if no meta
-	// page tells.
+	// PageSize is the size of a page in bytes. If no meta page tells, it is the
+	// one by which pages stand where their numbers say, or else the system's.
 	PageSize uint64
 	// Pages is the number of pages that may be in use. Those of the file
 	// beyond it were never part of a commit.
@@ -40,6 +40,9 @@ type Survey struct {
 	// page is damaged or outdated, and the survey is that of an older commit,
 	// or of none; no page counts as free then.
 	Newest bool
+	// Foreign says that the file has no sign of bbolt's meta pages: it is another
+	// program's, or both pages are lost.
+	Foreign bool
 	// Listed says that the list of free pages could be read. A page that is
 	// Unknown is below one that could not be read then.
 	Listed bool
@@ -117,6 +120,7 @@ func Explore(r io.ReaderAt, size int64, visit func(page uint64, bucket string, k
 	}
 	m, ok := e.metas()
 	if !ok {
+		e.guessPageSize()
 		e.survey.Pages = e.fit()
 		return e.survey
 	}
@@ -148,6 +152,25 @@ func Explore(r io.ReaderAt, size int64, visit func(page uint64, bucket string, k
 // fit is the number of pages that the file has, the last one perhaps in part.
 func (e *explorer) fit() uint64 {
 	return (uint64(e.size) + e.survey.PageSize - 1) / e.survey.PageSize
+}
+
+// guessPageSize finds out the size of pages from the numbers that they have. No
+// other size has a page's number where that page would be.
+func (e *explorer) guessPageSize() {
+	const enough = 1000 // pages to look at
+	most := 0
+	for size := uint64(minPageSize); size <= maxPageSize; size *= 2 {
+		right := 0
+		for number := uint64(2); number < enough && number*size < uint64(e.size); number++ {
+			var b [8]byte
+			if readAt(e.r, b[:], e.size, number*size) == nil && order.Uint64(b[:]) == number {
+				right++
+			}
+		}
+		if right > most {
+			most, e.survey.PageSize = right, size
+		}
+	}
 }
 
 // explorer walks the pages of a file and goes on after damage.
@@ -234,21 +257,22 @@ func (e *explorer) metas() (m meta, ok bool) {
 	}
 	switch {
 	case err0 != nil && err1 != nil:
+		if e.survey.Foreign = !hasMagic(e.r, e.size); e.survey.Foreign {
+			e.survey.Damages = nil
+			e.mention(damage(NoPage, "%v", ErrNotBbolt), "")
+		}
 		return meta{}, false
 	case err0 != nil:
 		return second, true
 	case err1 != nil:
 		return first, true
 	}
-	older, newer := first, second
-	if first.tx >= second.tx {
-		older, newer = second, first
+	m, err := newer([2]meta{first, second})
+	e.survey.Newest = err == nil
+	if err != nil {
+		e.mention(err, "")
 	}
-	e.survey.Newest = newer.tx-older.tx == 1
-	if !e.survey.Newest {
-		e.mention(damage(NoPage, "the meta pages are of transactions %d and %d, not of two that follow each other: a write was lost", older.tx, newer.tx), "")
-	}
-	return newer, true
+	return m, true
 }
 
 // page reads a page that another leads to, and marks it and those behind it. With

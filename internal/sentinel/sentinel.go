@@ -12,6 +12,7 @@ var (
 	ErrDamaged        = errors.New("damaged")
 	ErrLocked         = errors.New("locked")
 	ErrNeedsReopen    = errors.New("must be reopened")
+	ErrNotExclusive   = errors.New("somebody else writes the store")
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 	ErrTooLarge       = errors.New("too large")
 )

@@ -1,4 +1,4 @@
-package customstatus
+package table
 
 import (
 	"hash/maphash"
@@ -6,45 +6,45 @@ import (
 	"slices"
 )
 
-// index finds statuses by one of their two unique keys. It is a hash table that
+// index finds values by one of their two unique keys. It is a hash table that
 // grows and shrinks a bucket at a time (linear hashing, W. Litwin, 1980), so
 // that no write ever pays for a table that doubles, and whose parts are copied
 // when they are changed. An edit begins by copying the index, which is a value,
 // and leaves the one it came from as it was; readers of that one need no lock.
 //
-// A plain map is read faster, but would have to be copied whole for each commit.
-type index struct {
-	byName  bool // the key is the name, else the id
+// A plain map is read faster, but would have to be copied whole for each edit.
+type index[T any] struct {
+	key     func(*T) string
 	seed    maphash.Seed
-	len     int // statuses
+	len     int // values
 	buckets int
-	books   []*indexBook
+	books   []*indexBook[T]
 	owned   uint64 // the edit that made books and may still change it
 }
 
 // A bucket is found in a few steps, each an array that is small, since an edit
 // copies all of it to change one bucket.
-type indexBook struct {
+type indexBook[T any] struct {
 	edit  uint64 // the edit that made it and may still change it
-	pages [fanOut]*indexPage
+	pages [fanOut]*indexPage[T]
 }
 
-type indexPage struct {
+type indexPage[T any] struct {
 	edit   uint64
-	chunks [fanOut]*indexChunk
+	chunks [fanOut]*indexChunk[T]
 }
 
-type indexChunk struct {
+type indexChunk[T any] struct {
 	edit    uint64
-	buckets [chunkLen]indexBucket
+	buckets [chunkLen]indexBucket[T]
 }
 
-// indexBucket holds about four statuses. It is searched by a byte of each
-// status's hash, all at once, so that as a rule one status is looked at and the
+// indexBucket holds about four values. It is searched by a byte of each
+// value's hash, all at once, so that as a rule one value is looked at and the
 // processor never guesses wrong.
-type indexBucket struct {
-	tags     uint64 // of the first eight; 0: none
-	statuses []*CustomUserStatus
+type indexBucket[T any] struct {
+	tags   uint64 // of the first eight; 0: none
+	values []*T
 }
 
 const (
@@ -53,7 +53,7 @@ const (
 	pageLen  = chunkLen * fanOut // buckets in a page
 	bookLen  = pageLen * fanOut  // buckets in a book
 
-	// The statuses a bucket, on average, between which the table neither
+	// The values a bucket, on average, between which the table neither
 	// grows nor shrinks.
 	indexLoad    = 4
 	indexMinLoad = 2
@@ -62,45 +62,38 @@ const (
 	highBits = 0x8080808080808080
 )
 
-// newIndex returns the index of statuses, which the edit may change, and reports
+// newIndex returns the index of values, which the edit may change, and reports
 // whether no two of them have the same key.
-func newIndex(byName bool, statuses []*CustomUserStatus, edit uint64) (x index, unique bool) {
-	x = index{byName: byName, seed: maphash.MakeSeed(), owned: edit} // nobody can choose keys that collide
-	for range max(1, len(statuses)/indexLoad) {
+func newIndex[T any](key func(*T) string, values []*T, edit uint64) (x index[T], unique bool) {
+	x = index[T]{key: key, seed: maphash.MakeSeed(), owned: edit} // nobody can choose keys that collide
+	for range max(1, len(values)/indexLoad) {
 		x.grow(edit)
 	}
-	hashes := make([]uint64, len(statuses))
+	hashes := make([]uint64, len(values))
 	sizes := make([]int, x.buckets)
-	for i, s := range statuses {
+	for i, s := range values {
 		hashes[i] = maphash.String(x.seed, x.key(s))
 		sizes[x.bucketOf(hashes[i])]++
 	}
-	for i, s := range statuses {
+	for i, s := range values {
 		n := x.bucketOf(hashes[i])
 		b := x.bucket(n)
 		if x.find(b, hashes[i], x.key(s)) >= 0 {
 			return x, false
 		}
-		if b.statuses == nil {
-			b.statuses = make([]*CustomUserStatus, 0, sizes[n])
+		if b.values == nil {
+			b.values = make([]*T, 0, sizes[n])
 		}
-		b.tag(len(b.statuses), hashes[i])
-		b.statuses = append(b.statuses, s)
+		b.tag(len(b.values), hashes[i])
+		b.values = append(b.values, s)
 		x.len++
 	}
 	return x, true
 }
 
-func (x *index) key(s *CustomUserStatus) string {
-	if x.byName {
-		return s.Name
-	}
-	return s.ID
-}
-
 // bucketOf returns the number of the bucket for a hash. A bucket that there
 // isn't yet is still part of the one that it will be split from.
-func (x *index) bucketOf(hash uint64) int {
+func (x *index[T]) bucketOf(hash uint64) int {
 	mask := 1<<bits.Len(uint(x.buckets-1)) - 1
 	b := int(hash) & mask
 	if b >= x.buckets {
@@ -116,45 +109,45 @@ func splitFrom(b int) int { return b &^ (1 << (bits.Len(uint(b)) - 1)) }
 // bits that don't decide on the bucket.
 func tag(hash uint64) uint64 { return hash>>57 | 0x80 }
 
-func (x *index) bucket(n int) *indexBucket {
+func (x *index[T]) bucket(n int) *indexBucket[T] {
 	return &x.books[n/bookLen].pages[n/pageLen%fanOut].chunks[n/chunkLen%fanOut].buckets[n%chunkLen]
 }
 
-// get returns the status with the key, or nil.
-func (x *index) get(key string) *CustomUserStatus {
+// get returns the value with the key, or nil.
+func (x *index[T]) get(key string) *T {
 	hash := maphash.String(x.seed, key)
 	b := x.bucket(x.bucketOf(hash))
 	if i := x.find(b, hash, key); i >= 0 {
-		return b.statuses[i]
+		return b.values[i]
 	}
 	return nil
 }
 
-func (x *index) find(b *indexBucket, hash uint64, key string) int {
+func (x *index[T]) find(b *indexBucket[T], hash uint64, key string) int {
 	// A byte of differ is 0 where the tag is the same. The next line sets the
 	// high bit of each such byte, and now and then of one more.
 	differ := b.tags ^ lowBits*tag(hash)
 	for same := (differ - lowBits) &^ differ & highBits; same != 0; same &= same - 1 {
-		if i := bits.TrailingZeros64(same) / 8; x.key(b.statuses[i]) == key {
+		if i := bits.TrailingZeros64(same) / 8; x.key(b.values[i]) == key {
 			return i
 		}
 	}
-	for i := 8; i < len(b.statuses); i++ {
-		if x.key(b.statuses[i]) == key {
+	for i := 8; i < len(b.values); i++ {
+		if x.key(b.values[i]) == key {
 			return i
 		}
 	}
 	return -1
 }
 
-// put adds s, in place of the status with the same key if there is one.
-func (x *index) put(edit uint64, s *CustomUserStatus) {
+// put adds s, in place of the value with the same key if there is one.
+func (x *index[T]) put(edit uint64, s *T) {
 	key := x.key(s)
 	hash := maphash.String(x.seed, key)
 	b := x.own(edit, x.bucketOf(hash))
 	if i := x.find(b, hash, key); i >= 0 {
-		b.statuses = slices.Clone(b.statuses)
-		b.statuses[i] = s
+		b.values = slices.Clone(b.values)
+		b.values[i] = s
 		return
 	}
 	b.add(hash, s)
@@ -164,8 +157,8 @@ func (x *index) put(edit uint64, s *CustomUserStatus) {
 	}
 }
 
-// remove takes out the status with the key, which must be there.
-func (x *index) remove(edit uint64, key string) {
+// remove takes out the value with the key, which must be there.
+func (x *index[T]) remove(edit uint64, key string) {
 	hash := maphash.String(x.seed, key)
 	b := x.own(edit, x.bucketOf(hash))
 	gone := x.find(b, hash, key)
@@ -177,7 +170,7 @@ func (x *index) remove(edit uint64, key string) {
 }
 
 // grow splits one bucket in two.
-func (x *index) grow(edit uint64) {
+func (x *index[T]) grow(edit uint64) {
 	n := x.buckets
 	if n%bookLen == 0 {
 		x.ownBooks(edit)
@@ -191,14 +184,14 @@ func (x *index) grow(edit uint64) {
 }
 
 // shrink puts the last bucket back into the one it was split from.
-func (x *index) shrink(edit uint64) {
+func (x *index[T]) shrink(edit uint64) {
 	n := x.buckets - 1
 	last := x.own(edit, n)
 	to := x.own(edit, splitFrom(n))
-	for _, s := range last.statuses {
+	for _, s := range last.values {
 		to.add(maphash.String(x.seed, x.key(s)), s)
 	}
-	*last = indexBucket{}
+	*last = indexBucket[T]{}
 	x.buckets--
 	book := x.books[n/bookLen] // owned, as all that leads to the last bucket
 	switch {
@@ -211,14 +204,14 @@ func (x *index) shrink(edit uint64) {
 	}
 }
 
-// split takes the statuses that leave out of a bucket and gives them to an empty
+// split takes the values that leave out of a bucket and gives them to an empty
 // one, or drops them if to is nil.
-func (x *index) split(from, to *indexBucket, leaves func(i int, hash uint64) bool) {
+func (x *index[T]) split(from, to *indexBucket[T], leaves func(i int, hash uint64) bool) {
 	// Each bucket gets a slice of its own, which holds on to nothing that has left
 	// it.
-	stay, left := make([]*CustomUserStatus, 0, 8), make([]*CustomUserStatus, 0, 8)
-	old := from.statuses
-	*from = indexBucket{}
+	stay, left := make([]*T, 0, 8), make([]*T, 0, 8)
+	old := from.values
+	*from = indexBucket[T]{}
 	for i, s := range old {
 		hash := maphash.String(x.seed, x.key(s))
 		if !leaves(i, hash) {
@@ -229,36 +222,36 @@ func (x *index) split(from, to *indexBucket, leaves func(i int, hash uint64) boo
 			left = append(left, s)
 		}
 	}
-	from.statuses = append([]*CustomUserStatus(nil), stay...) // slices.Clone would have stay allocated
+	from.values = append([]*T(nil), stay...) // slices.Clone would have stay allocated
 	if to != nil {
-		to.statuses = append([]*CustomUserStatus(nil), left...)
+		to.values = append([]*T(nil), left...)
 	}
 }
 
-// add puts s last. The statuses of a bucket are shared by the indexes that have
+// add puts s last. The values of a bucket are shared by the indexes that have
 // it, so they are copied; a bucket itself belongs to its chunk.
-func (b *indexBucket) add(hash uint64, s *CustomUserStatus) {
-	n := len(b.statuses)
-	statuses := make([]*CustomUserStatus, n+1)
-	copy(statuses, b.statuses)
-	statuses[n] = s
-	b.statuses = statuses
+func (b *indexBucket[T]) add(hash uint64, s *T) {
+	n := len(b.values)
+	values := make([]*T, n+1)
+	copy(values, b.values)
+	values[n] = s
+	b.values = values
 	b.tag(n, hash)
 }
 
-// tag notes the hash of the status with the number n.
-func (b *indexBucket) tag(n int, hash uint64) {
+// tag notes the hash of the value with the number n.
+func (b *indexBucket[T]) tag(n int, hash uint64) {
 	if n < 8 {
 		b.tags |= tag(hash) << (8 * n)
 	}
 }
 
 // own returns a bucket that the edit may change.
-func (x *index) own(edit uint64, n int) *indexBucket {
+func (x *index[T]) own(edit uint64, n int) *indexBucket[T] {
 	x.ownBooks(edit)
-	book := own(edit, &x.books[n/bookLen], func(b *indexBook) *uint64 { return &b.edit })
-	page := own(edit, &book.pages[n/pageLen%fanOut], func(p *indexPage) *uint64 { return &p.edit })
-	chunk := own(edit, &page.chunks[n/chunkLen%fanOut], func(c *indexChunk) *uint64 { return &c.edit })
+	book := own(edit, &x.books[n/bookLen], func(b *indexBook[T]) *uint64 { return &b.edit })
+	page := own(edit, &book.pages[n/pageLen%fanOut], func(p *indexPage[T]) *uint64 { return &p.edit })
+	chunk := own(edit, &page.chunks[n/chunkLen%fanOut], func(c *indexChunk[T]) *uint64 { return &c.edit })
 	return &chunk.buckets[n%chunkLen]
 }
 
@@ -276,7 +269,7 @@ func own[T any](edit uint64, place **T, madeBy func(*T) *uint64) *T {
 	return *place
 }
 
-func (x *index) ownBooks(edit uint64) {
+func (x *index[T]) ownBooks(edit uint64) {
 	if x.owned != edit {
 		x.books, x.owned = slices.Clone(x.books), edit
 	}

@@ -1,4 +1,4 @@
-package customstatus
+package table
 
 import (
 	"fmt"
@@ -10,8 +10,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// check compares an index with what it should hold.
-func checkIndex(t *testing.T, x *index, want map[string]*CustomUserStatus) {
+type value struct{ ID, Name string }
+
+var valueKeys = Keys[value]{
+	ID:   func(v *value) string { return v.ID },
+	Name: func(v *value) string { return v.Name },
+}
+
+// checkIndex compares an index with what it should hold.
+func checkIndex(t *testing.T, x *index[value], want map[string]*value) {
 	t.Helper()
 	require.Equal(t, len(want), x.len)
 	for name, s := range want {
@@ -22,7 +29,7 @@ func checkIndex(t *testing.T, x *index, want map[string]*CustomUserStatus) {
 		for _, page := range book.pages {
 			for i := 0; page != nil && i < fanOut; i++ {
 				for j := 0; page.chunks[i] != nil && j < chunkLen; j++ {
-					n += len(page.chunks[i].buckets[j].statuses)
+					n += len(page.chunks[i].buckets[j].values)
 				}
 			}
 		}
@@ -34,15 +41,15 @@ func checkIndex(t *testing.T, x *index, want map[string]*CustomUserStatus) {
 
 func TestIndex(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
-	now, _ := newIndex(true, nil, 0)
-	want := map[string]*CustomUserStatus{}
+	now, _ := newIndex(valueKeys.Name, nil, 0)
+	want := map[string]*value{}
 	type version struct {
-		index index
-		want  map[string]*CustomUserStatus
+		index index[value]
+		want  map[string]*value
 	}
 	var kept []version
 	keep := func() {
-		copied := make(map[string]*CustomUserStatus, len(want))
+		copied := make(map[string]*value, len(want))
 		for k, v := range want {
 			copied[k] = v
 		}
@@ -65,7 +72,7 @@ func TestIndex(t *testing.T) {
 				delete(want, name)
 				continue
 			}
-			s := &CustomUserStatus{Name: name}
+			s := &value{Name: name}
 			next.put(edit, s)
 			want[name] = s
 		}
@@ -92,26 +99,26 @@ func TestIndex(t *testing.T) {
 	}
 }
 
-// TestIndexFullBuckets is about buckets beyond the eight statuses that tags tell
+// TestIndexFullBuckets is about buckets beyond the eight values that tags tell
 // apart.
 func TestIndexFullBuckets(t *testing.T) {
-	x, _ := newIndex(false, nil, 0)
-	want := map[string]*CustomUserStatus{}
+	x, _ := newIndex(valueKeys.ID, nil, 0)
+	want := map[string]*value{}
 	for i := range 40 {
-		s := &CustomUserStatus{ID: fmt.Sprint(i)}
+		s := &value{ID: fmt.Sprint(i)}
 		want[s.ID] = s
 		b := x.own(1, 0)
-		b.statuses = append(b.statuses, s) // without tags: found by their keys alone from the ninth on
+		b.values = append(b.values, s) // without tags: found by their keys alone from the ninth on
 		x.len++
 	}
 	b := x.own(1, 0)
-	for i, s := range b.statuses[:8] {
+	for i, s := range b.values[:8] {
 		require.Nil(t, x.get(s.ID))
 		b.tags |= tag(hashOf(&x, s)) << (8 * i)
 	}
 	checkIndex(t, &x, want)
 	for id := range want {
-		s := &CustomUserStatus{ID: id}
+		s := &value{ID: id}
 		want[id] = s
 		x.put(2, s)
 	}
@@ -123,8 +130,8 @@ func TestIndexFullBuckets(t *testing.T) {
 	}
 }
 
-func hashOf(x *index, s *CustomUserStatus) uint64 {
-	c, _ := newIndex(x.byName, nil, 0)
+func hashOf(x *index[value], s *value) uint64 {
+	c, _ := newIndex(x.key, nil, 0)
 	c.seed = x.seed
 	c.put(1, s)
 	return (c.books[0].pages[0].chunks[0].buckets[0].tags & 0x7f) << 57
@@ -132,22 +139,22 @@ func hashOf(x *index, s *CustomUserStatus) uint64 {
 
 func TestNewIndex(t *testing.T) {
 	const n = 3 * bookLen * indexLoad // so that there is more than one book
-	var all []*CustomUserStatus
-	want := map[string]*CustomUserStatus{}
+	var all []*value
+	want := map[string]*value{}
 	for i := range n {
-		s := &CustomUserStatus{Name: fmt.Sprint(i)}
+		s := &value{Name: fmt.Sprint(i)}
 		want[s.Name] = s
 		all = append(all, s)
 	}
-	_, unique := newIndex(true, append(all, &CustomUserStatus{Name: "17"}), 0)
+	_, unique := newIndex(valueKeys.Name, append(all, &value{Name: "17"}), 0)
 	require.False(t, unique)
-	x, unique := newIndex(true, all, 0)
+	x, unique := newIndex(valueKeys.Name, all, 0)
 	require.True(t, unique)
 	require.Equal(t, n/indexLoad, x.buckets)
 	checkIndex(t, &x, want)
 
 	before := x
-	kept := map[string]*CustomUserStatus{}
+	kept := map[string]*value{}
 	for name, s := range want {
 		kept[name] = s
 	}
@@ -165,9 +172,9 @@ func TestNewIndex(t *testing.T) {
 // buckets in which it was.
 func TestIndexLetsGo(t *testing.T) {
 	const n = 400
-	fresh := func(i int) *CustomUserStatus { return &CustomUserStatus{Name: fmt.Sprint(i)} }
-	x, _ := newIndex(true, nil, 0)
-	var gone []weak.Pointer[CustomUserStatus]
+	fresh := func(i int) *value { return &value{Name: fmt.Sprint(i)} }
+	x, _ := newIndex(valueKeys.Name, nil, 0)
+	var gone []weak.Pointer[value]
 	for i := range n {
 		s := fresh(i)
 		x.put(0, s)

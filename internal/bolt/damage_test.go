@@ -1,0 +1,285 @@
+package bolt
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/customstatus/customstatus/internal/boltfile"
+	"github.com/customstatus/customstatus/internal/sentinel"
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
+)
+
+// image is a bbolt file that was written in many commits, with updates and
+// deletions among them.
+type image struct {
+	file     []byte
+	pageSize int
+	want     contents
+	past     []byte // the file as it was some commits before
+}
+
+func makeImage(t testing.TB, seed uint64, pageSize, first, commits, size int) image {
+	t.Helper()
+	path := tempPath(t)
+	opts := Options{Bolt: &bbolt.Options{PageSize: pageSize, NoSync: true, InitialMmapSize: 1}}
+	s, err := Open(path, &opts)
+	require.NoError(t, err)
+	img := image{pageSize: pageSize}
+	h, past := newHistory(seed), uint64(0)
+	for i := range commits + 1 {
+		if i == 0 {
+			h.run(t, 1, first, s)
+		} else {
+			h.run(t, 1, size, s)
+		}
+		file, err := os.ReadFile(path)
+		require.NoError(t, err)
+		if i == commits*3/4 {
+			past, img.past = load(t, s).revision, file
+		}
+	}
+	img.want = load(t, s)
+	// Else a meta page as it was could be taken for one that the last commit
+	// had not yet written.
+	require.Greater(t, img.want.revision, past+2)
+	require.NoError(t, s.Close())
+	img.file, err = os.ReadFile(path)
+	require.NoError(t, err)
+	survey := boltfile.Explore(bytes.NewReader(img.file), int64(len(img.file)), func(uint64, string, []byte, []byte) {})
+	require.Empty(t, survey.Damages)
+	return img
+}
+
+// rightOrRefused requires that a damaged file gives the right data, or an error
+// that says which file is damaged. It reports which.
+func (img image) rightOrRefused(t testing.TB, path string, b []byte, what string) bool {
+	t.Helper()
+	overwrite(t, path, b)
+	got, err := reopen(path, put("added", "added later", 0))
+	if err != nil {
+		require.Contains(t, err.Error(), path, what)
+		if !hasMagic(b) {
+			require.Contains(t, err.Error(), "not a bbolt file", what)
+		} else {
+			require.ErrorIs(t, err, sentinel.ErrDamaged, what)
+		}
+		return false
+	}
+	require.True(t, img.want.equal(got), what)
+	return true
+}
+
+// hasMagic reports whether a page begins as a meta page does where one may stand,
+// with pages of any size.
+func hasMagic(b []byte) bool {
+	for at := 0; at+20 <= len(b); at = max(512, 2*at) {
+		if binary.NativeEndian.Uint32(b[at+16:]) == 0xED0CDAED {
+			return true
+		}
+	}
+	return false
+}
+
+// sealed makes the checksum of a record right.
+func sealed(b []byte) []byte {
+	body := b[:len(b)-8]
+	binary.BigEndian.PutUint32(b[len(body):], crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
+	binary.BigEndian.PutUint32(b[len(body)+4:], crc32.ChecksumIEEE(body))
+	return b
+}
+
+// hurt damages a file in a random way, and says how.
+func (img image) hurt(random *rand.Rand, b []byte) ([]byte, string) {
+	size := img.pageSize
+	pages := len(b) / size
+	if pages == 0 {
+		return b, "nothing left to hurt"
+	}
+	p, q := random.IntN(pages), random.IntN(pages)
+	from, to := b[p*size:(p+1)*size], b[q*size:(q+1)*size]
+	switch random.IntN(12) {
+	case 0:
+		at := random.IntN(len(b))
+		b[at] ^= 1 << random.IntN(8)
+		return b, fmt.Sprintf("bit at %d", at)
+	case 1:
+		at := random.IntN(len(b))
+		b[at] = byte(random.Uint32())
+		return b, fmt.Sprintf("byte at %d", at)
+	case 2:
+		from[random.IntN(64)] ^= 1 << random.IntN(8)
+		return b, fmt.Sprintf("head of page %d", p)
+	case 3:
+		clear(from)
+		return b, fmt.Sprintf("page %d zeroed", p)
+	case 4:
+		at := random.IntN(size/512) * 512
+		clear(from[at : at+512])
+		return b, fmt.Sprintf("sector at %d of page %d zeroed", at, p)
+	case 5:
+		page := bytes.Clone(from)
+		copy(from, to)
+		copy(to, page)
+		return b, fmt.Sprintf("pages %d and %d swapped", p, q)
+	case 6:
+		copy(to, from)
+		return b, fmt.Sprintf("page %d over page %d", p, q)
+	case 7: // as if the page had been written there
+		copy(to, from)
+		binary.NativeEndian.PutUint64(to, uint64(q))
+		return b, fmt.Sprintf("page %d over page %d, renumbered", p, q)
+	case 8:
+		for i := range from {
+			from[i] = byte(random.Uint32())
+		}
+		return b, fmt.Sprintf("page %d garbage", p)
+	case 9:
+		n := random.IntN(len(b))
+		return b[:n], fmt.Sprintf("cut to %d", n)
+	case 10: // a write that never came to the disk
+		if (p+1)*size <= len(img.past) {
+			copy(from, img.past[p*size:])
+		}
+		return b, fmt.Sprintf("page %d as it was", p)
+	default:
+		n := random.IntN(len(b))
+		clear(b[n:])
+		return b, fmt.Sprintf("zeros from %d", n)
+	}
+}
+
+func TestStoreFindsEveryFlippedByte(t *testing.T) {
+	t.Parallel()
+	img := makeImage(t, 5, 1024, 3, 12, 3)
+	newer := max(binary.NativeEndian.Uint64(img.file[64:]), binary.NativeEndian.Uint64(img.file[img.pageSize+64:])) % 2
+	pages := binary.NativeEndian.Uint64(img.file[int(newer)*img.pageSize+56:])
+	img.file = img.file[:int(pages)*img.pageSize] // behind it, there is nothing to damage
+	patterns := []byte{0}
+	if torture() {
+		patterns = []byte{0x01, 0x02, 0x10, 0x80, 0xFF}
+	}
+	path := tempPath(t)
+	right, refused := 0, 0
+	for i := range img.file {
+		for _, pattern := range patterns {
+			if pattern == 0 {
+				pattern = 1 << (i % 8)
+			}
+			b := bytes.Clone(img.file)
+			b[i] ^= pattern
+			if img.rightOrRefused(t, path, b, fmt.Sprintf("byte %d ^ %#x", i, pattern)) {
+				right++
+			} else {
+				refused++
+			}
+		}
+	}
+	t.Attr("flips", fmt.Sprintf("%d in a file of %d bytes, %d harmless, %d refused", right+refused, len(img.file), right, refused))
+	require.Greater(t, refused, 1000)
+}
+
+func TestStoreFindsRandomDamage(t *testing.T) {
+	t.Parallel()
+	images := []image{
+		makeImage(t, 6, 4096, 1500, 60, 40),
+		makeImage(t, 7, 1024, 300, 60, 30),
+		makeImage(t, 8, 4096, 10, 30, 5),
+	}
+	rounds := 300
+	if torture() {
+		rounds = 10_000
+	}
+	random := rand.New(rand.NewPCG(3, 4))
+	path := tempPath(t)
+	right := 0
+	for i := range rounds {
+		img := images[i%len(images)]
+		b := bytes.Clone(img.file)
+		var how, what string
+		for range 1 + random.IntN(3) {
+			b, how = img.hurt(random, b)
+			what += how + "; "
+		}
+		if img.rightOrRefused(t, path, b, what) {
+			right++
+		}
+	}
+	t.Attr("damages", fmt.Sprintf("%d, %d harmless, %d refused", rounds, right, rounds-right))
+	require.Less(t, right, rounds/2)
+}
+
+func TestStoreFindsAPageThatWasNotWritten(t *testing.T) {
+	t.Parallel()
+	img := makeImage(t, 9, 1024, 200, 40, 10)
+	path := tempPath(t)
+	found := 0
+	for page := 0; (page+1)*img.pageSize <= min(len(img.file), len(img.past)); page++ {
+		b := bytes.Clone(img.file)
+		copy(b[page*img.pageSize:(page+1)*img.pageSize], img.past[page*img.pageSize:])
+		if !img.rightOrRefused(t, path, b, fmt.Sprintf("page %d as it was", page)) {
+			found++
+		}
+	}
+	require.Greater(t, found, 10)
+}
+
+func TestOpenRefusesWhatIsNotItsFile(t *testing.T) {
+	img := makeImage(t, 10, 4096, 20, 20, 3)
+	other := func(fn func(tx *bbolt.Tx) error) []byte {
+		path := filepath.Join(t.TempDir(), "other.db")
+		db, err := bbolt.Open(path, 0o600, nil)
+		require.NoError(t, err)
+		require.NoError(t, db.Update(fn))
+		require.NoError(t, db.Close())
+		b, err := os.ReadFile(path)
+		require.NoError(t, err)
+		return b
+	}
+	bucket := func(name string) func(tx *bbolt.Tx) error {
+		return func(tx *bbolt.Tx) error { _, err := tx.CreateBucket([]byte(name)); return err }
+	}
+	damaged := true
+	for _, c := range []struct {
+		what    string
+		file    []byte
+		damaged bool
+		says    string
+	}{
+		{"empty", nil, !damaged, "not a bbolt file: it is empty"},
+		{"zeros", make([]byte, 1<<16), !damaged, "not a bbolt file"},
+		{"text", bytes.Repeat([]byte("text "), 10000), !damaged, "not a bbolt file"},
+		{"a few bytes", []byte("{}"), !damaged, "not a bbolt file"},
+		{"JSON", []byte(`[` + strings.Repeat(`{"_id":"x","name":"y"},`, 1000) + `]`), !damaged, "not a bbolt file"},
+		{"half", img.file[:len(img.file)/2], damaged, "cut short"},
+		{"without its first page", append(make([]byte, 4096), img.file[4096:]...), damaged, "no meta page"},
+		{"another program's", other(bucket("widgets")), !damaged, "a bbolt file without a catalog of customstatus"},
+		{"an empty bbolt file", other(func(*bbolt.Tx) error { return nil }), !damaged, "a bbolt file without a catalog of customstatus"},
+		{"a catalog with a name", other(newStore(nil, "", "rooms").createBuckets), !damaged, "only with catalogs that have names"},
+		{"one bucket only", other(bucket("customstatus.meta")), damaged, `no bucket "customstatus.records"`},
+		{"the other bucket only", other(bucket("customstatus.records")), damaged, `no bucket "customstatus.meta"`},
+		{"no state", other(func(tx *bbolt.Tx) error {
+			return errors.Join(bucket("customstatus.meta")(tx), bucket("customstatus.records")(tx))
+		}), damaged, `bucket "customstatus.meta"`},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			path := tempPath(t)
+			overwrite(t, path, c.file)
+			_, err := Open(path, nil)
+			require.Equal(t, c.damaged, errors.Is(err, sentinel.ErrDamaged), "%v", err)
+			require.ErrorContains(t, err, c.says)
+			require.ErrorContains(t, err, path)
+			after, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(c.file, after), "it was written to")
+		})
+	}
+}

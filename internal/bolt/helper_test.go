@@ -1,0 +1,317 @@
+package bolt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/customstatus/customstatus/internal/sentinel"
+	"github.com/stretchr/testify/require"
+	"go.etcd.io/bbolt"
+)
+
+// torture asks for the long versions of the tests.
+func torture() bool { return os.Getenv("CUSTOMSTATUS_TORTURE") != "" }
+
+// tempPath returns a path in a directory of the test's own.
+func tempPath(t testing.TB) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "statuses.db")
+}
+
+func openStore(t testing.TB, path string) *Store {
+	t.Helper()
+	s, err := Open(path, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+// openHost opens a database as a host does.
+func openHost(t testing.TB, path string) *bbolt.DB {
+	t.Helper()
+	db, err := bbolt.Open(path, 0o600, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.Close()) })
+	return db
+}
+
+func newHostedStore(t testing.TB, db *bbolt.DB, name string) *Store {
+	t.Helper()
+	s, err := New(db, &Options{Name: name})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
+	return s
+}
+
+// list is a commit.
+type list []Change
+
+func (l list) Len() int        { return len(l) }
+func (l list) At(i int) Change { return l[i] }
+
+// put is a change that creates a status, or updates one that is at a revision.
+func put(id, name string, before uint64) Change {
+	c := Change{Kind: Created, After: Record{ID: id, Name: name, Type: "busy", UpdatedAt: 1_700_000_000_123}}
+	if before != 0 {
+		c.Kind, c.BeforeID, c.Before = Updated, id, before
+	}
+	return c
+}
+
+// gone is a change that deletes a status.
+func gone(id string, before uint64) Change {
+	return Change{Kind: Deleted, BeforeID: id, Before: before}
+}
+
+// store is what a test needs of a store.
+type store interface {
+	Load(context.Context, func(int, *Record)) (State, error)
+	Commit(context.Context, Changes) (uint64, error)
+}
+
+func commit(t testing.TB, s store, changes ...Change) uint64 {
+	t.Helper()
+	revision, err := s.Commit(context.Background(), list(changes))
+	require.NoError(t, err)
+	return revision
+}
+
+// refused requires that a commit fails without having done anything, and returns
+// its error.
+func refused(t testing.TB, s store, changes ...Change) error {
+	t.Helper()
+	_, err := s.Commit(context.Background(), list(changes))
+	require.Error(t, err)
+	require.NotErrorIs(t, err, sentinel.ErrConflict)
+	require.NotErrorIs(t, err, sentinel.ErrOutcomeUnknown)
+	return err
+}
+
+// contents is what a store holds, by id.
+type contents struct {
+	revision uint64
+	statuses map[string]Record
+}
+
+// equal is for the many comparisons, which require.Equal takes long for.
+func (c contents) equal(other contents) bool {
+	return c.revision == other.revision && maps.Equal(c.statuses, other.statuses)
+}
+
+// loadAll also checks that the state has the fingerprint of what it goes with.
+func loadAll(s store) (contents, error) {
+	c := contents{statuses: make(map[string]Record)}
+	var fingerprint, yielded, hint uint64
+	state, err := s.Load(context.Background(), func(count int, r *Record) {
+		c.statuses[r.ID] = *r
+		fingerprint += r.Fingerprint()
+		yielded++
+		hint = uint64(count)
+	})
+	if err != nil {
+		return contents{}, err
+	}
+	c.revision = state.Revision
+	switch n := uint64(len(c.statuses)); {
+	case n != yielded:
+		return c, errors.New("a status came twice")
+	case n != state.Count || n != 0 && n != hint:
+		return c, fmt.Errorf("%d statuses, but the state says %d, and there was a hint at %d", n, state.Count, hint)
+	case fingerprint != state.Fingerprint:
+		return c, errors.New("the fingerprint is not that of the statuses")
+	}
+	return c, nil
+}
+
+func load(t testing.TB, s store) contents {
+	t.Helper()
+	c, err := loadAll(s)
+	require.NoError(t, err)
+	return c
+}
+
+// model is a store as simple as it gets.
+type model struct {
+	now contents
+}
+
+func newModel() *model { return &model{contents{statuses: make(map[string]Record)}} }
+
+func (m *model) Load(_ context.Context, yield func(int, *Record)) (State, error) {
+	state := State{Revision: m.now.revision, Count: uint64(len(m.now.statuses))}
+	for _, r := range m.now.statuses {
+		state.Fingerprint += r.Fingerprint()
+		yield(len(m.now.statuses), &r)
+	}
+	return state, nil
+}
+
+func (m *model) Commit(_ context.Context, changes Changes) (uint64, error) {
+	next := contents{m.now.revision + 1, maps.Clone(m.now.statuses)}
+	owners := make(map[string]string)
+	for id, r := range next.statuses {
+		owners[r.Name] = id
+	}
+	for i := range changes.Len() {
+		c := changes.At(i)
+		old := next.statuses[c.ID()]
+		if old.Revision != c.Before {
+			return 0, sentinel.ErrConflict
+		}
+		if old.Revision != 0 {
+			delete(next.statuses, old.ID)
+			delete(owners, old.Name)
+		}
+		if c.Kind == Deleted {
+			continue
+		}
+		if _, taken := owners[c.After.Name]; taken {
+			return 0, sentinel.ErrConflict
+		}
+		c.After.Revision = next.revision
+		owners[c.After.Name], next.statuses[c.After.ID] = c.After.ID, c.After
+	}
+	m.now = next
+	return next.revision, nil
+}
+
+// history makes random changes, with updates, renames, deletions and conflicts
+// among them.
+type history struct {
+	random  *rand.Rand
+	ids     int
+	collide bool // names of this commit are often in use
+}
+
+func newHistory(seed uint64) *history {
+	return &history{random: rand.New(rand.NewPCG(seed, seed))}
+}
+
+func (h *history) id() string {
+	h.ids++
+	if h.random.IntN(4) == 0 { // a few ids that are not in order
+		return fmt.Sprintf("%x-%d", h.random.Uint32(), h.ids)
+	}
+	return fmt.Sprintf("0192f3c4-%08d-7000-8000-000000000000", h.ids)
+}
+
+func (h *history) name() string {
+	switch h.random.IntN(10) {
+	case 0:
+		return strings.Repeat("😀", 112) + fmt.Sprintf("%08d", h.random.IntN(1e6))
+	case 1, 2, 3:
+		if h.collide {
+			return fmt.Sprintf("name %d", h.random.IntN(20))
+		}
+	}
+	return fmt.Sprintf("In a meeting, number %d", h.random.IntN(1e9))
+}
+
+// changes returns up to n changes of what now holds.
+func (h *history) changes(now contents, n int) list {
+	var changes list
+	h.collide = h.random.IntN(4) == 0
+	picked := make(map[string]bool)
+	ids := slices.Sorted(maps.Keys(now.statuses))
+	for range 1 + h.random.IntN(n) {
+		kind := h.random.IntN(10)
+		c := Change{Kind: Created, After: Record{
+			Name:      h.name(),
+			Type:      [...]string{"busy", "away", "", "other"}[h.random.IntN(4)],
+			UpdatedAt: h.random.Int64N(1 << 41),
+		}}
+		if h.random.IntN(8) == 0 {
+			c.After.Metadata = fmt.Sprintf("\xff{\"emoji\":\"%d\"}", h.random.IntN(100))
+		}
+		if kind < 5 || len(ids) == 0 {
+			c.After.ID = h.id()
+		} else {
+			c.After.ID = ids[h.random.IntN(len(ids))]
+			old := now.statuses[c.After.ID]
+			c.Kind, c.BeforeID, c.Before = Updated, old.ID, old.Revision
+			if kind == 6 || kind == 7 {
+				c.After.Name = old.Name
+			}
+			if kind == 5 {
+				c = gone(old.ID, old.Revision)
+			}
+		}
+		if !picked[c.ID()] {
+			picked[c.ID()] = true
+			changes = append(changes, c)
+		}
+	}
+	return changes
+}
+
+// run makes n commits to all stores, requires that they agree, and returns what
+// they hold afterwards.
+func (h *history) run(t testing.TB, n, size int, stores ...store) contents {
+	t.Helper()
+	now := load(t, stores[0])
+	for range n {
+		changes := h.changes(now, size)
+		var first error
+		for i, s := range stores {
+			_, err := s.Commit(context.Background(), changes)
+			if err != nil {
+				require.ErrorIs(t, err, sentinel.ErrConflict)
+			}
+			if i == 0 {
+				first = err
+			} else {
+				require.Equal(t, first == nil, err == nil, "%v, %v", first, err)
+			}
+		}
+		now = load(t, stores[0])
+	}
+	for _, s := range stores[1:] {
+		require.Equal(t, now, load(t, s))
+	}
+	return now
+}
+
+// overwrite writes a file, without the sync that ext4 does for one that was cut
+// to nothing before.
+func overwrite(t testing.TB, path string, b []byte) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+	require.NoError(t, err)
+	_, err = f.Write(b)
+	require.NoError(t, errors.Join(err, f.Truncate(int64(len(b))), f.Close()))
+}
+
+// reopen opens a file that may be damaged and returns what is in it.
+func reopen(path string, change ...Change) (contents, error) {
+	s, err := Open(path, &Options{Bolt: &bbolt.Options{NoSync: true}})
+	if err != nil {
+		return contents{}, err
+	}
+	c, err := loadAll(s)
+	if err == nil && len(change) > 0 {
+		if _, err = s.Commit(context.Background(), list(change)); err == nil {
+			_, err = loadAll(s)
+		}
+	}
+	return c, errors.Join(err, s.Close())
+}
+
+// rootOf returns the number of the root page of a bucket that has one.
+func rootOf(t testing.TB, s *Store, bucket string) int {
+	t.Helper()
+	var root int
+	require.NoError(t, s.db.View(func(tx *bbolt.Tx) error {
+		root = int(tx.Bucket([]byte(bucket)).Root())
+		return nil
+	}))
+	require.Positive(t, root)
+	return root
+}

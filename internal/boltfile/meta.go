@@ -1,0 +1,144 @@
+package boltfile
+
+import (
+	"errors"
+	"hash/fnv"
+	"io"
+)
+
+// meta is the content of a meta page.
+type meta struct {
+	pageSize uint64
+	root     uint64 // page of the root bucket
+	freelist uint64 // page of the free list, or noFreelist
+	pages    uint64 // number of pages in use, the free ones included
+	tx       uint64 // the transaction that wrote it
+}
+
+// parseMeta returns the meta page with the given number, 0 or 1, from its first
+// bytes.
+func parseMeta(b []byte, number uint64) (meta, error) {
+	header, body := b[:headerSize], b[headerSize:headerSize+metaSize]
+	switch m := order.Uint32(body); m {
+	case magic:
+	case magicSwapped:
+		return meta{}, damage(number, "written on a machine with the other byte order")
+	default:
+		return meta{}, damage(number, "no meta page of bbolt: it begins with %08x", m)
+	}
+	if v := order.Uint32(body[4:]); v != version {
+		return meta{}, damage(number, "meta page of version %d of bbolt's format, not %d", v, version)
+	}
+	h := fnv.New64a()
+	_, _ = h.Write(body[:metaSize-8])
+	if h.Sum64() != order.Uint64(body[metaSize-8:]) {
+		return meta{}, damage(number, "meta page with a wrong checksum")
+	}
+	if id, flags := order.Uint64(header), order.Uint16(header[8:]); id != number || flags != metaPage {
+		return meta{}, damage(number, "meta page that says it is page %d of type %#x", id, flags)
+	}
+	m := meta{
+		pageSize: uint64(order.Uint32(body[8:])),
+		root:     order.Uint64(body[16:]),
+		freelist: order.Uint64(body[32:]),
+		pages:    order.Uint64(body[40:]),
+		tx:       order.Uint64(body[48:]),
+	}
+	if m.pageSize < minPageSize || m.pageSize > maxPageSize || m.pageSize&(m.pageSize-1) != 0 {
+		return meta{}, damage(number, "meta page with a page size of %d", m.pageSize)
+	}
+	return m, nil
+}
+
+// readMetas returns both meta pages.
+func readMetas(r io.ReaderAt, size int64) (metas [2]meta, err error) {
+	var b [headerSize + metaSize]byte
+	if err := readAt(r, b[:], size, 0); err != nil {
+		return metas, err
+	}
+	if metas[0], err = parseMeta(b[:], 0); err != nil {
+		return metas, err
+	}
+	if err := readAt(r, b[:], size, metas[0].pageSize); err != nil {
+		return metas, err
+	}
+	metas[1], err = parseMeta(b[:], 1)
+	return metas, err
+}
+
+// newer returns the meta page of the later transaction, and an error if bbolt can't
+// have left the two together.
+func newer(metas [2]meta) (meta, error) {
+	first, second := metas[0].tx, metas[1].tx
+	m := metas[0]
+	if first < second {
+		m = metas[1]
+	}
+	if !follows(first, second) {
+		return m, damage(NoPage, "the meta pages are of transactions %d and %d, which bbolt does not leave together: a write was lost", first, second)
+	}
+	return m, nil
+}
+
+// follows reports whether bbolt can have left meta pages of these transactions on
+// pages 0 and 1. It begins with transactions 0 and 1, and writes each transaction
+// t on page t%2: the two are one apart, the even one on page 0. But Tx.WriteTo
+// puts t on page 0 of a copy and t-1 on page 1, whatever t is. If t is odd, the
+// next commit writes t+1 on page 0, too, and leaves t-1 on page 1; the one after
+// it is in step again.
+//
+// No pair is taken for sound that a lost write leaves, if a later one was kept:
+// the two are further apart then, or both odd.
+func follows(first, second uint64) bool {
+	ahead := first > second
+	apart := first - second
+	if !ahead {
+		apart = second - first
+	}
+	switch {
+	case first%2 == 0 && second%2 == 1:
+		return apart == 1
+	case first%2 == 1 && second%2 == 0: // a copy of an odd transaction
+		return apart == 1 && ahead
+	case first%2 == 0: // and one commit later
+		return apart == 2 && ahead
+	}
+	return false
+}
+
+// hasMagic reports whether a file has bbolt's magic number where a meta page of any
+// page size would have it, in either byte order. What can't be read might have it.
+func hasMagic(r io.ReaderAt, size int64) bool {
+	at := func(page uint64) bool {
+		if uint64(size) < page+headerSize+4 {
+			return false
+		}
+		var b [4]byte
+		n, err := r.ReadAt(b[:], int64(page+headerSize))
+		if n < len(b) {
+			return !errors.Is(err, io.EOF)
+		}
+		m := order.Uint32(b[:])
+		return m == magic || m == magicSwapped
+	}
+	found := at(0)
+	for page := uint64(minPageSize); page <= maxPageSize && !found; page *= 2 {
+		found = at(page)
+	}
+	return found
+}
+
+// readAt fills b from the given offset.
+func readAt(r io.ReaderAt, b []byte, size int64, offset uint64) error {
+	if offset > uint64(size) || uint64(len(b)) > uint64(size)-offset {
+		return damage(NoPage, "the file is cut short: %d bytes", size)
+	}
+	n, err := r.ReadAt(b, int64(offset))
+	if n == len(b) {
+		return nil
+	}
+	if errors.Is(err, io.EOF) {
+		return damage(NoPage, "the file is cut short: %d bytes", offset+uint64(n))
+	}
+	return err
+}

@@ -1,0 +1,223 @@
+package salvage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/internal/boltfile"
+	"github.com/stretchr/testify/require"
+)
+
+// salvaged requires of what can be saved from a damaged file what File
+// promises.
+func (img image) salvaged(t testing.TB, path string, b []byte, what string) {
+	t.Helper()
+	overwrite(t, path, b)
+	saved, err := File(path, nil)
+	require.NoError(t, err, what)
+	ids, names := make(map[string]customstatus.CustomUserStatus), make(map[string]bool)
+	for _, status := range saved.Statuses {
+		_, twice := ids[status.ID]
+		require.False(t, twice || names[status.Name], what)
+		ids[status.ID], names[status.Name] = status, true
+		require.True(t, img.ever[status], "%s: never existed: %v", what, status)
+	}
+	if saved.Complete {
+		require.True(t, img.want.equal(contents{saved.Revision, ids}), what)
+	} else {
+		require.NotEmpty(t, saved.Problems, what)
+	}
+	listed, doubtful := make(map[customstatus.CustomUserStatus]bool), make(map[customstatus.CustomUserStatus]bool)
+	unsure := false
+	for _, p := range saved.Problems {
+		listed[p.Status] = true
+		if p.Kind == Doubtful {
+			doubtful[p.Status] = true
+		}
+		require.NotEmpty(t, p.Reason, what)
+		unsure = unsure || strings.Contains(p.Reason, "not known") || strings.Contains(p.Reason, "a meta page is damaged") || strings.Contains(p.Reason, "some pages do not fit together")
+	}
+	// An old page in place of the last one can't be told if another is lost.
+	unsure = unsure || strings.Contains(what, "; ") && (strings.Contains(what, "as it was") || strings.Contains(what, "renumbered"))
+	for id, status := range ids {
+		// What is not as it should be is doubtful.
+		require.True(t, saved.Complete || unsure || doubtful[status] || status == img.want.statuses[id], "%s: wrong: %v", what, status)
+	}
+	for id, status := range img.want.statuses {
+		// A record whose page is unhurt is saved or, if its name was disputed, listed.
+		page, end := img.pages[id][0], img.pages[id][1]
+		if end <= len(b) && bytes.Equal(b[page:end], img.file[page:end]) {
+			if got, ok := ids[id]; !ok || got != status {
+				require.True(t, listed[status], "%s: lost: %v, got %v", what, status, got)
+			}
+		}
+	}
+}
+
+// TestFileAfterALostWrite puts in the place of each page what stood there
+// once: what a disk leaves that forgets a single write.
+func TestFileAfterALostWrite(t *testing.T) {
+	t.Parallel()
+	path := tempPath(t)
+	seeds := 4
+	if torture() {
+		seeds = 40
+	}
+	lost := 0
+	for seed := range uint64(seeds) {
+		for _, img := range []image{
+			makeImage(t, 100+seed, 1024, 250, 30, 12),
+			makeImage(t, 200+seed, 4096, 1000, 30, 12),
+			makeImage(t, 300+seed, 2048, 450, 40, 12),
+		} {
+			survey := survey(t, img.file, nil)
+			for p := 2; p < int(survey.Pages); p++ {
+				from, to := p*img.pageSize, (p+1)*img.pageSize
+				if survey.Usage(uint64(p)) != boltfile.InUse {
+					continue
+				}
+				previous := img.file[from:to]
+				for i, past := range slices.Backward(img.pasts) {
+					if to > len(past) || bytes.Equal(past[from:to], previous) || bytes.Equal(past[from:to], img.file[from:to]) {
+						continue
+					}
+					previous = past[from:to]
+					b := bytes.Clone(img.file)
+					copy(b[from:to], previous)
+					img.salvaged(t, path, b, fmt.Sprintf("seed %d, pages of %d bytes: page %d as it was after commit %d", seed, img.pageSize, p, i))
+					lost++
+				}
+			}
+		}
+	}
+	t.Attr("lost-writes", fmt.Sprint(lost))
+}
+
+// hurt damages a file in a random way, and says how.
+func (img image) hurt(random *rand.Rand, b []byte) ([]byte, string) {
+	size := img.pageSize
+	pages := len(b) / size
+	if pages == 0 {
+		return b, "nothing left to hurt"
+	}
+	p, q := random.IntN(pages), random.IntN(pages)
+	from, to := b[p*size:(p+1)*size], b[q*size:(q+1)*size]
+	switch random.IntN(12) {
+	case 0:
+		at := random.IntN(len(b))
+		b[at] ^= 1 << random.IntN(8)
+		return b, fmt.Sprintf("bit at %d", at)
+	case 1:
+		at := random.IntN(len(b))
+		b[at] = byte(random.Uint32())
+		return b, fmt.Sprintf("byte at %d", at)
+	case 2:
+		from[random.IntN(64)] ^= 1 << random.IntN(8)
+		return b, fmt.Sprintf("head of page %d", p)
+	case 3:
+		clear(from)
+		return b, fmt.Sprintf("page %d zeroed", p)
+	case 4:
+		at := random.IntN(size/512) * 512
+		clear(from[at : at+512])
+		return b, fmt.Sprintf("sector at %d of page %d zeroed", at, p)
+	case 5:
+		page := bytes.Clone(from)
+		copy(from, to)
+		copy(to, page)
+		return b, fmt.Sprintf("pages %d and %d swapped", p, q)
+	case 6:
+		copy(to, from)
+		return b, fmt.Sprintf("page %d over page %d", p, q)
+	case 7: // as if the page had been written there
+		copy(to, from)
+		binary.NativeEndian.PutUint64(to, uint64(q))
+		return b, fmt.Sprintf("page %d over page %d, renumbered", p, q)
+	case 8:
+		for i := range from {
+			from[i] = byte(random.Uint32())
+		}
+		return b, fmt.Sprintf("page %d garbage", p)
+	case 9:
+		n := random.IntN(len(b))
+		return b[:n], fmt.Sprintf("cut to %d", n)
+	case 10: // a write that never came to the disk
+		if (p+1)*size <= len(img.past) {
+			copy(from, img.past[p*size:])
+		}
+		return b, fmt.Sprintf("page %d as it was", p)
+	default:
+		n := random.IntN(len(b))
+		clear(b[n:])
+		return b, fmt.Sprintf("zeros from %d", n)
+	}
+}
+
+func TestFileAfterEveryFlippedByte(t *testing.T) {
+	t.Parallel()
+	img := makeImage(t, 5, 1024, 3, 12, 3)
+	newer := max(binary.NativeEndian.Uint64(img.file[64:]), binary.NativeEndian.Uint64(img.file[img.pageSize+64:])) % 2
+	pages := binary.NativeEndian.Uint64(img.file[int(newer)*img.pageSize+56:])
+	img.file = img.file[:int(pages)*img.pageSize] // behind it, there is nothing to damage
+	patterns := []byte{0}
+	if torture() {
+		patterns = []byte{0x01, 0x02, 0x10, 0x80, 0xFF}
+	}
+	path := tempPath(t)
+	flips := 0
+	for i := range img.file {
+		for _, pattern := range patterns {
+			if pattern == 0 {
+				pattern = 1 << (i % 8)
+			}
+			b := bytes.Clone(img.file)
+			b[i] ^= pattern
+			img.salvaged(t, path, b, fmt.Sprintf("byte %d ^ %#x", i, pattern))
+			flips++
+		}
+	}
+	t.Attr("flips", fmt.Sprintf("%d in a file of %d bytes", flips, len(img.file)))
+}
+
+func TestFileAfterRandomDamage(t *testing.T) {
+	t.Parallel()
+	images := []image{
+		makeImage(t, 6, 4096, 1500, 60, 40),
+		makeImage(t, 7, 1024, 300, 60, 30),
+		makeImage(t, 8, 4096, 10, 30, 5),
+	}
+	rounds := 300
+	if torture() {
+		rounds = 10_000
+	}
+	random := rand.New(rand.NewPCG(3, 4))
+	path := tempPath(t)
+	for i := range rounds {
+		img := images[i%len(images)]
+		b := bytes.Clone(img.file)
+		var how, what string
+		for range 1 + random.IntN(3) {
+			b, how = img.hurt(random, b)
+			what += how + "; "
+		}
+		img.salvaged(t, path, b, what)
+	}
+	t.Attr("damages", fmt.Sprint(rounds))
+}
+
+func TestFileAfterAPageThatWasNotWritten(t *testing.T) {
+	t.Parallel()
+	img := makeImage(t, 9, 1024, 200, 40, 10)
+	path := tempPath(t)
+	for page := 0; (page+1)*img.pageSize <= min(len(img.file), len(img.past)); page++ {
+		b := bytes.Clone(img.file)
+		copy(b[page*img.pageSize:(page+1)*img.pageSize], img.past[page*img.pageSize:])
+		img.salvaged(t, path, b, fmt.Sprintf("page %d as it was", page))
+	}
+}

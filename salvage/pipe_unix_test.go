@@ -1,0 +1,22 @@
+//go:build unix
+
+package salvage
+
+import (
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A pipe that nobody writes to would keep whoever opens it waiting for ever.
+func TestFileDoesNotWaitForAPipe(t *testing.T) {
+	t.Parallel()
+	path := tempPath(t)
+	require.NoError(t, syscall.Mkfifo(path, 0o600))
+	_, err := File(path, nil)
+	require.ErrorContains(t, err, "no regular file")
+	file, _, err := openRegular(path)
+	require.ErrorContains(t, err, "no regular file")
+	require.Nil(t, file)
+}

@@ -1,0 +1,5 @@
+package main
+
+type Exported struct{}
+
+func main() {}

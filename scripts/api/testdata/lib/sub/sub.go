@@ -1,0 +1,5 @@
+package other
+
+import "example.com/lib"
+
+func Level() lib.Level { return lib.High }

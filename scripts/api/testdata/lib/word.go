@@ -1,0 +1,3 @@
+package lib
+
+const Word = 32 << (^uint(0) >> 63)
