@@ -749,6 +749,9 @@ func (r *rewinding) Load(ctx context.Context) (customstatus.Contents, error) {
 }
 
 func (r *rewinding) Revision(ctx context.Context) (customstatus.Revision, error) {
+	if r.now != nil {
+		return r.now.Revision, nil
+	}
 	if r.revision != 0 {
 		return r.revision, nil
 	}
