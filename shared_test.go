@@ -786,3 +786,38 @@ func (r *rewinding) Watch(ctx context.Context, after customstatus.Revision) iter
 		}
 	}
 }
+
+// Two servers that want one name at the same moment: the store lets one have it,
+// and the catalog of the other tries again, after a wait that it draws.
+func TestSharedConflict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		place := storetest.NewSharedMemory()
+		other := openShared(t, place.Open(), nil)
+		store, arrived, proceed := gatedCommits(place)
+		var drawn atomic.Int64
+		c := openShared(t, store, &customstatus.Options{Random: func() uint64 { return uint64(drawn.Add(1)) * 1e6 }})
+		ours := goCreate(ctx, c, "wanted")
+		<-arrived
+		theirs := create(t, other, "wanted", customstatus.Busy)
+		proceed <- struct{}{}
+		require.ErrorIs(t, (<-ours).err, customstatus.ErrNameInUse)
+		require.EqualValues(t, 1, drawn.Load())
+		require.Zero(t, c.Stats().FailedCommits, "it is no failure of the store")
+
+		// A conflict that is none any more when the catalog has caught up.
+		renamed := make(chan error, 1)
+		go func() {
+			_, err := c.Update(ctx, theirs.ID, customstatus.Fields{Name: "renamed", StatusType: "away"}, nil)
+			renamed <- err
+		}()
+		<-arrived
+		_, err := other.Update(ctx, theirs.ID, customstatus.Fields{Name: "theirs", StatusType: "busy"}, nil)
+		require.NoError(t, err)
+		proceed <- struct{}{}
+		<-arrived
+		proceed <- struct{}{}
+		require.NoError(t, <-renamed)
+		require.NoError(t, other.Sync(ctx))
+		require.Equal(t, "renamed", list(t, other)[0].Name)
+	})
+}
