@@ -12,11 +12,12 @@ const root = "github.com/customstatus/customstatus"
 
 // lines is a Go file of so many lines, or as many as its imports need.
 func lines(pkg string, n int, imports ...string) string {
-	s := "package " + pkg + "\n"
+	var s strings.Builder
+	s.WriteString("package " + pkg + "\n")
 	for _, i := range imports {
-		s += "import _ \"" + i + "\"\n"
+		s.WriteString("import _ \"" + i + "\"\n")
 	}
-	return s + strings.Repeat("//\n", max(0, n-strings.Count(s, "\n")))
+	return s.String() + strings.Repeat("//\n", max(0, n-strings.Count(s.String(), "\n")))
 }
 
 func TestRun(t *testing.T) {
