@@ -1,7 +1,7 @@
 // Command stranger uses each module of this checkout as somebody does who has
 // never seen it: in throw-away projects, by version, without go.work. It shows
 // that the modules build alone, that the library works from outside, and what
-// embedding it brings along.
+// embedding it brings along. It is ours because what it tries is this library.
 package main
 
 import (

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -130,23 +131,56 @@ func machine(t *testing.T) (known string, env []string) {
 		"database_specific": {"url": "https://pkg.go.dev/vuln/GO-2026-0001", "review_status": "REVIEWED"}
 	}`})
 	source := t.TempDir()
-	mod := "module example.com/dep\n\ngo 1.25.0\n"
-	write(t, source, map[string]string{"go.mod": mod, "dep.go": "package dep\n\nfunc Leak() {}\n\nfunc Keep() {}\n"})
-	files := map[string]string{"list": "v1.2.3\nv1.3.0\n"}
-	for _, v := range []string{"v1.2.3", "v1.3.0"} {
-		var zipped strings.Builder
-		if err := zip.CreateFromDir(&zipped, module.Version{Path: "example.com/dep", Version: v}, source); err != nil {
-			t.Fatal(err)
-		}
-		info, err := json.Marshal(map[string]string{"Version": v})
-		if err != nil {
-			t.Fatal(err)
-		}
-		files[v+".info"], files[v+".mod"], files[v+".zip"] = string(info), mod, zipped.String()
-	}
-	write(t, filepath.Join(proxy, "example.com", "dep", "@v"), files)
+	write(t, source, map[string]string{"go.mod": "module example.com/dep\n\ngo 1.25.0\n", "dep.go": "package dep\n\nfunc Leak() {}\n\nfunc Keep() {}\n"})
+	publish(t, proxy, "example.com/dep", "v1.2.3", source)
+	publish(t, proxy, "example.com/dep", "v1.3.0", source)
 	return known, append(os.Environ(), "GOWORK=off", "GOPROXY="+tree.FileURL(proxy), "GOSUMDB=off",
 		"GOMODCACHE="+t.TempDir(), "GOFLAGS=-mod=mod -modcacherw")
+}
+
+// publish adds a version of a module to the proxy in a folder.
+func publish(t *testing.T, proxy, name, version, source string) {
+	t.Helper()
+	var zipped strings.Builder
+	if err := zip.CreateFromDir(&zipped, module.Version{Path: name, Version: version}, source); err != nil {
+		t.Fatal(err)
+	}
+	info, err := json.Marshal(map[string]string{"Version": version})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mod, err := os.ReadFile(filepath.Join(source, "go.mod"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(proxy, filepath.FromSlash(name))
+	write(t, filepath.Join(dir, "@v"), map[string]string{
+		"list": "", version + ".info": string(info), version + ".mod": string(mod), version + ".zip": zipped.String(),
+	})
+	write(t, dir, map[string]string{"@latest": string(info)})
+}
+
+// TestDownloadRefuses is about a database that is not the one of the checksum, and
+// one whose entries are no longer where they were: nothing would be found in it.
+func TestDownloadRefuses(t *testing.T) {
+	proxy, source := t.TempDir(), t.TempDir()
+	write(t, source, map[string]string{"go.mod": "module " + database + "\n", "GO-2026-0001.json": "{}"})
+	publish(t, proxy, database, version, source)
+	t.Setenv("GOPROXY", tree.FileURL(proxy))
+	t.Setenv("GOMODCACHE", t.TempDir())
+	t.Setenv("GOSUMDB", "off")
+	t.Setenv("GOFLAGS", "-modcacherw")
+	for _, tt := range []struct {
+		latest bool
+		want   string
+	}{
+		{false, "has the checksum"},
+		{true, "has 0 entries in data/osv"},
+	} {
+		if _, err := download(tt.latest, t.TempDir(), io.Discard); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("latest %t: error %v, want one with %q", tt.latest, err, tt.want)
+		}
+	}
 }
 
 func write(t *testing.T, dir string, files map[string]string) {
