@@ -65,7 +65,7 @@ func TestSharedFeedIsWatchedOver(t *testing.T) {
 		close(healthy)
 		synctest.Wait()
 		require.ErrorIs(t, c.Stats().FeedError, failure)
-		require.Contains(t, logged.String(), "shared_test.go", "the stack is in the log")
+		require.Contains(t, logged.String(), "sharedfeed_test.go", "the stack is in the log")
 		require.Equal(t, 2, strings.Count(logged.String(), "the feed of the store has ended"), "once for each outage")
 		require.NoError(t, c.Close())
 	})
