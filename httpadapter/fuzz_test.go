@@ -58,10 +58,11 @@ func FuzzBody(f *testing.F) {
 				require.Equal(t, `{"customUserStatus":`+string(status.AppendJSON(nil))+`,"success":true}`, a.body)
 			}
 			if endpoint == createPath {
-				require.NoError(t, s.catalog.Delete(t.Context(), idOf(t, s.catalog, asked["name"]), nil))
+				_, err := s.catalog.Delete(t.Context(), idOf(t, s.catalog, asked["name"]), nil)
+				require.NoError(t, err)
 			} else { // as it was
-				_ = s.catalog.Delete(t.Context(), records[0].ID, nil)
-				_ = s.catalog.Delete(t.Context(), records[1].ID, nil)
+				_, _ = s.catalog.Delete(t.Context(), records[0].ID, nil)
+				_, _ = s.catalog.Delete(t.Context(), records[1].ID, nil)
 				_, err := s.catalog.Import(t.Context(), records)
 				require.NoError(t, err)
 			}

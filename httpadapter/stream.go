@@ -116,6 +116,7 @@ func (x *exchange) resumeAfter() (customstatus.Position, error) {
 	if err != nil {
 		return customstatus.Position{}, err
 	}
+	now := x.catalog.Position()
 	// The last event counts: an EventSource that reconnects repeats its URL.
 	for _, text := range []string{x.r.Header.Get("Last-Event-ID"), given["lastEventId"], given["after"]} {
 		if text == "" {
@@ -125,9 +126,12 @@ func (x *exchange) resumeAfter() (customstatus.Position, error) {
 		if err != nil {
 			at = nowhere
 		}
+		if at.Fingerprint == now.Fingerprint {
+			at = now // current, whatever its revision
+		}
 		return at, nil
 	}
-	return x.catalog.Position(), nil
+	return now, nil
 }
 
 // eventStream writes server-sent events, in the form of the HTML standard. Every
@@ -155,7 +159,7 @@ func (s *eventStream) run(ctx context.Context) {
 	s.hello()
 	for s.err == nil {
 		err := s.follow(ctx)
-		if ctx.Err() != nil || s.err != nil || !s.end.IsZero() && !time.Now().Before(s.end) {
+		if ctx.Err() != nil || s.streaming.Err() != nil || s.err != nil || !s.end.IsZero() && !time.Now().Before(s.end) {
 			return
 		}
 		if e := s.checkLogin(); e != nil {
@@ -243,7 +247,7 @@ func (s *eventStream) follow(ctx context.Context) error {
 func (s *eventStream) commit(ctx context.Context, commit customstatus.Commit) error {
 	for next := 0; next < len(commit.Changes); {
 		if next > 0 {
-			if ctx.Err() != nil {
+			if ctx.Err() != nil || s.streaming.Err() != nil {
 				return errEnd
 			}
 			if err := s.checkLogin(); err != nil {
