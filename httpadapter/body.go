@@ -69,21 +69,21 @@ func (x *exchange) readBody() ([]byte, error) {
 		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(bodyTimeout))
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, MaxBody))
-	if err == nil {
-		x.bodyRead = true
-		return body, nil
-	}
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return nil, errBodyTooLarge
 	}
-	// The connection broke off, timed out or lied about its chunks.
-	return nil, invalidBody("it could not be read")
+	x.bodyDone = true
+	if err != nil {
+		// The connection broke off, timed out or lied about its chunks.
+		return nil, invalidBody("it could not be read")
+	}
+	return body, nil
 }
 
 // dropBody bounds the time in which a body that nobody wants is waited for.
 func (x *exchange) dropBody() {
-	if !x.bodyRead && x.r.Body != nil && x.r.Body != http.NoBody {
+	if !x.bodyDone && x.r.Body != nil && x.r.Body != http.NoBody {
 		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(dropTimeout))
 	}
 }

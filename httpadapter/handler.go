@@ -110,7 +110,7 @@ type exchange struct {
 	endpoint  string // its name; empty until it is known
 	requestID string
 	caller    Caller
-	bodyRead  bool
+	bodyDone  bool // no more of the body is to come
 	answered  bool // the header is written
 }
 
