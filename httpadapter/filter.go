@@ -155,7 +155,7 @@ func parseEscape(s string) (escaped byte, size int, err error) {
 		return 0, 0, errFilter
 	}
 	switch c := s[0]; {
-	case '0' <= c && c <= '9', 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z', c == '<', c == '>':
+	case '0' <= c && c <= '9', 'A' <= c && c <= 'Z', 'a' <= c && c <= 'z':
 		return 0, 0, errFilter // a class, a boundary or a reference
 	default:
 		return c, 1, nil
