@@ -66,14 +66,18 @@ func TestEventsOfEqualPositions(t *testing.T) {
 
 // TestEventCacheIsBounded, in pieces and in bytes, and knows the last ones.
 func TestEventCacheIsBounded(t *testing.T) {
-	for name, metadata := range map[string]string{"small": "", "large": strings.Repeat("\x01", customstatus.MaxMetadataBytes)} {
+	for name, most := range map[string]int{"small": pieceChanges, "large": 8} {
 		t.Run(name, func(t *testing.T) {
+			metadata := ""
+			if name == "large" {
+				metadata = strings.Repeat("\x01", customstatus.MaxMetadataBytes)
+			}
 			h := newHandler(newCatalog(t, 0))
 			h.metadata = true
 			c := &h.events
 			commit := changes(1, 1, metadata)
 			for i := range 3 * maxPieces {
-				commit = changes(i, 1+i%pieceChanges, metadata)
+				commit = changes(i, 1+i%most, metadata)
 				events, _ := h.encode(commit, 0)
 				require.LessOrEqual(t, len(c.order), maxPieces)
 				require.Len(t, c.pieces, len(c.order))

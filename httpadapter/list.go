@@ -1,7 +1,6 @@
 package httpadapter
 
 import (
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -63,28 +62,22 @@ type headerField struct {
 	values []string
 }
 
-// position returns the position of the catalog, or its error when it is closed.
-// A page behind the last status costs nothing.
-func position(catalog *customstatus.Catalog) (customstatus.Position, error) {
-	page, err := catalog.List(customstatus.Query{Offset: math.MaxInt, Limit: 1})
-	return page.Position, err
-}
-
 // page returns the answer to the query of a list.
 func (h *Handler) page(rawQuery string) (*listPage, error) {
-	at, err := position(h.catalog)
-	if err != nil {
-		return nil, err
-	}
-	if page := h.lists.get(at, rawQuery); page != nil {
-		return page()
+	at := h.catalog.Position()
+	// A closed catalog has its position still, but no statuses.
+	keep := h.catalog.Len() > 0 && len(rawQuery) <= maxPageKey
+	if keep {
+		if page := h.lists.get(at, rawQuery); page != nil {
+			return page()
+		}
 	}
 	q, err := parseList(rawQuery, h.maxCount)
 	if err != nil {
 		return nil, err
 	}
 	encode := func() (*listPage, error) { return h.encodeList(q) }
-	if len(rawQuery) > maxPageKey {
+	if !keep {
 		return encode()
 	}
 	return h.lists.keep(at, rawQuery, encode)()
