@@ -373,6 +373,9 @@ func (c *Catalog) GetByName(name string) (CustomUserStatus, error) {
 	return CustomUserStatus{}, errNotFound(FieldName, name)
 }
 
+// Rules returns the rules that the catalog was opened with.
+func (c *Catalog) Rules() Rules { return c.rules }
+
 // Revision returns the revision that reads have reached. It stays when the
 // catalog is closed.
 func (c *Catalog) Revision() Revision { return c.current.Load().revision }

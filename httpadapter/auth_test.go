@@ -2,21 +2,19 @@ package httpadapter_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 
-	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/httpadapter"
+	"github.com/customstatus/customstatus/httpadapter/tokenauth"
 )
 
 // flipBit returns s with one bit changed, at a place that stays a header value.
@@ -46,7 +44,7 @@ func TestCredentials(t *testing.T) {
 		"token with less":         pair(manager[0], manager[1][1:]),
 		"first bit":               pair(manager[0], flipBit(manager[1], 0)),
 		"last bit":                pair(manager[0], flipBit(manager[1], len(manager[1])-1)),
-		"the hash as the token":   pair(manager[0], httpadapter.HashToken(manager[1]).String()),
+		"the hash as the token":   pair(manager[0], tokenauth.HashOf(manager[1]).String()),
 		"huge token":              pair(manager[0], strings.Repeat("x", 500_000)),
 		"user twice":              {"X-User-Id": {manager[0], manager[0]}, "X-Auth-Token": {manager[1]}},
 		"token twice":             {"X-User-Id": {manager[0]}, "X-Auth-Token": {manager[1], manager[1]}},
@@ -59,7 +57,7 @@ func TestCredentials(t *testing.T) {
 		"bytes that are no UTF-8": pair("\xff\xfe", "\xc0\x80"),
 		"markup":                  pair("<script>", "' OR 1=1 --"),
 	}
-	s := newServer(t, setup{adapter: httpadapter.Options{FailedLogins: -1}})
+	s := newServer(t, setup{})
 	for name, header := range rows {
 		t.Run(name, func(t *testing.T) {
 			for _, req := range []request{
@@ -93,10 +91,10 @@ func TestCredentials(t *testing.T) {
 
 // TestHalfOfAPairReachesNobody: an Authenticator need not expect it.
 func TestHalfOfAPairReachesNobody(t *testing.T) {
-	s := newServer(t, setup{adapter: httpadapter.Options{Authenticator: httpadapter.AuthenticatorFunc(
+	s := newServer(t, setup{auth: httpadapter.HeaderAuth(
 		func(context.Context, string, string) (httpadapter.Caller, error) {
 			return httpadapter.Caller{MayManage: true}, nil
-		})}})
+		})})
 	for _, header := range []http.Header{
 		{},
 		{"X-User-Id": {"u"}},
@@ -115,19 +113,53 @@ func TestRevokedTokenIsRefusedAtOnce(t *testing.T) {
 	s := newServer(t, setup{})
 	list := request{as: reader, path: listPath}
 	require.Equal(t, http.StatusOK, s.do(list).status)
-	require.True(t, s.tokens.Revoke(reader[0], httpadapter.HashToken(reader[1])))
+	require.True(t, s.tokens.Revoke(reader[0], tokenauth.HashOf(reader[1])))
 	require.Equal(t, http.StatusUnauthorized, s.do(list).status)
 	list.header = http.Header{"If-None-Match": {"*"}}
 	require.Equal(t, http.StatusUnauthorized, s.do(list).status)
 }
 
-func TestNewNeedsAnAuthenticator(t *testing.T) {
+// TestMistakesOfTheCallerOfNew: each is said clearly, at once.
+func TestMistakesOfTheCallerOfNew(t *testing.T) {
 	s := newServer(t, setup{})
-	require.PanicsWithValue(t, "httpadapter: New needs an Authenticator", func() { httpadapter.New(s.catalog, nil) })
-	require.PanicsWithValue(t, "httpadapter: New needs an Authenticator", func() { httpadapter.New(s.catalog, &httpadapter.Options{}) })
-	require.PanicsWithValue(t, "httpadapter: New needs a catalog", func() {
-		httpadapter.New(nil, &httpadapter.Options{Authenticator: s.tokens})
+	auth := httpadapter.HeaderAuth(s.tokens.Authenticate)
+	for want, call := range map[string]func(){
+		"httpadapter: New needs an Authenticator":   func() { httpadapter.New(s.catalog, nil, nil) },
+		"httpadapter: New needs a catalog":          func() { httpadapter.New(nil, auth, nil) },
+		"httpadapter: HeaderAuth needs a function":  func() { httpadapter.HeaderAuth(nil) },
+		"httpadapter: Options.MaxCount is negative": func() { httpadapter.New(s.catalog, auth, &httpadapter.Options{MaxCount: -1}) },
+		`httpadapter: Options.TrustedOrigins: invalid origin "chat.example.com": scheme is required`: func() {
+			httpadapter.New(s.catalog, auth, &httpadapter.Options{TrustedOrigins: []string{"chat.example.com"}})
+		},
+	} {
+		require.PanicsWithValue(t, want, call)
+	}
+	require.NotNil(t, httpadapter.New(s.catalog, auth, nil), "nil options are the defaults")
+}
+
+// TestAuthenticatorSeesTheRequest: a cookie and what middleware knows will do.
+func TestAuthenticatorSeesTheRequest(t *testing.T) {
+	type key struct{}
+	s := newServer(t, setup{
+		auth: httpadapter.AuthenticatorFunc(func(r *http.Request) (httpadapter.Caller, error) {
+			cookie, err := r.Cookie("session")
+			if err != nil || cookie.Value != r.Context().Value(key{}) {
+				return httpadapter.Caller{}, fmt.Errorf("session: %w", httpadapter.ErrUnauthenticated)
+			}
+			return httpadapter.Caller{UserID: "u", MayManage: r.URL.Path != "/api/v1/"+deletePath}, nil
+		}),
+		mount: func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				h.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), key{}, "s3cr3t")))
+			})
+		},
 	})
+	cookie := http.Header{"Cookie": {"session=s3cr3t"}}
+	require.Equal(t, http.StatusOK, s.do(request{path: listPath, header: cookie}).status)
+	require.Equal(t, http.StatusOK, s.do(request{path: createPath, header: cookie, body: `{"name":"a","statusType":"busy"}`}).status)
+	require.Equal(t, notAuthorized, s.do(request{path: deletePath, header: cookie}).body)
+	require.Equal(t, unauthorized, s.do(request{path: listPath, header: http.Header{"Cookie": {"session=x"}}}).body)
+	require.Equal(t, unauthorized, s.do(request{as: manager, path: listPath}).body)
 }
 
 func TestLoggerIsTheDefault(t *testing.T) {
@@ -140,138 +172,12 @@ func TestLoggerIsTheDefault(t *testing.T) {
 		log.SetOutput(out) // which SetDefault had changed, too
 		log.SetFlags(flags)
 	}()
-	h := httpadapter.New(s.catalog, &httpadapter.Options{Authenticator: httpadapter.AuthenticatorFunc(
-		func(context.Context, string, string) (httpadapter.Caller, error) {
-			return httpadapter.Caller{}, context.DeadlineExceeded
-		})})
+	h := httpadapter.New(s.catalog, httpadapter.AuthenticatorFunc(func(*http.Request) (httpadapter.Caller, error) {
+		return httpadapter.Caller{}, context.DeadlineExceeded
+	}), nil)
 	w := httptest.NewRecorder()
 	r := httptest.NewRequest(http.MethodGet, "/api/v1/custom-user-status.list", nil)
-	r.Header.Set("X-User-Id", "u")
-	r.Header.Set("X-Auth-Token", "t")
 	h.ServeHTTP(w, r)
 	require.Equal(t, internal, w.Body.String())
 	require.Len(t, lines.lines(slog.LevelError), 1)
-}
-
-func TestTokens(t *testing.T) {
-	ctx := t.Context()
-	var tokens httpadapter.Tokens
-	in := func(userID, token string) string {
-		caller, err := tokens.Authenticate(ctx, userID, token)
-		if err != nil {
-			require.ErrorIs(t, err, httpadapter.ErrUnauthenticated)
-			require.Zero(t, caller)
-			return "out"
-		}
-		require.Equal(t, userID, caller.UserID)
-		if caller.MayManage {
-			return "manages"
-		}
-		return "in"
-	}
-	token := func(userID, text string, manage bool) httpadapter.Token {
-		return httpadapter.Token{UserID: userID, Hash: httpadapter.HashToken(text), MayManage: manage}
-	}
-
-	require.Equal(t, "out", in("", ""), "the zero value lets nobody in")
-	require.Empty(t, tokens.All())
-	require.False(t, tokens.Revoke("a", httpadapter.HashToken("1")))
-	require.Zero(t, tokens.RevokeUser("a"))
-
-	require.NoError(t, tokens.Add(token("a", "1", false), token("a", "2", true), token("b", "1", true)))
-	require.Equal(t, []string{"in", "manages", "out", "manages", "out"},
-		[]string{in("a", "1"), in("a", "2"), in("a", "3"), in("b", "1"), in("b", "2")})
-
-	require.NoError(t, tokens.Add(token("a", "1", true)))
-	require.Equal(t, "manages", in("a", "1"), "the permission is the new one")
-	require.Len(t, tokens.All(), 3)
-
-	require.True(t, tokens.Revoke("a", httpadapter.HashToken("1")))
-	require.False(t, tokens.Revoke("a", httpadapter.HashToken("1")))
-	require.Equal(t, []string{"out", "manages", "manages"}, []string{in("a", "1"), in("a", "2"), in("b", "1")})
-
-	require.NoError(t, tokens.Add(token("a", "4", false)))
-	require.Equal(t, 2, tokens.RevokeUser("a"))
-	require.Equal(t, []string{"out", "out", "manages"}, []string{in("a", "2"), in("a", "4"), in("b", "1")})
-
-	require.NoError(t, tokens.Replace([]httpadapter.Token{token("c", "1", false)}))
-	require.Equal(t, []string{"out", "in"}, []string{in("b", "1"), in("c", "1")})
-
-	for _, bad := range []httpadapter.Token{{}, {UserID: "d"}, {Hash: httpadapter.HashToken("1")}} {
-		require.Error(t, tokens.Add(token("d", "1", true), bad))
-		require.Error(t, tokens.Replace([]httpadapter.Token{bad}))
-	}
-	require.Equal(t, []httpadapter.Token{token("c", "1", false)}, tokens.All(), "all or none")
-}
-
-func TestTokensAsJSON(t *testing.T) {
-	var tokens httpadapter.Tokens
-	secret := httpadapter.GenerateToken()
-	require.NoError(t, tokens.Add(
-		httpadapter.Token{UserID: "b", Hash: httpadapter.HashToken("abc"), MayManage: true},
-		httpadapter.Token{UserID: "a", Hash: httpadapter.HashToken(secret)}))
-	text, err := json.Marshal(tokens.All())
-	require.NoError(t, err)
-	require.NotContains(t, string(text), secret)
-	require.True(t, strings.HasSuffix(string(text),
-		// the SHA-256 of "abc", from FIPS 180-2
-		`{"userId":"b","tokenHash":"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","mayManage":true}]`), string(text))
-
-	var read []httpadapter.Token
-	require.NoError(t, json.Unmarshal(text, &read))
-	require.Equal(t, tokens.All(), read)
-	require.NotContains(t, fmt.Sprintf("%v %+v %#v", &tokens, read, read), secret)
-
-	for _, bad := range []string{"", "sha256:", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-		"sha256:ba7816", "sha256:zz7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
-		"sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad00"} {
-		var h httpadapter.TokenHash
-		require.Error(t, h.UnmarshalText([]byte(bad)), bad)
-		require.Zero(t, h)
-	}
-}
-
-func TestGenerateToken(t *testing.T) {
-	seen := make(map[string]bool)
-	for range 1000 {
-		token := httpadapter.GenerateToken()
-		require.Regexp(t, `^[A-Za-z0-9_-]{43}$`, token)
-		require.False(t, seen[token])
-		seen[token] = true
-	}
-}
-
-func TestTokensConcurrently(t *testing.T) {
-	var tokens httpadapter.Tokens
-	stays := httpadapter.Token{UserID: "u", Hash: httpadapter.HashToken("stays")}
-	require.NoError(t, tokens.Add(stays))
-	var writers, readers sync.WaitGroup
-	done := make(chan struct{})
-	for i := range 4 {
-		comes := httpadapter.Token{UserID: "u", Hash: httpadapter.HashToken(fmt.Sprint(i))}
-		writers.Go(func() {
-			for range 500 {
-				assert.NoError(t, tokens.Add(comes))
-				assert.Contains(t, tokens.All(), comes)
-				assert.True(t, tokens.Revoke("u", comes.Hash))
-			}
-		})
-		readers.Go(func() {
-			for {
-				select {
-				case <-done:
-					return
-				default:
-				}
-				_, err := tokens.Authenticate(t.Context(), "u", "stays")
-				assert.NoError(t, err)
-				_, err = tokens.Authenticate(t.Context(), "u", "never")
-				assert.ErrorIs(t, err, httpadapter.ErrUnauthenticated)
-			}
-		})
-	}
-	writers.Wait()
-	close(done)
-	readers.Wait()
-	require.Equal(t, []httpadapter.Token{stays}, tokens.All())
 }

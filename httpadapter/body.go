@@ -1,51 +1,132 @@
 package httpadapter
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
+	"time"
 
 	"github.com/customstatus/customstatus/internal/strictjson"
 )
 
 // MaxBody is the greatest number of bytes in a request body, which is more than
-// twenty times what the longest valid one needs.
+// twice what the longest valid one needs.
 const MaxBody = 64 << 10
+
+// How long a request body is waited for. It is up to the client when it sends one,
+// and until then the request holds up the end of a server.
+const (
+	bodyTimeout = 10 * time.Second
+	// dropTimeout is for the body of a request that is refused without it. The
+	// server reads what comes, to use the connection again.
+	dropTimeout = time.Second
+)
+
+// optional is a value that a request may have. null counts as absent.
+type optional struct {
+	value string
+	given bool
+}
 
 // param is a key of a request body and where its value goes. All are strings.
 type param struct {
-	key   string
-	value *string
+	key string
+	to  *optional
 }
 
-// decode reads the request body. A key that it doesn't have leaves its value
-// as it is.
+func (o *optional) set(value string) { o.value, o.given = value, true }
+
+// decode reads the request body.
 func (x *exchange) decode(params ...param) error {
 	if x.r.ContentLength > MaxBody {
 		return errBodyTooLarge
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, MaxBody))
+	body, err := x.readBody()
 	if err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
-			return errBodyTooLarge
-		}
-		// The connection broke off, timed out or lied about its chunks.
-		return invalidBody("it could not be read")
+		return err
 	}
-	err = strictjson.Object(body, func(key string, value json.RawMessage) error {
+	to := func(key string) *optional {
 		for _, p := range params {
-			if p.key != key {
-				continue
+			if p.key == key {
+				return p.to
 			}
-			var err error
-			if *p.value, err = strictjson.String(value); err != nil {
-				return &strictjson.KeyError{Key: key, Err: err}
-			}
+		}
+		return nil
+	}
+	if x.hasForm(body) {
+		return decodeForm(string(body), to)
+	}
+	return decodeJSON(body, to)
+}
+
+func (x *exchange) readBody() ([]byte, error) {
+	// A server that has a limit of its own has set it already. A writer that
+	// takes no deadline is one of a test, or the host's decision.
+	if server, ok := x.r.Context().Value(http.ServerContextKey).(*http.Server); !ok || server.ReadTimeout <= 0 {
+		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, MaxBody))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return nil, errBodyTooLarge
+	}
+	x.bodyDone = true
+	if err != nil {
+		// The connection broke off, timed out or lied about its chunks.
+		return nil, invalidBody("it could not be read")
+	}
+	return body, nil
+}
+
+// dropBody bounds the time in which a body that nobody wants is waited for.
+func (x *exchange) dropBody() {
+	if !x.bodyDone && x.r.Body != nil && x.r.Body != http.NoBody {
+		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(dropTimeout))
+	}
+}
+
+// hasForm reports whether the body is a form. One that is called so and begins
+// as a JSON object is what curl sends when nobody tells it the type.
+func (x *exchange) hasForm(body []byte) bool {
+	mediaType, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
+	return err == nil && mediaType == "application/x-www-form-urlencoded" &&
+		!bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n"), []byte("{"))
+}
+
+func decodeForm(form string, to func(key string) *optional) error {
+	return eachParam(form, func(p queryParam) error {
+		value := to(p.name)
+		switch {
+		case value == nil:
+			return invalidKey(p.name, "unknown")
+		case p.twice:
+			return invalidKey(p.name, "given twice")
+		case p.err != nil:
+			return invalidKey(p.name, "not valid in a form")
+		}
+		value.set(p.value)
+		return nil
+	})
+}
+
+func decodeJSON(body []byte, to func(key string) *optional) error {
+	err := strictjson.Object(body, func(key string, raw json.RawMessage) error {
+		value := to(key)
+		if value == nil {
+			return invalidKey(key, "unknown")
+		}
+		if string(raw) == "null" {
 			return nil
 		}
-		return invalidParam(key, "unknown")
+		text, err := strictjson.String(raw)
+		if err != nil {
+			return &strictjson.KeyError{Key: key, Err: err}
+		}
+		value.set(text)
+		return nil
 	})
 	return refuseJSON(err)
 }
@@ -66,7 +147,7 @@ func refuseJSON(err error) error {
 		}
 		var at *strictjson.KeyError
 		if errors.As(err, &at) {
-			return invalidParam(at.Key, reason.Error())
+			return invalidKey(at.Key, reason.Error())
 		}
 		return invalidBody(reason.Error())
 	}
@@ -74,5 +155,10 @@ func refuseJSON(err error) error {
 }
 
 func invalidBody(why string) error {
-	return &reasonError{errParams, "Invalid request body: " + why}
+	return &reasonError{errBody, "Invalid request body: " + why}
+}
+
+// invalidKey refuses the key of this name of a body.
+func invalidKey(name, why string) error {
+	return &reasonError{errBody, `Invalid parameter "` + cut(name) + `": ` + why}
 }

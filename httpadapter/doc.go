@@ -1,72 +1,108 @@
 // Package httpadapter serves a [customstatus.Catalog] as the
-// custom-user-status.* endpoints of Rocket.Chat's REST API, for clients of
-// that server to work unchanged.
+// custom-user-status.* endpoints of Rocket.Chat's REST API. Clients of that server
+// work unchanged.
 //
-//	handler := httpadapter.New(catalog, &httpadapter.Options{Authenticator: logins})
-//	mux.Handle("/api/v1/", handler)
+//	api := httpadapter.New(catalog, httpadapter.HeaderAuth(login), nil)
+//	err := api.ListenAndServe(ctx, "127.0.0.1:3000", nil)
 //
 // # Endpoints
 //
 //	POST custom-user-status.create   {"name","statusType"}
 //	POST custom-user-status.update   {"_id","name","statusType"}
 //	POST custom-user-status.delete   {"customUserStatusId"}
-//	GET  custom-user-status.list     ?name= &_id= &count= &offset= &sort=
-//	GET  custom-user-status.stream   ?after=
+//	GET  custom-user-status.list     ?name= &_id= &count= &offset= &sort= &query=
+//	GET  custom-user-status.stream   ?after= &lastEventId=
 //
 // They are absolute paths under [Options.Prefix], so that a [Handler] mounts
 // unchanged in an [http.ServeMux], in another router, or as the whole server.
-// Whatever else it is asked for it answers 404 or 405, in JSON too. [OpenAPI]
-// describes every answer.
+// Whatever else it is asked for it answers 404 or 405, in JSON too. Repeated
+// slashes in a path count as one, and one at its end as none; a ServeMux in front
+// redirects such a path first. [OpenAPI] describes every answer.
 //
-// # Authentication
+// # Who may do what
 //
-// Who a caller is, and whether they may create, update and delete, is the
-// host's to say: [Authenticator] is the one thing that [New] needs to be given.
-// The Handler takes the two headers X-User-Id and X-Auth-Token from the request
-// and refuses one that has not each of them exactly once. [Tokens] is an
-// Authenticator for hosts that have no logins of their own. Answers to failed
-// logins are slowed down, see [Options.FailedLogins].
+// The host says who makes a request, and whether they may create, update and
+// delete: see [Authenticator]. [HeaderAuth] reads Rocket.Chat's two headers, and
+// package tokenauth has tokens for hosts that have no logins of their own. Package
+// loginlimit slows down who fails to log in again and again.
+//
+// Where a cookie is a login, any page could have a browser write. So a POST without
+// the header X-Auth-Token must come from the server's own origin, from one in
+// [Options.TrustedOrigins], or from no browser; else it is answered 403. See
+// [http.CrossOriginProtection].
+//
+// # Requests
+//
+// A request is checked in this order: path, method, origin, authentication,
+// permission, the form of the body or query, the rules for the fields, and last
+// what only the catalog knows.
+//
+// A body is one JSON object, or the same keys as
+// application/x-www-form-urlencoded, of at most [MaxBody] bytes. It is read
+// strictly: a key that is unknown or given twice is refused, and so are the
+// parameters of a query. A key whose value is null counts as absent. A body called
+// a form that begins with { is read as JSON, for curl calls it so.
+//
+// A list has 50 statuses, or as many as count says, up to 100. count=0 is all of
+// them, up to [Options.MaxCount]. An empty parameter counts as absent. Of the
+// parameter query, a MongoDB filter that old clients send, {"_id":"…"},
+// {"name":"…"} and {"name":{"$regex":"…","$options":"i"}} are taken if the
+// expression is a literal; any other filter is refused. fields is ignored.
 //
 // # Answers
 //
-// A request is checked in this order: path, method, authentication, permission,
-// the form of the body or query, the rules for the fields, and last what only
-// the catalog knows. A body is one JSON object of at most [MaxBody] bytes, read
-// strictly: a key that is unknown or given twice is refused, and so are the
-// parameters of a query.
+// Failures of the server are a generic 500. The cause is logged with the request
+// id that the answer has as X-Request-Id. A panic of the Authenticator or a Store
+// is such a failure, and doesn't get further. After a 500 a write may have been
+// made: list again.
 //
-// Everything that a client did not cause is answered 500 without a word of the
-// reason, which goes to [Options.Logger] under the request id that the answer
-// has as X-Request-Id. A panic of the Authenticator or a Store is such a case;
-// it doesn't get further. After a 500 a write may have been made: list again.
+// Two refusals have no counterpart in Rocket.Chat. With
+// [customstatus.Options.MaxStatuses] a create can be answered 400 with errorType
+// error-too-many-statuses, and a status that the store can't keep is 400 with
+// error-status-too-large.
 //
-// # Lists and their revision
+// # Lists and their position
 //
-// A list is encoded once per revision and query, and served from memory until
-// the catalog changes. Its ETag lets a client ask again for nothing. Its header
-// X-Catalog-Revision is the revision that it shows.
+// A list is encoded once per position and query, and served from memory until the
+// catalog changes. Its ETag lets a client ask again for nothing. Its header
+// X-Catalog-Position is the position that it shows, from which a stream misses
+// nothing.
 //
 // # The event stream
 //
 // The endpoint custom-user-status.stream is an addition to Rocket.Chat's: the
-// changes of the catalog as server-sent events. An event created, updated or
-// deleted has the status as its data. The last event of a commit has the
-// revision as its id, so that a client that comes back with Last-Event-ID
-// gets whole commits. A client that begins lists first and gives the
-// X-Catalog-Revision of the list as the parameter after; each change behind
-// it is then sent once, in order. Without either the stream begins with the next
-// change. The event reset says that the changes in between are no longer kept:
-// list again; the stream goes on from the revision that the event names.
-// Revisions belong to a store: a client must not resume with one of a store that
-// has since been replaced, by an older backup say.
+// changes of the catalog as server-sent events, with JSON data.
 //
-// A stream ends when its client does not read for ten seconds, when its login
-// is no longer valid (within a second if there are events, else within
-// fifteen), when the catalog is closed, and at [Handler.EndStreams].
+//	ready      {"position":"42-9f3a07c1d2e4b586"}   first, with the field retry
+//	created    the status
+//	updated    the status
+//	deleted    the status as it was last
+//	heartbeat  {"position":"…"}                     after 15 seconds without others
+//	reset      {"position":"…"}                     list again
 //
-// # What is left to the host
+// The id of an event is the position, on ready, heartbeat, reset, and the last
+// event of each commit. A client that comes back with it gets whole commits, each
+// change once and in order. It sends the header Last-Event-ID, else the parameter
+// lastEventId, else after. Without any of them the stream begins with the next
+// change. A position that the catalog can't tell about, or that is none at all,
+// is answered by ready and reset.
 //
-// Timeouts ([http.Server.ReadHeaderTimeout], ReadTimeout, IdleTimeout), the
-// limit on headers, TLS, CORS, and the number of connections. A stream outlives
-// the server's WriteTimeout, which it replaces by one for each write.
+// A stream ends when its client does not read for ten seconds, when its login is
+// no longer valid, at the age of [Options.MaxStreamTime], when the catalog is
+// closed, and at [Handler.EndStreams]. Logins are checked every
+// [Options.RecheckLogin] and at [Handler.RecheckLogins].
+//
+// What wraps the ResponseWriter in front of a stream must have the method Unwrap,
+// or Flush and SetWriteDeadline; else the stream is answered 500 and the log says
+// what is missing.
+//
+// # Limits
+//
+// [Handler.ListenAndServe] and [Handler.Serve] set limits for all that a client can
+// take its time for, and end in order. A host with an [http.Server] of its own
+// sets ReadHeaderTimeout, ReadTimeout, IdleTimeout and MaxHeaderBytes, and gives
+// EndStreams to RegisterOnShutdown. The Handler itself waits ten seconds for a
+// body, and one second for that of a request which it refuses. A stream replaces
+// the server's WriteTimeout by one for each write. TLS, CORS and the number of
+// connections are the host's.
 package httpadapter

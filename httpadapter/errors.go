@@ -14,10 +14,12 @@ import (
 var (
 	errNoEndpoint    = errors.New("no such endpoint")
 	errMethod        = errors.New("method not allowed")
+	errCrossOrigin   = errors.New("cross-origin request")
 	errNotAuthorized = errors.New("caller may not manage statuses")
 	errBodyTooLarge  = errors.New("body too large")
 	errNoStatusID    = errors.New("no customUserStatusId")
-	errParams        = errors.New("parameters refused")
+	errBody          = errors.New("body refused")
+	errQuery         = errors.New("query refused")
 	errSort          = errors.New("sort refused")
 )
 
@@ -29,11 +31,6 @@ type reasonError struct {
 
 func (e *reasonError) Error() string { return e.is.Error() + ": " + e.reason }
 func (e *reasonError) Unwrap() error { return e.is }
-
-// invalidParam refuses the parameter of this name, of a body or a query.
-func invalidParam(name, why string) error {
-	return &reasonError{errParams, `Invalid parameter "` + cut(name) + `": ` + why}
-}
 
 // cut shortens what an answer repeats of a request.
 func cut(s string) string {
@@ -61,25 +58,37 @@ type refusal struct {
 
 // refusals are all errors that a client is told of, of this package and of the
 // library. The first row that fits counts; an error that none fits is answered
-// 500.
+// 500. The words are the wire's: the library's own are for people and logs.
 var refusals = []refusal{
 	{errNoEndpoint, "", http.StatusNotFound, always(failure{text: "Endpoint not found"})},
 	{errMethod, "", http.StatusMethodNotAllowed, always(failure{text: "Method not allowed"})},
+	{errCrossOrigin, "", http.StatusForbidden, always(failure{text: "The request comes from another origin", code: "error-cross-origin"})},
 	{ErrUnauthenticated, "", http.StatusUnauthorized, unauthorized},
 	{errNotAuthorized, "", http.StatusBadRequest, always(failure{code: "not_authorized"})},
 	{errBodyTooLarge, "", http.StatusRequestEntityTooLarge, always(failure{text: "The request body is too large", code: "error-body-too-large"})},
-	{errParams, "", http.StatusBadRequest, withReason("invalid-params")},
+	{errBody, "", http.StatusBadRequest, withReason("invalid-params")},
+	{errQuery, "", http.StatusBadRequest, withReason("error-invalid-params")},
 	{errSort, "", http.StatusBadRequest, withReason("error-invalid-sort")},
 	{errNoStatusID, "", http.StatusBadRequest, always(failure{text: `The "customUserStatusId" params is required!`})},
-	{customstatus.ErrRequired, "", http.StatusBadRequest, fromCatalog(upsertMethod, true)},
-	{customstatus.ErrInvalid, "", http.StatusBadRequest, fromCatalog(upsertMethod, true)},
-	{customstatus.ErrNameInUse, "", http.StatusBadRequest, fromCatalog(upsertMethod, false)},
-	{customstatus.ErrNotFound, updatePath, http.StatusBadRequest, idNotFound},
-	{customstatus.ErrNotFound, deletePath, http.StatusBadRequest, fromCatalog(deleteMethod, false)},
+	{customstatus.ErrRequired, "", http.StatusBadRequest, fromCatalog(required)},
+	{customstatus.ErrInvalid, "", http.StatusBadRequest, fromCatalog(invalid)},
+	{customstatus.ErrNameInUse, "", http.StatusBadRequest, fromCatalog(saying("The custom user status name is already in use", upsertMethod))},
+	{customstatus.ErrNotFound, updatePath, http.StatusBadRequest, fromCatalog(idNotFound)},
+	{customstatus.ErrNotFound, deletePath, http.StatusBadRequest, fromCatalog(saying("Invalid user status", deleteMethod))},
+	{customstatus.ErrFull, "", http.StatusBadRequest, fromCatalog(saying("There are too many custom user statuses", upsertMethod))},
+	{customstatus.ErrTooLarge, deletePath, http.StatusBadRequest, always(failure{text: tooLarge, code: tooLargeCode, method: deleteMethod})},
+	{customstatus.ErrTooLarge, "", http.StatusBadRequest, always(failure{text: tooLarge, code: tooLargeCode, method: upsertMethod})},
 }
+
+// What a client is told of a status that the store can't keep.
+const (
+	tooLarge     = "The custom user status is too large to be stored"
+	tooLargeCode = "error-status-too-large"
+)
 
 // fail is the one way in which a request that could not be served is answered.
 func (x *exchange) fail(err error) {
+	x.dropBody()
 	for _, row := range refusals {
 		if !errors.Is(err, row.is) || row.endpoint != "" && row.endpoint != x.endpoint {
 			continue
@@ -162,26 +171,49 @@ func withReason(code string) func(error) []byte {
 	}
 }
 
-// fromCatalog is the body of a customstatus.Error, with its field or without.
-func fromCatalog(method string, withField bool) func(error) []byte {
+// fromCatalog is the body of a customstatus.Error. An error without one is the
+// store's own, whatever it wraps.
+func fromCatalog(words func(*customstatus.Error) failure) func(error) []byte {
 	return func(err error) []byte {
 		var e *customstatus.Error
 		if !errors.As(err, &e) {
 			return nil
 		}
-		f := failure{text: e.Reason, code: string(e.Code), method: method}
-		if withField {
-			f.input, f.field = e.Input, e.Field
-		}
-		return f.json()
+		return words(e).json()
 	}
 }
 
-// idNotFound is what Rocket.Chat says only of an update.
-func idNotFound(err error) []byte {
-	var e *customstatus.Error
-	if !errors.As(err, &e) {
-		return nil
+// saying is a text that is the same for every status.
+func saying(text, method string) func(*customstatus.Error) failure {
+	return func(e *customstatus.Error) failure {
+		return failure{text: text, code: string(e.Code), method: method}
 	}
-	return failure{text: `No custom user status found with the id of "` + e.Input + `".`}.json()
+}
+
+func required(e *customstatus.Error) failure {
+	field, _ := wireField(e.Field)
+	return failure{text: "The field " + field + " is required", code: string(e.Code), method: upsertMethod, field: field}
+}
+
+func invalid(e *customstatus.Error) failure {
+	field, noun := wireField(e.Field)
+	return failure{text: e.Input + " is not a valid " + noun, code: string(e.Code), method: upsertMethod, input: e.Input, field: field}
+}
+
+// wireField returns what Rocket.Chat calls a field, and in a sentence.
+func wireField(field string) (name, noun string) {
+	switch field {
+	case customstatus.FieldName:
+		return "Name", "name"
+	case customstatus.FieldStatusType:
+		return "StatusType", "status type"
+	case customstatus.FieldMetadata:
+		return "Metadata", "metadata"
+	}
+	return field, field
+}
+
+// idNotFound is what Rocket.Chat says only of an update.
+func idNotFound(e *customstatus.Error) failure {
+	return failure{text: `No custom user status found with the id of "` + e.Input + `".`}
 }

@@ -10,11 +10,14 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/signal"
 	"strings"
 	"time"
 
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/httpadapter"
+	"github.com/customstatus/customstatus/httpadapter/tokenauth"
 )
 
 // A chat server mounts the endpoints beside its own and says who its users are.
@@ -44,9 +47,7 @@ func Example() {
 	}
 
 	mux := http.NewServeMux()
-	mux.Handle("/api/v1/", httpadapter.New(catalog, &httpadapter.Options{
-		Authenticator: httpadapter.AuthenticatorFunc(logins),
-	}))
+	mux.Handle("/api/v1/", httpadapter.New(catalog, httpadapter.HeaderAuth(logins), nil))
 	server := httptest.NewServer(mux)
 	defer server.Close()
 
@@ -93,39 +94,31 @@ func Example() {
 	// }
 }
 
-// A server without logins of its own hands out tokens and keeps their hashes.
-func ExampleTokens() {
-	var tokens httpadapter.Tokens
-	secret := httpadapter.GenerateToken() // shown to the user once
-	err := tokens.Add(httpadapter.Token{UserID: "alice", Hash: httpadapter.HashToken(secret), MayManage: true})
+// A whole server: it ends in order when it is told to.
+func ExampleHandler_ListenAndServe() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	catalog, err := customstatus.Open(ctx, customstatus.NewMemoryStore(), nil)
 	if err != nil {
 		log.Fatal(err)
 	}
-	file, err := json.Marshal(tokens.All()) // what a file may hold
-	if err != nil {
-		log.Fatal(err)
-	}
-	fmt.Println("secret in the file:", bytes.Contains(file, []byte(secret)))
+	defer catalog.Close()
+	var tokens tokenauth.Tokens // nobody gets in until it has some
+	api := httpadapter.New(catalog, httpadapter.HeaderAuth(tokens.Authenticate), nil)
 
-	caller, err := tokens.Authenticate(context.Background(), "alice", secret)
-	fmt.Println(caller.UserID, caller.MayManage, err)
-	tokens.RevokeUser("alice")
-	_, err = tokens.Authenticate(context.Background(), "alice", secret)
-	fmt.Println(err)
-	// Output:
-	// secret in the file: false
-	// alice true <nil>
-	// httpadapter: not logged in
+	stop() // for this example; an interrupt does the same
+	fmt.Println(api.ListenAndServe(ctx, "127.0.0.1:0", nil))
+	// Output: <nil>
 }
 
-// Streams have to be ended for a server to shut down.
+// Streams have to be ended for a server of the host's own to shut down.
 func ExampleHandler_EndStreams() {
 	catalog, err := customstatus.Open(context.Background(), customstatus.NewMemoryStore(), nil)
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer catalog.Close()
-	handler := httpadapter.New(catalog, &httpadapter.Options{Authenticator: new(httpadapter.Tokens)})
+	handler := httpadapter.New(catalog, httpadapter.HeaderAuth(new(tokenauth.Tokens).Authenticate), nil)
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
 	server.RegisterOnShutdown(handler.EndStreams)
 	fmt.Println(server.Shutdown(context.Background()))

@@ -6,60 +6,40 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/customstatus/customstatus"
 )
 
-// DefaultPrefix is the base path of Rocket.Chat's REST API.
-const DefaultPrefix = "/api/v1/"
-
-// Options configure [New].
-type Options struct {
-	// Authenticator says who a caller is. It is required.
-	Authenticator Authenticator
-
-	// Prefix is the path that the endpoints are under, as the Handler sees
-	// it: with [http.StripPrefix] in front, what that leaves. A slash that is
-	// missing at either end is added. Empty is [DefaultPrefix], "/" is the
-	// root.
-	Prefix string
-
-	// Logger gets what goes wrong on the server's side, and a warning when an
-	// address fails to log in too often. Nil is [slog.Default].
-	Logger *slog.Logger
-
-	// ClientAddr returns the address that failed logins are counted by. Nil
-	// takes the one of the connection, which behind a proxy is the proxy's:
-	// have it return what a proxy of yours says, never what just anybody can
-	// put in a header.
-	ClientAddr func(*http.Request) string
-
-	// FailedLogins is the number of failed logins that an address (IPv6: a
-	// /64 network) is answered without delay, within the last minute or two.
-	// Each one beyond is answered after a second. Valid credentials are never
-	// delayed or refused, whatever else comes from their address. 0 is
-	// [DefaultFailedLogins], and a negative number is no limit.
-	FailedLogins int
-}
-
 // Handler serves the endpoints. It is safe for concurrent use.
 type Handler struct {
-	catalog    *customstatus.Catalog
-	auth       Authenticator
-	prefix     string
-	log        *slog.Logger
-	clientAddr func(*http.Request) string
-	endpoints  map[string]endpoint
-	lists      listCache
-	logins     failedLogins
+	catalog   *customstatus.Catalog
+	auth      Authenticator
+	prefix    string
+	log       *slog.Logger
+	metadata  bool
+	maxCount  int
+	origins   *http.CrossOriginProtection
+	random    func() uint64
+	endpoints map[string]endpoint
+	lists     listCache
 
-	heartbeat    time.Duration   // of streams
-	writeTimeout time.Duration   // for the client of a stream to take what is written
+	events       eventCache
+	heartbeat    time.Duration // of streams
+	writeTimeout time.Duration // for the client of a stream to take what is written
+	streamTime   time.Duration
+	recheckLogin time.Duration
 	streaming    context.Context // done when streams have to end
 	endStreams   context.CancelFunc
+	mu           sync.Mutex
+	logins       context.Context // done when streams have to check theirs
+	recheck      context.CancelFunc
+
+	shutdownTimeout time.Duration
 }
 
 // endpoint is one path under the prefix.
@@ -78,22 +58,22 @@ const (
 	streamPath = "custom-user-status.stream"
 )
 
-// New returns a handler for the catalog, which stays the caller's to close. It
-// panics if there is no catalog or no [Options.Authenticator]: a server that
-// asks nobody who they are must be a decision, not an oversight.
-func New(catalog *customstatus.Catalog, opts *Options) *Handler {
+// New returns a handler for the catalog, which stays the caller's to close. The
+// Authenticator says who makes a request. Nil opts are the defaults.
+//
+// New panics if the catalog or the Authenticator is nil, or if an option can't be
+// meant: a server that asks nobody who they are must be a decision, not an
+// oversight.
+func New(catalog *customstatus.Catalog, auth Authenticator, opts *Options) *Handler {
 	if catalog == nil {
 		panic("httpadapter: New needs a catalog")
 	}
-	if opts == nil || opts.Authenticator == nil {
+	if auth == nil {
 		panic("httpadapter: New needs an Authenticator")
 	}
 	h := &Handler{
-		catalog:    catalog,
-		auth:       opts.Authenticator,
-		prefix:     DefaultPrefix,
-		log:        opts.Logger,
-		clientAddr: opts.ClientAddr,
+		catalog: catalog,
+		auth:    auth,
 		endpoints: map[string]endpoint{
 			createPath: {methods: []string{http.MethodPost}, manage: true, serve: (*exchange).create},
 			updatePath: {methods: []string{http.MethodPost}, manage: true, serve: (*exchange).update},
@@ -101,34 +81,17 @@ func New(catalog *customstatus.Catalog, opts *Options) *Handler {
 			listPath:   {methods: []string{http.MethodGet, http.MethodHead}, serve: (*exchange).list},
 			streamPath: {methods: []string{http.MethodGet}, serve: (*exchange).stream},
 		},
-		logins:       failedLogins{limit: opts.FailedLogins},
 		heartbeat:    15 * time.Second,
 		writeTimeout: 10 * time.Second,
 	}
-	if opts.Prefix != "" {
-		h.prefix = "/"
-		if path := strings.Trim(opts.Prefix, "/"); path != "" {
-			h.prefix = "/" + path + "/"
-		}
+	if opts == nil {
+		opts = &Options{}
 	}
-	if h.log == nil {
-		h.log = slog.Default()
-	}
-	if h.clientAddr == nil {
-		h.clientAddr = connectionAddr
-	}
-	if h.logins.limit == 0 {
-		h.logins.limit = DefaultFailedLogins
-	}
+	h.configure(opts)
 	h.streaming, h.endStreams = context.WithCancel(context.Background())
+	h.logins, h.recheck = context.WithCancel(context.Background())
 	return h
 }
-
-// EndStreams ends all event streams, those to come included, which would
-// otherwise keep [http.Server.Shutdown] waiting: give it to
-// [http.Server.RegisterOnShutdown]. The other endpoints go on. It returns at
-// once and may be called more than once.
-func (h *Handler) EndStreams() { h.endStreams() }
 
 // ServeHTTP implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -147,19 +110,23 @@ type exchange struct {
 	endpoint  string // its name; empty until it is known
 	requestID string
 	caller    Caller
+	bodyDone  bool // no more of the body is to come
 	answered  bool // the header is written
 }
 
 func (x *exchange) serve() error {
-	name, under := strings.CutPrefix(x.r.URL.Path, x.prefix)
+	name, under := strings.CutPrefix(cleanPath(x.r.URL.Path), x.prefix)
 	e, known := x.endpoints[name]
 	if !under || !known {
 		return errNoEndpoint
 	}
 	x.endpoint = name
-	if !e.allows(x.r.Method) {
+	if !slices.Contains(e.methods, x.r.Method) {
 		x.w.Header().Set("Allow", strings.Join(e.methods, ", "))
 		return errMethod
+	}
+	if err := x.checkOrigin(); err != nil {
+		return err
 	}
 	if err := x.authenticate(); err != nil {
 		return err
@@ -170,70 +137,14 @@ func (x *exchange) serve() error {
 	return e.serve(x)
 }
 
-func (e endpoint) allows(method string) bool {
-	for _, m := range e.methods {
-		if m == method {
-			return true
-		}
+// cleanPath makes one slash of repeated ones, and none of those at the end:
+// clients put a base address that ends in a slash before a path that begins with
+// one.
+func cleanPath(path string) string {
+	for strings.Contains(path, "//") {
+		path = strings.ReplaceAll(path, "//", "/")
 	}
-	return false
-}
-
-// create, update and delete decode, call the catalog, and encode.
-
-func (x *exchange) create() error {
-	var f customstatus.Fields
-	err := x.decode(
-		param{"name", &f.Name},
-		param{"statusType", (*string)(&f.StatusType)})
-	if err != nil {
-		return err
-	}
-	status, err := x.catalog.Create(x.r.Context(), f)
-	if err != nil {
-		return err
-	}
-	x.answerStatus(status)
-	return nil
-}
-
-func (x *exchange) update() error {
-	var id string
-	var f customstatus.Fields
-	err := x.decode(
-		param{"_id", &id},
-		param{"name", &f.Name},
-		param{"statusType", (*string)(&f.StatusType)})
-	if err != nil {
-		return err
-	}
-	status, err := x.catalog.Update(x.r.Context(), id, f, nil)
-	if err != nil {
-		return err
-	}
-	x.answerStatus(status)
-	return nil
-}
-
-func (x *exchange) delete() error {
-	var id string
-	if err := x.decode(param{"customUserStatusId", &id}); err != nil {
-		return err
-	}
-	if id == "" {
-		return errNoStatusID
-	}
-	if err := x.catalog.Delete(x.r.Context(), id, nil); err != nil {
-		return err
-	}
-	x.answer(http.StatusOK, []byte(`{"success":true}`))
-	return nil
-}
-
-func (x *exchange) answerStatus(s customstatus.CustomUserStatus) {
-	b := append(make([]byte, 0, 256), `{"customUserStatus":`...)
-	b = s.AppendJSON(b)
-	x.answer(http.StatusOK, append(b, `,"success":true}`...))
+	return strings.TrimSuffix(path, "/")
 }
 
 // answer writes an answer that is not to be kept.
@@ -257,6 +168,14 @@ func (x *exchange) write(status int, body []byte) {
 	_, _ = x.w.Write(body) // an error means that nobody is listening any more
 }
 
+// appendStatus appends the JSON form that clients get.
+func (h *Handler) appendStatus(b []byte, s customstatus.CustomUserStatus) []byte {
+	if h.metadata {
+		return s.AppendExportJSON(b)
+	}
+	return s.AppendJSON(b)
+}
+
 // rescue keeps a panic from the host's process, and from the client.
 func (x *exchange) rescue() {
 	v := recover()
@@ -270,6 +189,7 @@ func (x *exchange) rescue() {
 	if x.answered {
 		panic(http.ErrAbortHandler) // half an answer must not look like a whole one
 	}
+	x.dropBody()
 	x.answer(http.StatusInternalServerError, internalError())
 }
 

@@ -3,7 +3,6 @@ package httpadapter_test
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -66,116 +65,13 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestOpenAPI has a request for every answer that the document says there is.
-func TestOpenAPI(t *testing.T) {
-	id := records[0].ID
-	write := `{"name":"vacay1","statusType":"online"}`
-	change := `{"_id":"` + id + `","name":"vacay1","statusType":"online"}`
-	remove := `{"customUserStatusId":"` + id + `"}`
-	big := strings.Repeat(" ", httpadapter.MaxBody) + "{}"
-	rows := map[string]request{
-		"POST create 200 Written":           {as: manager, path: createPath, body: write},
-		"POST create 400 NotAuthorized":     {as: reader, path: createPath, body: write},
-		"POST create 400 InvalidParams":     {as: manager, path: createPath, body: `{"colour":"red"}`},
-		"POST create 400 FieldRequired":     {as: manager, path: createPath, body: `{"name":"vacay1"}`},
-		"POST create 400 FieldInvalid":      {as: manager, path: createPath, body: `{"name":"<vacay1>","statusType":"online"}`},
-		"POST create 400 NameInUse":         {as: manager, path: createPath, body: `{"name":"caught up","statusType":"online"}`},
-		"POST create 401 Unauthorized":      {path: createPath, body: write},
-		"POST create 405 MethodNotAllowed":  {as: manager, method: "PUT", path: createPath, body: write},
-		"POST create 413 BodyTooLarge":      {as: manager, path: createPath, body: big},
-		"POST create 500 InternalError":     {as: broken, path: createPath, body: write},
-		"POST update 200 Written":           {as: manager, path: updatePath, body: change},
-		"POST update 400 NotAuthorized":     {as: reader, path: updatePath, body: change},
-		"POST update 400 InvalidParams":     {as: manager, path: updatePath, body: `{"_id":7}`},
-		"POST update 400 FieldRequired":     {as: manager, path: updatePath, body: write},
-		"POST update 400 FieldInvalid":      {as: manager, path: updatePath, body: `{"_id":"` + id + `","name":"a","statusType":"Offline"}`},
-		"POST update 400 NameInUse":         {as: manager, path: updatePath, body: `{"_id":"` + id + `","name":"on the phone","statusType":"busy"}`},
-		"POST update 400 NoSuchStatus":      {as: manager, path: updatePath, body: `{"_id":"none","name":"a","statusType":"busy"}`},
-		"POST update 401 Unauthorized":      {path: updatePath, body: change},
-		"POST update 405 MethodNotAllowed":  {as: manager, method: "PATCH", path: updatePath, body: change},
-		"POST update 413 BodyTooLarge":      {as: manager, path: updatePath, body: big},
-		"POST update 500 InternalError":     {as: panicky, path: updatePath, body: change},
-		"POST delete 200 Deleted":           {as: manager, path: deletePath, body: remove},
-		"POST delete 400 NotAuthorized":     {as: reader, path: deletePath, body: remove},
-		"POST delete 400 InvalidParams":     {as: manager, path: deletePath, body: `[]`},
-		"POST delete 400 StatusIDRequired":  {as: manager, path: deletePath, body: `{"customUserStatusId":""}`},
-		"POST delete 400 InvalidUserStatus": {as: manager, path: deletePath, body: `{"customUserStatusId":"none"}`},
-		"POST delete 401 Unauthorized":      {path: deletePath, body: remove},
-		"POST delete 405 MethodNotAllowed":  {as: manager, method: "DELETE", path: deletePath, body: remove},
-		"POST delete 413 BodyTooLarge":      {as: manager, path: deletePath, body: big},
-		"POST delete 500 InternalError":     {as: broken, path: deletePath, body: remove},
-		"GET list 200 Page":                 {as: reader, path: listPath},
-		"GET list 304":                      {as: reader, path: listPath, header: http.Header{"If-None-Match": {"*"}}},
-		"GET list 400 InvalidParams":        {as: reader, path: listPath + "?count=-1"},
-		"GET list 400 InvalidSort":          {as: reader, path: listPath + "?sort=name"},
-		"GET list 401 Unauthorized":         {path: listPath},
-		"GET list 405 MethodNotAllowed":     {as: reader, method: "POST", path: listPath},
-		"GET list 500 InternalError":        {as: broken, path: listPath},
-		"GET stream 400 InvalidParams":      {as: reader, path: streamPath + "?after=yesterday"},
-		"GET stream 401 Unauthorized":       {path: streamPath},
-		"GET stream 405 MethodNotAllowed":   {as: reader, method: "HEAD", path: streamPath},
-		"GET stream 500 InternalError":      {as: panicky, path: streamPath},
-	}
-	elsewhere := []string{"GET stream 200"} // the tests of the stream; it has no schema
-	unused := maps.Clone(rows)
-
-	d := api(t)
-	for path, operations := range d["paths"].(map[string]any) {
-		endpoint := strings.TrimPrefix(path, httpadapter.DefaultPrefix)
-		for method, operation := range operations.(map[string]any) {
-			method := strings.ToUpper(method)
-			for status, response := range operation.(map[string]any)["responses"].(map[string]any) {
-				schemas := []string{""}
-				if all := d.alternatives(d.at(response)); all != nil {
-					schemas = nil
-					for _, schema := range all {
-						schemas = append(schemas, schemaName(schema))
-					}
-				}
-				for _, schema := range schemas {
-					name := strings.TrimSpace(strings.Join([]string{method, strings.TrimPrefix(endpoint, "custom-user-status."), status, schema}, " "))
-					if slices.Contains(elsewhere, name) {
-						continue
-					}
-					row, ok := rows[strings.Replace(name, "HEAD list 200", "GET list 200 Page", 1)]
-					if !ok {
-						row, ok = rows[strings.Replace(name, "HEAD", "GET", 1)]
-					}
-					delete(unused, name)
-					require.True(t, ok, "the document has an answer that no row of this test leads to: %s", name)
-					t.Run(name, func(t *testing.T) {
-						s := newServer(t, setup{})
-						if method == http.MethodHead && status != "405" {
-							row.method = method
-						}
-						a := s.do(row)
-						require.Equal(t, status, fmt.Sprint(a.status), a.body)
-						if a.body != "" {
-							got, err := d.matches(row.methodOr(method), endpoint, a)
-							require.NoError(t, err)
-							require.Equal(t, schema, got)
-						}
-					})
-				}
-			}
-		}
-	}
-	require.Empty(t, slices.Collect(maps.Keys(unused)), "the document lacks these answers")
-}
-
-func (r request) methodOr(usual string) string {
-	if r.method != "" {
-		return r.method
-	}
-	return usual
-}
-
 // row is a request and the answer to it.
 type row struct {
 	as     [2]string
 	method string
 	path   string
 	body   string
+	header http.Header
 	status int
 	want   string // the body, or with … at the end, what it begins with
 }
@@ -186,7 +82,7 @@ func checkRows(t *testing.T, with setup, rows map[string]row) {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, with)
 			before := s.catalog.Revision()
-			a := s.do(request{as: tt.as, method: tt.method, path: tt.path, body: tt.body})
+			a := s.do(request{as: tt.as, method: tt.method, path: tt.path, body: tt.body, header: tt.header})
 			if begin, ok := strings.CutSuffix(tt.want, "…"); ok && len(a.body) > len(begin) {
 				a.body = a.body[:len(begin)]
 				tt.want = begin
@@ -208,6 +104,11 @@ const (
 	noMethod      = `{"success":false,"error":"Method not allowed"}`
 	noStatusID    = `{"success":false,"error":"The \"customUserStatusId\" params is required!"}`
 )
+
+func invalidQuery(why string) string {
+	text := strictjson.AppendString(nil, why+" [error-invalid-params]")
+	return `{"success":false,"error":` + string(text) + `,"errorType":"error-invalid-params"}`
+}
 
 func invalidParams(why string) string {
 	text := strictjson.AppendString(nil, why+" [invalid-params]")
@@ -241,7 +142,7 @@ func TestOrder(t *testing.T) {
 		"fields before an id that is not":    {as: manager, path: updatePath, body: `{"_id":"none","name":"a","statusType":"Busy"}`, status: 400, want: invalid("Busy", "status type", "StatusType")},
 		"an id that is not before the name":  {as: manager, path: updatePath, body: `{"_id":"none","name":"caught up","statusType":"busy"}`, status: 400, want: `{"success":false,"error":"No custom user status found with the id of \"none\"."}`},
 		"list needs no permission":           {as: reader, method: "GET", path: listPath + "?_id=none", status: 200, want: `{"statuses":[],"count":0,"offset":0,"total":0,"success":true}`},
-		"the first parameter of the query":   {as: reader, method: "GET", path: listPath + "?count=x&offset=y&sort=z", status: 400, want: invalidParams(`Invalid parameter "count": not a number from 0`)},
+		"the first parameter of the query":   {as: reader, method: "GET", path: listPath + "?count=x&offset=y&sort=z", status: 400, want: invalidQuery(`Invalid parameter "count": not a number from 0`)},
 		"the first key of the body":          {as: manager, path: createPath, body: `{"b":1,"a":1}`, status: 400, want: invalidParams(`Invalid parameter "b": unknown`)},
 		"a wrong key before what breaks off": {as: manager, path: createPath, body: `{"b":1,"name":`, status: 400, want: invalidParams(`Invalid parameter "b": unknown`)},
 	})
@@ -250,10 +151,11 @@ func TestOrder(t *testing.T) {
 func TestPathsAndMethods(t *testing.T) {
 	rows := map[string]row{
 		"prefix":         {as: manager, path: "", status: 404, want: noEndpoint},
-		"slash at end":   {as: manager, path: createPath + "/", status: 404, want: noEndpoint},
+		"slash alone":    {as: manager, path: "/", status: 404, want: noEndpoint},
+		"slash within":   {as: manager, path: "custom-user-status/.create", status: 404, want: noEndpoint},
 		"longer":         {as: manager, path: createPath + "x", status: 404, want: noEndpoint},
 		"other case":     {as: manager, path: "Custom-User-Status.create", status: 404, want: noEndpoint},
-		"double slash":   {as: manager, path: "/" + createPath, status: 404, want: noEndpoint},
+		"dots":           {as: manager, path: "x/../" + createPath, status: 404, want: noEndpoint},
 		"other endpoint": {as: manager, path: "me", status: 404, want: noEndpoint},
 		"not logged in":  {path: "me", status: 404, want: noEndpoint},
 		"markup in path": {path: "<script>", status: 404, want: noEndpoint},
@@ -287,52 +189,54 @@ func TestBody(t *testing.T) {
 		return row{as: manager, path: createPath, body: body, status: 400, want: invalidParams(why)}
 	}
 	checkRows(t, setup{}, map[string]row{
-		"white space around":     {as: manager, path: createPath, body: "\r\n\t {\"name\" : \"a\" , \"statusType\" : \"busy\"} \n", status: 200, want: ok},
-		"other order":            {as: manager, path: createPath, body: `{"statusType":"busy","name":"a"}`, status: 200, want: ok},
-		"escaped key":            {as: manager, path: createPath, body: `{"n\u0061me":"a","statusType":"busy"}`, status: 200, want: ok},
-		"just small enough":      {as: manager, path: createPath, body: padded(httpadapter.MaxBody), status: 200, want: ok},
-		"one byte too large":     {as: manager, path: createPath, body: padded(httpadapter.MaxBody + 1), status: 413, want: tooLarge},
-		"no body":                bad(``, "Invalid request body: not valid JSON"),
-		"white space":            bad(` `, "Invalid request body: not valid JSON"),
-		"form":                   bad(`name=a&statusType=busy`, "Invalid request body: not valid JSON"),
-		"null":                   bad(`null`, "Invalid request body: not a JSON object"),
-		"array":                  bad(`[{"name":"a","statusType":"busy"}]`, "Invalid request body: not a JSON object"),
-		"string":                 bad(`"name"`, "Invalid request body: not a JSON object"),
-		"cut":                    bad(`{"name":"a"`, "Invalid request body: not valid JSON"),
-		"cut in a value":         bad(`{"name":"a`, `Invalid parameter "name": not valid JSON`),
-		"trailing comma":         bad(`{"name":"a",}`, "Invalid request body: not valid JSON"),
-		"single quotes":          bad(`{'name':'a'}`, "Invalid request body: not valid JSON"),
-		"comment":                bad(`{"name":"a"/**/}`, "Invalid request body: not valid JSON"),
-		"trailing object":        bad(`{"name":"a","statusType":"busy"}{}`, "Invalid request body: data behind the JSON value"),
-		"trailing word":          bad(`{"name":"a","statusType":"busy"} x`, "Invalid request body: data behind the JSON value"),
-		"trailing NUL":           bad("{\"name\":\"a\",\"statusType\":\"busy\"}\x00", "Invalid request body: data behind the JSON value"),
-		"unknown key":            bad(`{"name":"a","statusType":"busy","colour":"red"}`, `Invalid parameter "colour": unknown`),
-		"empty key":              bad(`{"":1}`, `Invalid parameter "": unknown`),
-		"key in another case":    bad(`{"Name":"a","statusType":"busy"}`, `Invalid parameter "Name": unknown`),
-		"key of update":          bad(`{"_id":"x","name":"a","statusType":"busy"}`, `Invalid parameter "_id": unknown`),
-		"key of JavaScript":      bad(`{"__proto__":{"name":"a"}}`, `Invalid parameter "__proto__": unknown`),
-		"key given twice":        bad(`{"name":"a","name":"a","statusType":"busy"}`, `Invalid parameter "name": key given twice`),
-		"twice, once escaped":    bad(`{"name":"a","n\u0061me":"b","statusType":"busy"}`, `Invalid parameter "name": key given twice`),
-		"null value":             bad(`{"name":null,"statusType":"busy"}`, `Invalid parameter "name": not a string`),
-		"number":                 bad(`{"name":1,"statusType":"busy"}`, `Invalid parameter "name": not a string`),
-		"boolean":                bad(`{"name":"a","statusType":true}`, `Invalid parameter "statusType": not a string`),
-		"object as name":         bad(`{"name":{"$gt":""},"statusType":"busy"}`, `Invalid parameter "name": not a string`),
-		"list as name":           bad(`{"name":["a"],"statusType":"busy"}`, `Invalid parameter "name": not a string`),
-		"invalid UTF-8":          bad("{\"name\":\"a\xff\",\"statusType\":\"busy\"}", `Invalid parameter "name": invalid UTF-8`),
-		"overlong UTF-8":         bad("{\"name\":\"\xc0\xaf\",\"statusType\":\"busy\"}", `Invalid parameter "name": invalid UTF-8`),
-		"surrogate in UTF-8":     bad("{\"name\":\"\xed\xa0\x80\",\"statusType\":\"busy\"}", `Invalid parameter "name": invalid UTF-8`),
-		"invalid UTF-8 in a key": bad("{\"n\xff\":\"a\"}", "Invalid parameter \"n\uFFFD\": invalid UTF-8"),
-		"UTF-16":                 bad("\xff\xfe{\x00}\x00", "Invalid request body: not valid JSON"),
-		"byte order mark":        bad("\uFEFF{}", "Invalid request body: not valid JSON"),
-		"lone surrogate":         bad(`{"name":"\ud83d","statusType":"busy"}`, `Invalid parameter "name": invalid UTF-8`),
-		"second half alone":      bad(`{"name":"\ude00","statusType":"busy"}`, `Invalid parameter "name": invalid UTF-8`),
-		"line break in a string": bad("{\"name\":\"a\nb\"}", `Invalid parameter "name": not valid JSON`),
-		"long key is cut":        bad(`{"`+strings.Repeat("k", 60000)+`":1}`, `Invalid parameter "`+strings.Repeat("k", 200)+`…": unknown`),
-		"cut between characters": bad(`{"k`+strings.Repeat("é", 200)+`":1}`, `Invalid parameter "k`+strings.Repeat("é", 99)+`…": unknown`),
-		"deep nesting":           bad(`{"name":`+strings.Repeat("[", 30000)+strings.Repeat("]", 30000)+`}`, `Invalid parameter "name": not valid JSON`),
-		"deep nesting of keys":   bad(strings.Repeat(`{"name":`, 8000), `Invalid parameter "name": not valid JSON`),
-		"deep, never closed":     bad(strings.Repeat("[", 65000), "Invalid request body: not a JSON object"),
-		"compressed":             bad("\x1f\x8b\x08\x00", "Invalid request body: not valid JSON"),
+		"white space around":      {as: manager, path: createPath, body: "\r\n\t {\"name\" : \"a\" , \"statusType\" : \"busy\"} \n", status: 200, want: ok},
+		"other order":             {as: manager, path: createPath, body: `{"statusType":"busy","name":"a"}`, status: 200, want: ok},
+		"escaped key":             {as: manager, path: createPath, body: `{"n\u0061me":"a","statusType":"busy"}`, status: 200, want: ok},
+		"just small enough":       {as: manager, path: createPath, body: padded(httpadapter.MaxBody), status: 200, want: ok},
+		"one byte too large":      {as: manager, path: createPath, body: padded(httpadapter.MaxBody + 1), status: 413, want: tooLarge},
+		"no body":                 bad(``, "Invalid request body: not valid JSON"),
+		"white space":             bad(` `, "Invalid request body: not valid JSON"),
+		"form":                    bad(`name=a&statusType=busy`, "Invalid request body: not valid JSON"),
+		"null":                    bad(`null`, "Invalid request body: not a JSON object"),
+		"array":                   bad(`[{"name":"a","statusType":"busy"}]`, "Invalid request body: not a JSON object"),
+		"string":                  bad(`"name"`, "Invalid request body: not a JSON object"),
+		"cut":                     bad(`{"name":"a"`, "Invalid request body: not valid JSON"),
+		"cut in a value":          bad(`{"name":"a`, `Invalid parameter "name": not valid JSON`),
+		"trailing comma":          bad(`{"name":"a",}`, "Invalid request body: not valid JSON"),
+		"single quotes":           bad(`{'name':'a'}`, "Invalid request body: not valid JSON"),
+		"comment":                 bad(`{"name":"a"/**/}`, "Invalid request body: not valid JSON"),
+		"trailing object":         bad(`{"name":"a","statusType":"busy"}{}`, "Invalid request body: data behind the JSON value"),
+		"trailing word":           bad(`{"name":"a","statusType":"busy"} x`, "Invalid request body: data behind the JSON value"),
+		"trailing NUL":            bad("{\"name\":\"a\",\"statusType\":\"busy\"}\x00", "Invalid request body: data behind the JSON value"),
+		"unknown key":             bad(`{"name":"a","statusType":"busy","colour":"red"}`, `Invalid parameter "colour": unknown`),
+		"empty key":               bad(`{"":1}`, `Invalid parameter "": unknown`),
+		"key in another case":     bad(`{"Name":"a","statusType":"busy"}`, `Invalid parameter "Name": unknown`),
+		"key of update":           bad(`{"_id":"x","name":"a","statusType":"busy"}`, `Invalid parameter "_id": unknown`),
+		"key of JavaScript":       bad(`{"__proto__":{"name":"a"}}`, `Invalid parameter "__proto__": unknown`),
+		"key given twice":         bad(`{"name":"a","name":"a","statusType":"busy"}`, `Invalid parameter "name": key given twice`),
+		"twice, once escaped":     bad(`{"name":"a","n\u0061me":"b","statusType":"busy"}`, `Invalid parameter "name": key given twice`),
+		"null and an unknown key": bad(`{"name":null,"colour":null}`, `Invalid parameter "colour": unknown`),
+		"null twice":              bad(`{"name":null,"name":null,"statusType":"busy"}`, `Invalid parameter "name": key given twice`),
+		"null in another case":    bad(`{"name":Null,"statusType":"busy"}`, `Invalid parameter "name": not valid JSON`),
+		"number":                  bad(`{"name":1,"statusType":"busy"}`, `Invalid parameter "name": not a string`),
+		"boolean":                 bad(`{"name":"a","statusType":true}`, `Invalid parameter "statusType": not a string`),
+		"object as name":          bad(`{"name":{"$gt":""},"statusType":"busy"}`, `Invalid parameter "name": not a string`),
+		"list as name":            bad(`{"name":["a"],"statusType":"busy"}`, `Invalid parameter "name": not a string`),
+		"invalid UTF-8":           bad("{\"name\":\"a\xff\",\"statusType\":\"busy\"}", `Invalid parameter "name": invalid UTF-8`),
+		"overlong UTF-8":          bad("{\"name\":\"\xc0\xaf\",\"statusType\":\"busy\"}", `Invalid parameter "name": invalid UTF-8`),
+		"surrogate in UTF-8":      bad("{\"name\":\"\xed\xa0\x80\",\"statusType\":\"busy\"}", `Invalid parameter "name": invalid UTF-8`),
+		"invalid UTF-8 in a key":  bad("{\"n\xff\":\"a\"}", "Invalid parameter \"n\uFFFD\": invalid UTF-8"),
+		"UTF-16":                  bad("\xff\xfe{\x00}\x00", "Invalid request body: not valid JSON"),
+		"byte order mark":         bad("\uFEFF{}", "Invalid request body: not valid JSON"),
+		"lone surrogate":          bad(`{"name":"\ud83d","statusType":"busy"}`, `Invalid parameter "name": invalid UTF-8`),
+		"second half alone":       bad(`{"name":"\ude00","statusType":"busy"}`, `Invalid parameter "name": invalid UTF-8`),
+		"line break in a string":  bad("{\"name\":\"a\nb\"}", `Invalid parameter "name": not valid JSON`),
+		"long key is cut":         bad(`{"`+strings.Repeat("k", 60000)+`":1}`, `Invalid parameter "`+strings.Repeat("k", 200)+`…": unknown`),
+		"cut between characters":  bad(`{"k`+strings.Repeat("é", 200)+`":1}`, `Invalid parameter "k`+strings.Repeat("é", 99)+`…": unknown`),
+		"deep nesting":            bad(`{"name":`+strings.Repeat("[", 30000)+strings.Repeat("]", 30000)+`}`, `Invalid parameter "name": not valid JSON`),
+		"deep nesting of keys":    bad(strings.Repeat(`{"name":`, 8000), `Invalid parameter "name": not valid JSON`),
+		"deep, never closed":      bad(strings.Repeat("[", 65000), "Invalid request body: not a JSON object"),
+		"compressed":              bad("\x1f\x8b\x08\x00", "Invalid request body: not valid JSON"),
 	})
 }
 
@@ -340,9 +244,12 @@ func TestFields(t *testing.T) {
 	bad := func(body, want string) row {
 		return row{as: manager, path: createPath, body: body, status: 400, want: want}
 	}
-	long := strings.Repeat("n", customstatus.MaxNameLength)
+	long := strings.Repeat("n", customstatus.MaxNameCharacters)
 	rows := map[string]row{
 		"no name":                bad(`{"statusType":"busy"}`, required("Name")),
+		"null name":              bad(`{"name":null,"statusType":"busy"}`, required("Name")),
+		"null type":              bad(`{"name":"a","statusType":null}`, required("StatusType")),
+		"nothing but null":       bad(`{"name":null,"statusType":null}`, required("Name")),
 		"empty name":             bad(`{"name":"","statusType":"busy"}`, required("Name")),
 		"blank name":             bad(`{"name":" \t\u00a0\u2003","statusType":"busy"}`, required("Name")),
 		"no type":                bad(`{"name":"a"}`, required("StatusType")),
@@ -366,7 +273,7 @@ func TestFields(t *testing.T) {
 	checkRows(t, setup{}, rows)
 
 	for name, text := range map[string]string{
-		"longest":       strings.Repeat("é", customstatus.MaxNameLength),
+		"longest":       strings.Repeat("é", customstatus.MaxNameCharacters),
 		"emoji":         "In a meeting 📅",
 		"white space":   "  a  ",
 		"other case":    "On The Phone",
@@ -452,7 +359,10 @@ func TestStatusTypeOptional(t *testing.T) {
 		"create empty":   {as: manager, path: createPath, body: `{"name":"a","statusType":""}`, status: 200, want: written("new", "a", "")},
 		"create with":    {as: manager, path: createPath, body: `{"name":"a","statusType":"away"}`, status: 200, want: written("new", "a", "away")},
 		"create wrong":   {as: manager, path: createPath, body: `{"name":"a","statusType":"Away"}`, status: 400, want: invalid("Away", "status type", "StatusType")},
-		"create null":    {as: manager, path: createPath, body: `{"name":"a","statusType":null}`, status: 400, want: invalidParams(`Invalid parameter "statusType": not a string`)},
+		"create null":    {as: manager, path: createPath, body: `{"name":"a","statusType":null}`, status: 200, want: written("new", "a", "")},
+		"update null":    {as: manager, path: updatePath, body: `{"_id":"` + id + `","name":"a","statusType":null}`, status: 200, want: written(id, "a", "busy")},
+		"update empty":   {as: manager, path: updatePath, body: `{"_id":"` + id + `","name":"a","statusType":""}`, status: 200, want: written(id, "a", "")},
+		"update wrong":   {as: manager, path: updatePath, body: `{"_id":"` + id + `","name":"a","statusType":"BUSY"}`, status: 400, want: invalid("BUSY", "status type", "StatusType")},
 		"update without": {as: manager, path: updatePath, body: `{"_id":"` + id + `","name":"a"}`, status: 200, want: written(id, "a", "busy")},
 		"update with":    {as: manager, path: updatePath, body: `{"_id":"` + id + `","name":"a","statusType":"away"}`, status: 200, want: written(id, "a", "away")},
 		"name missing":   {as: manager, path: createPath, body: `{}`, status: 400, want: required("Name")},

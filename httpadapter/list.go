@@ -1,21 +1,16 @@
 package httpadapter
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"maps"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 
 	"github.com/customstatus/customstatus"
 )
 
 // list answers with a page that is encoded already, if it can.
 func (x *exchange) list() error {
-	page, err := x.lists.page(x.catalog, x.r.URL.RawQuery)
+	page, err := x.page(x.r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
@@ -24,6 +19,7 @@ func (x *exchange) list() error {
 		header[f.name] = f.values
 	}
 	header["X-Request-Id"] = []string{x.requestID}
+	x.dropBody()
 	if holds(x.r.Header["If-None-Match"], page.etag) {
 		x.write(http.StatusNotModified, nil)
 		return nil
@@ -34,12 +30,16 @@ func (x *exchange) list() error {
 }
 
 // holds reports whether an If-None-Match header names the ETag. It may be a
-// list, and is compared weakly, as the standard (RFC 9110, 13.1.2) wants it.
+// list, and is compared weakly, as the standard (RFC 9110, 13.1.2) wants it. A
+// proxy that compresses the answer may have added -gzip to the tag.
 func holds(ifNoneMatch []string, etag string) bool {
 	for _, line := range ifNoneMatch {
 		for tag := range strings.SplitSeq(line, ",") {
-			tag = strings.TrimSpace(tag)
-			if tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
+			tag = strings.TrimPrefix(strings.TrimSpace(tag), "W/")
+			if tag == "*" || tag == etag {
+				return true
+			}
+			if plain, ok := strings.CutSuffix(tag, `-gzip"`); ok && plain == etag[:len(etag)-1] {
 				return true
 			}
 		}
@@ -47,13 +47,14 @@ func holds(ifNoneMatch []string, etag string) bool {
 	return false
 }
 
-// listPage is the answer to one query at one revision. It never changes, and
+// listPage is the answer to one query at one position. It never changes, and
 // all answers share the values of its header.
 type listPage struct {
-	body   []byte
-	etag   string
-	header []headerField
-	length []string // the value of Content-Length
+	position customstatus.Position
+	body     []byte
+	etag     string
+	header   []headerField
+	length   []string // the value of Content-Length
 }
 
 type headerField struct {
@@ -61,8 +62,29 @@ type headerField struct {
 	values []string
 }
 
-func encodeList(catalog *customstatus.Catalog, q customstatus.Query) (*listPage, error) {
-	page, err := catalog.List(q)
+// page returns the answer to the query of a list.
+func (h *Handler) page(rawQuery string) (*listPage, error) {
+	at := h.catalog.Position()
+	// A closed catalog has its position still, but no statuses.
+	keep := h.catalog.Len() > 0 && len(rawQuery) <= maxPageKey
+	if keep {
+		if page := h.lists.get(at, rawQuery); page != nil {
+			return page()
+		}
+	}
+	q, err := parseList(rawQuery, h.maxCount)
+	if err != nil {
+		return nil, err
+	}
+	encode := func() (*listPage, error) { return h.encodeList(q) }
+	if !keep {
+		return encode()
+	}
+	return h.lists.keep(at, rawQuery, encode)()
+}
+
+func (h *Handler) encodeList(q customstatus.Query) (*listPage, error) {
+	page, err := h.catalog.List(q)
 	if err != nil {
 		return nil, err
 	}
@@ -71,101 +93,42 @@ func encodeList(catalog *customstatus.Catalog, q customstatus.Query) (*listPage,
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = s.AppendJSON(b)
+		b = h.appendStatus(b, s)
 	}
 	b = strconv.AppendInt(append(b, `],"count":`...), int64(len(page.Statuses)), 10)
 	b = strconv.AppendInt(append(b, `,"offset":`...), int64(q.Offset), 10)
 	b = strconv.AppendInt(append(b, `,"total":`...), int64(page.Total), 10)
 	b = append(b, `,"success":true}`...)
 
-	// A catalog in memory begins at revision 0 again, so the revision alone
-	// doesn't tell one list from another.
-	hash := sha256.Sum256(b)
-	revision := strconv.FormatUint(uint64(page.Revision), 10)
 	p := &listPage{
-		body:   b,
-		etag:   `"` + revision + "-" + hex.EncodeToString(hash[:8]) + `"`,
-		length: []string{strconv.Itoa(len(b))},
+		position: page.Position,
+		body:     b,
+		etag:     h.etag(page.Position),
+		length:   []string{strconv.Itoa(len(b))},
 	}
 	header := make(http.Header)
 	setHeader(header, "application/json", "private, no-cache")
 	header.Set("ETag", p.etag)
-	header.Set("X-Catalog-Revision", revision)
+	header.Set(positionHeader, page.Position.String())
 	for name, values := range header {
 		p.header = append(p.header, headerField{name, values})
 	}
 	return p, nil
 }
 
-const (
-	// maxPages is the greatest number of queries of a revision whose answers
-	// are kept. A page has at most 100 statuses of less than a kilobyte, so
-	// that they take at most 6 MiB, and 0.5 MiB in common use.
-	maxPages = 64
-	// maxPageKey is the greatest number of bytes of a query whose answer is
-	// kept.
-	maxPageKey = 512
-)
+// positionHeader is where a stream begins that is to miss nothing.
+const positionHeader = "X-Catalog-Position"
 
-// listCache has the answers to queries of the current revision. Whoever asks
-// for ever new ones displaces answers at random, at the price of encoding them
-// again.
-type listCache struct {
-	pages atomic.Pointer[listPages]
-	mu    sync.Mutex // held to replace pages
-}
-
-// listPages are the answers at one revision, by query. It never changes; the
-// functions encode when they are first called.
-type listPages struct {
-	revision customstatus.Revision
-	byQuery  map[string]func() (*listPage, error)
-}
-
-func (c *listCache) page(catalog *customstatus.Catalog, rawQuery string) (*listPage, error) {
-	revision := catalog.Revision()
-	if pages := c.pages.Load(); pages != nil && pages.revision == revision {
-		if page, ok := pages.byQuery[rawQuery]; ok {
-			return page()
-		}
+// etag is the tag of every page at a position: a tag belongs to a URL, and so to
+// one query. What an option makes of the same page is told apart, for a client
+// keeps its tag over a restart with other options.
+func (h *Handler) etag(at customstatus.Position) string {
+	tag := `"` + at.String()
+	if h.maxCount != DefaultMaxCount {
+		tag += "-" + strconv.Itoa(h.maxCount)
 	}
-	q, err := parseList(rawQuery)
-	if err != nil {
-		return nil, err
+	if h.metadata {
+		tag += "-metadata"
 	}
-	encode := func() (*listPage, error) { return encodeList(catalog, q) }
-	// A closed catalog is at revision 0 too.
-	if revision == 0 || len(rawQuery) > maxPageKey {
-		return encode()
-	}
-	return c.keep(revision, rawQuery, encode)()
-}
-
-// keep adds an answer and returns it, or the one that somebody else was faster
-// to add.
-func (c *listCache) keep(revision customstatus.Revision, rawQuery string, encode func() (*listPage, error)) func() (*listPage, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	next := &listPages{revision: revision}
-	pages := c.pages.Load()
-	switch {
-	case pages == nil || pages.revision < revision:
-		next.byQuery = make(map[string]func() (*listPage, error))
-	case pages.revision > revision: // the catalog has moved on
-		return encode
-	case pages.byQuery[rawQuery] != nil:
-		return pages.byQuery[rawQuery]
-	default:
-		next.byQuery = maps.Clone(pages.byQuery)
-		for query := range next.byQuery {
-			if len(next.byQuery) < maxPages {
-				break
-			}
-			delete(next.byQuery, query)
-		}
-	}
-	page := sync.OnceValues(encode)
-	next.byQuery[strings.Clone(rawQuery)] = page // not the whole request line
-	c.pages.Store(next)
-	return page
+	return tag + `"`
 }

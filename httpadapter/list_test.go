@@ -24,7 +24,7 @@ func TestListQuery(t *testing.T) {
 		return row{as: reader, method: "GET", path: listPath + "?" + query, status: 200, want: want}
 	}
 	bad := func(query, why string) row {
-		return row{as: reader, method: "GET", path: listPath + "?" + query, status: 400, want: invalidParams(why)}
+		return row{as: reader, method: "GET", path: listPath + "?" + query, status: 400, want: invalidQuery(why)}
 	}
 	badSort := func(sort, echo string) row {
 		text := strictjson.AppendString(nil, `Invalid sort parameter provided: "`+echo+`" [error-invalid-sort]`)
@@ -35,9 +35,12 @@ func TestListQuery(t *testing.T) {
 	const reverse = `{"statuses":[{"_id":"fHqV6iJ9Tz2b7LmEw","name":"on the phone"…`
 	checkRows(t, setup{}, map[string]row{
 		"nothing":               ok("", all),
-		"empty values":          ok("name=&_id=&sort=", all),
+		"empty values":          ok("name=&_id=&sort=&count=&offset=&query=&fields=", all),
 		"only separators":       ok("&&", all),
-		"old clients":           ok("fields=%7B%22name%22:1%7D&query=%7B%22name%22:%7B%22$regex%22:%22x%22%7D%7D", all),
+		"fields":                ok("fields=%7B%22name%22:1%7D", all),
+		"fields, undecodable":   ok("fields=%zz", all),
+		"id and its query":      ok("_id=fHqV6iJ9Tz2b7LmEw&query=%7B%22_id%22:%22fHqV6iJ9Tz2b7LmEw%22%7D", reverse),
+		"id and another query":  ok("_id=65462e97a2f73c7460e18f84&query=%7B%22_id%22:%22fHqV6iJ9Tz2b7LmEw%22%7D", none),
 		"count 0":               ok("count=0", all),
 		"count beyond the cap":  ok("count=9007199254740991", all),
 		"leading zeros":         ok("count=0002&offset=00", all),
@@ -59,7 +62,6 @@ func TestListQuery(t *testing.T) {
 		"negative count":       bad("count=-1", `Invalid parameter "count": not a number from 0`),
 		"negative zero":        bad("count=-0", `Invalid parameter "count": not a number from 0`),
 		"plus":                 bad("count=%2B1", `Invalid parameter "count": not a number from 0`),
-		"empty count":          bad("count=", `Invalid parameter "count": not a number from 0`),
 		"fraction":             bad("count=1.0", `Invalid parameter "count": not a number from 0`),
 		"exponent":             bad("count=1e2", `Invalid parameter "count": not a number from 0`),
 		"hexadecimal":          bad("count=0x10", `Invalid parameter "count": not a number from 0`),
@@ -134,7 +136,9 @@ func TestListPages(t *testing.T) {
 	s := newServerWith(t, many(230))
 	for query, want := range map[string][3]int{ // the first, the number of them, the total
 		"":                            {0, 50, 230},
-		"count=0":                     {0, 50, 230},
+		"count=":                      {0, 50, 230},
+		"count=0":                     {0, 230, 230},
+		"count=00&offset=30":          {30, 200, 230},
 		"count=1":                     {0, 1, 230},
 		"count=100":                   {0, 100, 230},
 		"count=101":                   {0, 100, 230},
@@ -190,12 +194,17 @@ func TestListETag(t *testing.T) {
 	}
 	first := get("")
 	etag := first.header.Get("ETag")
-	require.Regexp(t, `^"1-[0-9a-f]{16}"$`, etag)
-	require.Equal(t, "1", first.header.Get("X-Catalog-Revision"))
+	at := s.catalog.Position().String()
+	require.Regexp(t, `^1-[0-9a-f]{16}$`, at)
+	require.Equal(t, `"`+at+`"`, etag)
+	require.Equal(t, at, first.header.Get("X-Catalog-Position"))
 	require.Equal(t, []string{strconv.Itoa(len(first.body))}, first.header["Content-Length"])
 
 	for name, ifNoneMatch := range map[string][]string{
 		"same":           {etag},
+		"gzip":           {strings.TrimSuffix(etag, `"`) + `-gzip"`},
+		"weak, gzip":     {"W/" + strings.TrimSuffix(etag, `"`) + `-gzip"`},
+		"gzip in a list": {`"x-gzip", ` + strings.TrimSuffix(etag, `"`) + `-gzip"`},
 		"weak":           {"W/" + etag},
 		"any":            {"*"},
 		"in a list":      {`"0-0", W/"x",` + etag + `, "y"`},
@@ -209,7 +218,7 @@ func TestListETag(t *testing.T) {
 			require.Empty(t, a.body)
 			require.Equal(t, etag, a.header.Get("ETag"))
 			require.Equal(t, "private, no-cache", a.header.Get("Cache-Control"))
-			require.Equal(t, "1", a.header.Get("X-Catalog-Revision"))
+			require.Equal(t, at, a.header.Get("X-Catalog-Position"))
 			require.Empty(t, a.header["Content-Length"])
 		})
 	}
@@ -219,7 +228,11 @@ func TestListETag(t *testing.T) {
 		"without quotes":    {strings.Trim(etag, `"`)},
 		"half":              {etag[:8]},
 		"lower-case w":      {"w/" + etag},
-		"of another query":  {get("count=1").header.Get("ETag")},
+		"other gzip":        {`"1-0000000000000000-gzip"`},
+		"gzip twice":        {strings.TrimSuffix(etag, `"`) + `-gzip-gzip"`},
+		"only gzip":         {`-gzip"`, `"-gzip"`},
+		"brotli":            {strings.TrimSuffix(etag, `"`) + `-br"`},
+		"weak twice":        {"W/W/" + etag},
 		"thousands of them": {strings.Repeat(`"x",`, 10000)},
 	} {
 		t.Run("not "+name, func(t *testing.T) {
@@ -234,7 +247,7 @@ func TestListETag(t *testing.T) {
 	t.Run("HEAD", func(t *testing.T) {
 		a := s.do(request{as: reader, method: "HEAD", path: listPath})
 		require.Equal(t, http.StatusOK, a.status)
-		for _, name := range []string{"ETag", "Content-Type", "Content-Length", "Cache-Control", "X-Catalog-Revision"} {
+		for _, name := range []string{"ETag", "Content-Type", "Content-Length", "Cache-Control", "X-Catalog-Position"} {
 			require.Equal(t, first.header.Get(name), a.header.Get(name), name)
 		}
 		a = s.do(request{as: reader, method: "HEAD", path: listPath, header: http.Header{"If-None-Match": {etag}}})
@@ -252,7 +265,7 @@ func TestListETag(t *testing.T) {
 		_, err := other.catalog.Create(t.Context(), customstatus.Fields{Name: "x", StatusType: customstatus.Busy})
 		require.NoError(t, err)
 		a := other.do(request{as: reader, path: listPath})
-		require.Equal(t, "1", a.header.Get("X-Catalog-Revision"))
+		require.Regexp(t, "^1-", a.header.Get("X-Catalog-Position"))
 		require.NotEqual(t, etag, a.header.Get("ETag"), "the same revision with another content")
 	})
 }
@@ -275,9 +288,9 @@ func TestListSeesEveryWrite(t *testing.T) {
 				r.Header.Set("X-Auth-Token", reader[1])
 				answer := httptest.NewRecorder()
 				s.handler.ServeHTTP(answer, r)
-				revision, err := strconv.Atoi(answer.Header().Get("X-Catalog-Revision"))
+				at, err := customstatus.ParsePosition(answer.Header().Get("X-Catalog-Position"))
 				assert.NoError(t, err)
-				assert.GreaterOrEqual(t, revision, int(status.Revision))
+				assert.GreaterOrEqual(t, at.Revision, status.Revision)
 			}
 		})
 	}
@@ -298,9 +311,9 @@ func TestListOfAClosedCatalog(t *testing.T) {
 }
 
 func TestListOfASharedStore(t *testing.T) {
-	place := customstatus.NewSharedMemory()
-	s := newServer(t, setup{store: place.Open()})
-	other, err := customstatus.Open(t.Context(), place.Open(), nil)
+	place := newSharedPlace()
+	s := newServer(t, setup{shared: place.node()})
+	other, err := customstatus.OpenShared(t.Context(), place.node(), nil)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, other.Close()) }()
 	require.Len(t, s.list(""), 2)

@@ -30,9 +30,9 @@ func newCatalog(t testing.TB, n int) *customstatus.Catalog {
 
 func TestListIsEncodedOnce(t *testing.T) {
 	catalog := newCatalog(t, 100)
-	var c listCache
+	h := newHandler(catalog)
 	get := func(query string) *listPage {
-		page, err := c.page(catalog, query)
+		page, err := h.page(query)
 		if err != nil {
 			panic(err)
 		}
@@ -57,61 +57,92 @@ func TestListIsEncodedOnce(t *testing.T) {
 	after := get("")
 	require.NotSame(t, before, after)
 	require.Same(t, after, get(""))
-	require.Len(t, c.pages.Load().byQuery, 1, "what was encoded of the revision before is gone")
+	require.Len(t, h.lists.pages.Load().byQuery, 1, "what was encoded of the revision before is gone")
 }
 
 func TestListCacheIsBounded(t *testing.T) {
 	catalog := newCatalog(t, 10)
-	var c listCache
+	h := newHandler(catalog)
+	c := &h.lists
 	for i := range 20 * maxPages {
-		page, err := c.page(catalog, fmt.Sprint("offset=", i))
+		page, err := h.page(fmt.Sprint("offset=", i))
 		require.NoError(t, err)
 		require.Contains(t, string(page.body), fmt.Sprintf(`"offset":%d,`, i))
 		require.LessOrEqual(t, len(c.pages.Load().byQuery), maxPages)
-		again, err := c.page(catalog, fmt.Sprint("offset=", i))
+		again, err := h.page(fmt.Sprint("offset=", i))
 		require.NoError(t, err)
 		require.Same(t, page, again, "the last one is kept")
 	}
 	require.Len(t, c.pages.Load().byQuery, maxPages)
 
 	for _, query := range []string{"count=x", "name=" + strings.Repeat("x", maxPageKey), "name=" + strings.Repeat("x", maxQuery)} {
-		_, _ = c.page(catalog, query)
+		_, _ = h.page(query)
 		require.NotContains(t, c.pages.Load().byQuery, query)
 	}
 }
 
-// TestListCacheTakes checks the figure in the comment of maxPages.
-func TestListCacheTakes(t *testing.T) {
+// TestListCacheIsBoundedInBytes asks for the largest pages that there can be.
+func TestListCacheIsBoundedInBytes(t *testing.T) {
 	catalog := newCatalog(t, 0)
-	statuses := make([]customstatus.CustomUserStatus, maxCount)
+	h := newHandler(catalog)
+	h.metadata = true
+	statuses := make([]customstatus.CustomUserStatus, 200)
 	for i := range statuses {
 		id := fmt.Sprint(i)
 		statuses[i] = customstatus.CustomUserStatus{
-			ID:         id + strings.Repeat(`"`, customstatus.MaxIDLength-len(id)),
-			Name:       id + strings.Repeat("😀", customstatus.MaxNameLength-len(id)),
+			ID:         id + strings.Repeat(`"`, customstatus.MaxIDBytes-len(id)),
+			Name:       id + strings.Repeat("😀", customstatus.MaxNameCharacters-len(id)),
 			StatusType: customstatus.Offline,
+			Metadata:   strings.Repeat("\x01", customstatus.MaxMetadataBytes),
 		}
 	}
 	_, err := catalog.Import(t.Context(), statuses)
 	require.NoError(t, err)
-	page, err := encodeList(catalog, customstatus.Query{Limit: maxCount})
-	require.NoError(t, err)
-	require.Less(t, maxPages*(cap(page.body)+maxPageKey), 8<<20)
-	require.Less(t, cap(page.body), 2*len(page.body))
+	size := func() (bytes, largest int) {
+		for _, kept := range h.lists.pages.Load().byQuery {
+			n := int(kept.size.Load())
+			bytes, largest = bytes+n, max(largest, n)
+		}
+		return bytes, largest
+	}
+	displaced := false
+	for i := range maxPages {
+		page, err := h.page(fmt.Sprint("count=0&offset=", i))
+		require.NoError(t, err)
+		bytes, largest := size()
+		require.LessOrEqual(t, bytes-largest, maxPageBytes)
+		require.Less(t, cap(page.body), 2*len(page.body))
+		displaced = displaced || len(h.lists.pages.Load().byQuery) <= i
+	}
+	require.True(t, displaced)
 }
 
-// A page that was asked for at a revision that has passed is not kept.
-func TestListCacheGoesForwardOnly(t *testing.T) {
+// TestListCacheAfterACatalogGoesBack: what was encoded while the catalog was
+// elsewhere is not kept for a position that it may come back to.
+func TestListCacheAfterACatalogGoesBack(t *testing.T) {
 	var c listCache
-	page := new(listPage)
-	encode := func() (*listPage, error) { return page, nil }
-	for _, revision := range []customstatus.Revision{2, 1} {
-		got, err := c.keep(revision, fmt.Sprint("count=", revision), encode)()
-		require.NoError(t, err)
-		require.Same(t, page, got)
-		require.Equal(t, customstatus.Revision(2), c.pages.Load().revision)
-		require.Len(t, c.pages.Load().byQuery, 1)
-	}
+	here := customstatus.Position{Revision: 2, Fingerprint: 7}
+	elsewhere := &listPage{position: customstatus.Position{Revision: 3, Fingerprint: 8}}
+	got, err := c.keep(here, "", func() (*listPage, error) { return elsewhere, nil })()
+	require.NoError(t, err)
+	require.Same(t, elsewhere, got)
+	require.Nil(t, c.get(here, ""))
+
+	page := &listPage{position: here}
+	got, err = c.keep(here, "", func() (*listPage, error) { return page, nil })()
+	require.NoError(t, err)
+	require.Same(t, page, got)
+	require.NotNil(t, c.get(here, ""))
+	require.Nil(t, c.get(elsewhere.position, ""))
+	require.Nil(t, c.get(customstatus.Position{Revision: 2, Fingerprint: 8}, ""), "the same revision of another history")
+
+	_, err = c.keep(here, "a", func() (*listPage, error) { return nil, customstatus.ErrClosed })()
+	require.ErrorIs(t, err, customstatus.ErrClosed)
+	require.Nil(t, c.get(here, "a"), "errors are not kept")
+}
+
+func newHandler(catalog *customstatus.Catalog) *Handler {
+	return New(catalog, AuthenticatorFunc(func(*http.Request) (Caller, error) { return Caller{UserID: "u"}, nil }), nil)
 }
 
 // discard is a ResponseWriter that costs nothing itself.
@@ -132,8 +163,8 @@ func listRequest(header ...string) *http.Request {
 }
 
 func listHandler(t testing.TB) *Handler {
-	return New(newCatalog(t, 1000), &Options{Authenticator: AuthenticatorFunc(
-		func(context.Context, string, string) (Caller, error) { return Caller{UserID: "u"}, nil })})
+	login := func(context.Context, string, string) (Caller, error) { return Caller{UserID: "u"}, nil }
+	return New(newCatalog(t, 1000), HeaderAuth(login), nil)
 }
 
 func TestListAllocates(t *testing.T) {

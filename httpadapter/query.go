@@ -14,69 +14,113 @@ import (
 
 const (
 	defaultCount = 50
-	maxCount     = 100
+	maxCount     = 100 // of a page; count=0 is bounded by Options.MaxCount
 	// maxQuery is the greatest number of bytes in a query, as much as common
 	// proxies take of a request line.
 	maxQuery = 8 << 10
 )
 
-// eachParam calls param for each parameter of a query, in the order given, and
-// returns the first error of its own or of param.
-func eachParam(rawQuery string, param func(name, value string) error) error {
-	if len(rawQuery) > maxQuery {
-		return &reasonError{errParams, "Invalid query: too long"}
-	}
+var errEncoding = errors.New("invalid escape or invalid UTF-8")
+
+// queryParam is a parameter of a query, or of a form.
+type queryParam struct {
+	name, value string
+	twice       bool  // the name has come before
+	err         error // the name or the value can't be decoded, and stands as it came
+}
+
+// eachParam calls each for the parameters of a query, in the order given, and
+// returns its first error.
+func eachParam(rawQuery string, each func(queryParam) error) error {
 	seen := make(map[string]bool)
 	for pair := range strings.SplitSeq(rawQuery, "&") {
 		if pair == "" {
 			continue
 		}
 		rawName, rawValue, _ := strings.Cut(pair, "=")
-		name, err := url.QueryUnescape(rawName)
-		if err != nil || !utf8.ValidString(name) {
-			return invalidParam(rawName, "not valid in a query")
+		var p queryParam
+		var ok bool
+		if p.name, ok = unescape(rawName); !ok {
+			p.err = errEncoding
 		}
-		value, err := url.QueryUnescape(rawValue)
-		if err != nil || !utf8.ValidString(value) {
-			return invalidParam(name, "not valid in a query")
+		if p.value, ok = unescape(rawValue); !ok {
+			p.err = errEncoding
 		}
-		if seen[name] {
-			return invalidParam(name, "given twice")
-		}
-		seen[name] = true
-		if err := param(name, value); err != nil {
+		p.twice = seen[p.name]
+		seen[p.name] = true
+		if err := each(p); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// parseList reads the query of a list.
-func parseList(rawQuery string) (customstatus.Query, error) {
-	q := customstatus.Query{}
-	err := eachParam(rawQuery, func(name, value string) (err error) {
-		switch name {
-		case "name":
-			q.Name = value
-		case "_id":
-			q.ID = value
-		case "count":
-			q.Limit, err = parseNumber(name, value)
-		case "offset":
-			q.Offset, err = parseNumber(name, value)
-		case "sort":
-			q.Sort, err = parseSort(value)
-		case "fields", "query": // what clients of old versions send
-		default:
-			err = invalidParam(name, "unknown")
-		}
-		return err
-	})
-	if q.Limit == 0 {
-		q.Limit = defaultCount
+// unescape decodes a name or value. One that can't be decoded it returns as it is.
+func unescape(raw string) (string, bool) {
+	s, err := url.QueryUnescape(raw)
+	if err != nil || !utf8.ValidString(s) {
+		return strings.ToValidUTF8(raw, "\uFFFD"), false
 	}
-	q.Limit = min(q.Limit, maxCount)
+	return s, true
+}
+
+// invalidParam refuses the parameter of this name of a query.
+func invalidParam(name, why string) error {
+	return &reasonError{errQuery, `Invalid parameter "` + cut(name) + `": ` + why}
+}
+
+// parseList reads the query of a list. all is the greatest number of statuses
+// that count=0 gets.
+func parseList(rawQuery string, all int) (customstatus.Query, error) {
+	q := customstatus.Query{Limit: defaultCount}
+	if len(rawQuery) > maxQuery {
+		return q, &reasonError{errQuery, "Invalid query: too long"}
+	}
+	err := eachParam(rawQuery, func(p queryParam) error {
+		if p.twice {
+			return invalidParam(p.name, "given twice")
+		}
+		return parseListParam(&q, p, all)
+	})
 	return q, err
+}
+
+func parseListParam(q *customstatus.Query, p queryParam, all int) (err error) {
+	switch p.name {
+	case "name", "_id", "count", "offset", "sort", "query":
+	case "fields": // of clients of old versions: it asks for less than they get
+		return nil
+	default:
+		if p.err != nil {
+			return invalidParam(p.name, "not valid in a query")
+		}
+		return invalidParam(p.name, "unknown")
+	}
+	if p.err != nil {
+		return invalidParam(p.name, "not valid in a query")
+	}
+	if p.value == "" {
+		return nil
+	}
+	switch p.name {
+	case "name":
+		addFilter(q, nameContains(p.value))
+	case "_id":
+		addFilter(q, idIs(p.value))
+	case "count":
+		if q.Limit, err = parseNumber(p.name, p.value); q.Limit == 0 {
+			q.Limit = all
+		} else {
+			q.Limit = min(q.Limit, maxCount)
+		}
+	case "offset":
+		q.Offset, err = parseNumber(p.name, p.value)
+	case "sort":
+		q.Sort, err = parseSort(p.value)
+	case "query":
+		err = parseFilter(q, p.value)
+	}
+	return err
 }
 
 // parseNumber reads a number of digits alone, which strconv.Atoi doesn't ask for.
@@ -89,11 +133,8 @@ func parseNumber(name, value string) (int, error) {
 }
 
 // parseSort reads the sort parameter, a JSON object such as
-// {"statusType":1,"name":-1}. Empty is the default order.
+// {"statusType":1,"name":-1}.
 func parseSort(value string) ([]customstatus.SortKey, error) {
-	if value == "" {
-		return nil, nil
-	}
 	var keys []customstatus.SortKey
 	err := strictjson.Object([]byte(value), func(name string, direction json.RawMessage) error {
 		key := customstatus.SortKey{Field: customstatus.SortField(name)}

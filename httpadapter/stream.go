@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -11,8 +12,30 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// writeSize is about the number of bytes that a stream writes at a time.
+// writeSize is the greatest number of bytes that a stream writes at a time.
 const writeSize = 32 << 10
+
+// The range that the time is drawn from after which a client comes back, so that
+// a restart is no stampede.
+const (
+	leastRetry = 2 * time.Second
+	mostRetry  = 6 * time.Second
+)
+
+// EndStreams ends all event streams, those to come included, which would
+// otherwise keep [http.Server.Shutdown] waiting: give it to
+// [http.Server.RegisterOnShutdown]. [Handler.Serve] calls it by itself. The other
+// endpoints go on. It returns at once and may be called more than once.
+func (h *Handler) EndStreams() { h.endStreams() }
+
+// RecheckLogins has the Authenticator asked about the login of every event stream
+// now. Call it when logins have been revoked. It returns at once.
+func (h *Handler) RecheckLogins() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.recheck()
+	h.logins, h.recheck = context.WithCancel(context.Background())
+}
 
 // stream answers with the changes to come, until the client or the server ends
 // it.
@@ -21,9 +44,14 @@ func (x *exchange) stream() error {
 	if err != nil {
 		return err
 	}
+	x.dropBody()
+	if !canFlush(x.w) {
+		return fmt.Errorf("event stream: the %T in front of the handler can't flush: give it a method Flush or Unwrap: %w", innermost(x.w), errors.ErrUnsupported)
+	}
 	s := &eventStream{exchange: x, after: after, conn: http.NewResponseController(x.w)}
 	if err := s.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout)); err != nil {
-		return fmt.Errorf("event stream: %w", err) // a slow client could not be cut
+		// A slow client could not be cut.
+		return fmt.Errorf("event stream: the %T in front of the handler can't set a write deadline: give it a method SetWriteDeadline or Unwrap: %w", innermost(x.w), err)
 	}
 	ctx, cancel := context.WithCancel(x.r.Context())
 	defer cancel()
@@ -34,8 +62,6 @@ func (x *exchange) stream() error {
 	header.Set("X-Accel-Buffering", "no") // for nginx, which would keep events back
 	header.Set("X-Request-Id", x.requestID)
 	x.write(http.StatusOK, nil)
-	s.mark()
-	s.flush()
 	s.run(ctx)
 	if s.err == nil {
 		_ = s.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout)) // for the end of the answer
@@ -43,157 +69,217 @@ func (x *exchange) stream() error {
 	return nil
 }
 
-// resumeAfter returns the revision that the client has seen. What it got last
-// counts, for when it reconnects its first address comes along.
-func (x *exchange) resumeAfter() (customstatus.Revision, error) {
-	after := x.catalog.Revision()
-	read := func(name, value string) error {
-		n, err := strconv.ParseUint(value, 10, 64)
-		if err != nil {
-			return invalidParam(name, "not a revision")
+// innermost is the writer that a [http.ResponseController] comes to at last.
+func innermost(w http.ResponseWriter) http.ResponseWriter {
+	for {
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return w
 		}
-		after = customstatus.Revision(n)
-		return nil
+		w = wrapper.Unwrap()
 	}
-	err := eachParam(x.r.URL.RawQuery, func(name, value string) error {
-		if name != "after" {
-			return invalidParam(name, "unknown")
-		}
-		return read(name, value)
-	})
-	if last := x.r.Header.Get("Last-Event-ID"); err == nil && last != "" {
-		err = read("Last-Event-ID", last)
-	}
-	return after, err
 }
 
-// eventStream writes server-sent events, in the form of the HTML standard.
+// canFlush reports whether a [http.ResponseController] can flush the writer. To
+// try would answer the request.
+func canFlush(w http.ResponseWriter) bool {
+	for {
+		switch writer := w.(type) {
+		case interface{ FlushError() error }, http.Flusher:
+			return true
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = writer.Unwrap()
+		default:
+			return false
+		}
+	}
+}
+
+// nowhere is a position that no catalog has. It stands for one that is none, and
+// leads to a reset also for a client that comes back with it.
+var nowhere = customstatus.Position{Revision: math.MaxUint64, Fingerprint: math.MaxUint64}
+
+// resumeAfter returns the position that the client has seen. A bad one is no
+// error, after which a browser's EventSource would not come back.
+func (x *exchange) resumeAfter() (customstatus.Position, error) {
+	given := make(map[string]string)
+	err := eachParam(x.r.URL.RawQuery, func(p queryParam) error {
+		switch {
+		case p.name != "lastEventId" && p.name != "after":
+			return invalidParam(p.name, "unknown")
+		case p.twice && given[p.name] != p.value:
+			p.value = "given twice"
+		}
+		given[p.name] = p.value
+		return nil
+	})
+	if err != nil {
+		return customstatus.Position{}, err
+	}
+	now := x.catalog.Position()
+	// The last event counts: an EventSource that reconnects repeats its URL.
+	for _, text := range []string{x.r.Header.Get("Last-Event-ID"), given["lastEventId"], given["after"]} {
+		if text == "" {
+			continue
+		}
+		at, err := customstatus.ParsePosition(text)
+		if err != nil {
+			at = nowhere
+		}
+		if at.Fingerprint == now.Fingerprint {
+			at = now // current, whatever its revision
+		}
+		return at, nil
+	}
+	return now, nil
+}
+
+// eventStream writes server-sent events, in the form of the HTML standard. Every
+// block has an event and data: there are clients that fail on any other.
 type eventStream struct {
 	*exchange
 	conn  *http.ResponseController
-	after customstatus.Revision // what the client has seen
-	buf   []byte
-	err   error // of the first write that failed
+	after customstatus.Position // what the client has seen
+	err   error                 // of the first write that failed
 
-	checked time.Time // when the login was last found valid
+	logins context.Context // done when the login is to be checked at once
+	check  time.Time       // when it is to be checked; zero: never
+	beat   time.Time       // when a heartbeat is due
+	end    time.Time       // when the stream ends; zero: never
 }
 
-// run follows the catalog, with a pause for a heartbeat now and then.
+// errEnd ends a stream without a word.
+var errEnd = errors.New("end of the stream")
+
+// run follows the catalog, with pauses for heartbeats and for checks of the login.
 func (s *eventStream) run(ctx context.Context) {
-	s.checked = time.Now()
+	s.logins = s.currentLogins()
+	now := time.Now()
+	s.check, s.end = s.due(now, s.recheckLogin), s.due(now, s.streamTime)
+	s.hello()
 	for s.err == nil {
 		err := s.follow(ctx)
-		if ctx.Err() != nil || s.streaming.Err() != nil || s.err != nil {
+		if ctx.Err() != nil || s.streaming.Err() != nil || s.err != nil || !s.end.IsZero() && !time.Now().Before(s.end) {
 			return
 		}
-		compacted := errors.Is(err, customstatus.ErrCompacted)
-		if compacted || errors.Is(err, context.DeadlineExceeded) {
-			if e := s.checkLogin(); e != nil {
-				err = e
-			}
+		if e := s.checkLogin(); e != nil {
+			err = e
 		}
 		switch {
-		case errors.Is(err, customstatus.ErrClosed), errors.Is(err, ErrUnauthenticated):
+		case errors.Is(err, customstatus.ErrClosed), errors.Is(err, ErrUnauthenticated), errors.Is(err, errEnd):
 			return
-		case errors.Is(err, context.DeadlineExceeded):
-			s.buf = append(s.buf, ":\n\n"...)
 		case errors.Is(err, customstatus.ErrCompacted):
-			s.after = s.catalog.Revision()
-			s.buf = append(s.buf, "event: reset\ndata: {\"revision\":"...)
-			s.buf = strconv.AppendUint(s.buf, uint64(s.after), 10)
-			s.buf = append(s.buf, "}\n"...)
-			s.mark()
+			s.after = s.catalog.Position()
+			s.send(appendPositionEvent(nil, "reset", s.after))
+			s.flush()
+		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+			if !time.Now().Before(s.beat) {
+				s.send(appendPositionEvent(nil, "heartbeat", s.after))
+				s.flush()
+			}
 		default:
 			s.logFailure(err)
 			return
 		}
-		s.flush()
 	}
 }
 
-// checkLogin returns an error if the login that the stream was opened with is no
-// longer valid. It asks no more than once a second.
+// hello writes the first block.
+func (s *eventStream) hello() {
+	b := append([]byte(nil), "retry: "...)
+	b = strconv.AppendInt(b, s.between(leastRetry, mostRetry).Milliseconds(), 10)
+	s.send(appendPositionEvent(append(b, '\n'), "ready", s.after))
+	s.flush()
+}
+
+// currentLogins returns a context that is done when logins have to be checked.
+func (h *Handler) currentLogins() context.Context {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.logins
+}
+
+// checkLogin returns an error if it is time to check the login and the login is
+// no longer valid.
 func (s *eventStream) checkLogin() error {
-	if time.Since(s.checked) < min(time.Second, s.heartbeat) {
+	now := time.Now()
+	if s.logins.Err() == nil && (s.check.IsZero() || now.Before(s.check)) {
 		return nil
 	}
-	err := s.authenticate()
-	s.checked = time.Now()
-	return err
+	s.logins = s.currentLogins()
+	s.check = s.due(now, s.recheckLogin)
+	return s.authenticate()
 }
 
-// follow writes the commits until the next heartbeat, and returns why it ended
-// if not because of s.err.
+// due returns when something is due that is done about every d.
+func (s *eventStream) due(now time.Time, d time.Duration) time.Time {
+	if d < 0 {
+		return time.Time{}
+	}
+	return now.Add(s.about(d))
+}
+
+// follow writes the commits until something else is to be done, and returns why
+// it ended if not because of s.err.
 func (s *eventStream) follow(ctx context.Context) error {
-	untilHeartbeat, cancel := context.WithTimeout(ctx, s.heartbeat)
+	until := s.beat
+	for _, t := range []time.Time{s.check, s.end} {
+		if !t.IsZero() && t.Before(until) {
+			until = t
+		}
+	}
+	pause, cancel := context.WithDeadline(ctx, until)
 	defer cancel()
-	for commit, err := range s.catalog.Watch(untilHeartbeat, s.after) {
+	defer context.AfterFunc(s.logins, cancel)()
+	for commit, err := range s.catalog.Watch(pause, s.after) {
 		if err != nil {
 			return err
 		}
-		if err := s.checkLogin(); err != nil {
+		if err := s.commit(ctx, commit); err != nil || s.err != nil {
 			return err
-		}
-		for i, change := range commit.Changes {
-			s.change(change)
-			if i < len(commit.Changes)-1 {
-				s.buf = append(s.buf, '\n')
-			}
-			if len(s.buf) < writeSize {
-				continue
-			}
-			// A commit can be long, and its reader slow.
-			s.send()
-			if err := s.checkLogin(); err != nil || ctx.Err() != nil || s.streaming.Err() != nil || s.err != nil {
-				return err
-			}
-		}
-		s.after = commit.Revision
-		s.mark()
-		s.flush()
-		if s.err != nil {
-			return nil
 		}
 	}
 	return nil
 }
 
-// change appends the lines of an event without the empty one that ends it.
-func (s *eventStream) change(c customstatus.Change) {
-	event := "event: updated\ndata: "
-	switch {
-	case c.Deleted:
-		event = "event: deleted\ndata: "
-	case c.Created():
-		event = "event: created\ndata: "
+// commit writes the events of a commit. It can be long, and its reader slow: only
+// what ends the stream interrupts it.
+func (s *eventStream) commit(ctx context.Context, commit customstatus.Commit) error {
+	for next := 0; next < len(commit.Changes); {
+		if next > 0 {
+			if ctx.Err() != nil || s.streaming.Err() != nil {
+				return errEnd
+			}
+			if err := s.checkLogin(); err != nil {
+				return err
+			}
+		}
+		var events []byte
+		events, next = s.encode(commit, next)
+		s.send(events)
+		if s.err != nil {
+			return nil
+		}
 	}
-	s.buf = append(s.buf, event...)
-	s.buf = c.Status.AppendJSON(s.buf)
-	s.buf = append(s.buf, '\n')
+	s.after = commit.Position()
+	s.flush()
+	return nil
 }
 
-// mark ends an event with the id that a client comes back with. With no event
-// before, the client keeps the id alone.
-func (s *eventStream) mark() {
-	s.buf = append(s.buf, "id: "...)
-	s.buf = strconv.AppendUint(s.buf, uint64(s.after), 10)
-	s.buf = append(s.buf, "\n\n"...)
-}
-
-// send writes what there is.
-func (s *eventStream) send() {
-	if s.err == nil {
+// send writes events. The client has time for each part of them.
+func (s *eventStream) send(events []byte) {
+	for len(events) > 0 && s.err == nil {
+		n := min(len(events), writeSize)
 		s.err = s.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout))
+		if s.err == nil {
+			_, s.err = s.w.Write(events[:n])
+		}
+		events = events[n:]
 	}
-	if s.err == nil {
-		_, s.err = s.w.Write(s.buf)
-	}
-	s.buf = s.buf[:0]
 }
 
-// flush writes what there is, and all that is on its way.
+// flush sends all that is on its way.
 func (s *eventStream) flush() {
-	s.send()
 	if s.err == nil {
 		s.err = s.conn.Flush()
 	}
@@ -202,4 +288,5 @@ func (s *eventStream) flush() {
 		// of HTTP/2, and cut off the end of one of HTTP/1.1.
 		s.err = s.conn.SetWriteDeadline(time.Time{})
 	}
+	s.beat = time.Now().Add(s.heartbeat)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/httpadapter"
+	"github.com/customstatus/customstatus/httpadapter/tokenauth"
 )
 
 // pipes is a listener on which the test itself connects, so that all is in the
@@ -43,9 +44,9 @@ func TestIdleStreamLasts(t *testing.T) {
 				catalog, err := customstatus.Open(t.Context(), customstatus.NewMemoryStore(), nil)
 				require.NoError(t, err)
 				defer catalog.Close()
-				tokens := new(httpadapter.Tokens)
-				require.NoError(t, tokens.Add(httpadapter.Token{UserID: "u", Hash: httpadapter.HashToken("t")}))
-				h := httpadapter.New(catalog, &httpadapter.Options{Authenticator: tokens})
+				tokens := new(tokenauth.Tokens)
+				require.NoError(t, tokens.Add(tokenauth.Token{UserID: "u", Hash: tokenauth.HashOf("t")}))
+				h := httpadapter.New(catalog, httpadapter.HeaderAuth(tokens.Authenticate), &httpadapter.Options{Random: func() uint64 { return 0 }})
 				var protocols http.Protocols
 				protocols.SetHTTP1(!two)
 				protocols.SetUnencryptedHTTP2(two)
@@ -65,11 +66,13 @@ func TestIdleStreamLasts(t *testing.T) {
 				defer res.Body.Close()
 				require.Equal(t, two, res.ProtoMajor == 2)
 				body := bufio.NewReader(res.Body)
-				for _, want := range []string{"id: 0\n", "\n", ":\n", "\n", ":\n", "\n"} { // half a minute
-					line, err := body.ReadString('\n')
-					require.NoError(t, err)
-					require.Equal(t, want, line)
-				}
+				const at = "0-0000000000000000"
+				beat := "event: heartbeat\ndata: {\"position\":\"" + at + "\"}\nid: " + at + "\n\n"
+				want := "retry: 2000\nevent: ready\ndata: {\"position\":\"" + at + "\"}\nid: " + at + "\n\n" + beat + beat
+				got := make([]byte, len(want))
+				_, err = io.ReadFull(body, got) // half a minute
+				require.NoError(t, err)
+				require.Equal(t, want, string(got))
 				time.Sleep(14 * time.Second) // longer than a client may take to read
 				h.EndStreams()
 				_, err = body.ReadString('\n')

@@ -2,6 +2,7 @@ package httpadapter_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,7 +10,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -71,7 +72,7 @@ func (c *stream) block() []string {
 }
 
 // next returns the next event as a browser would, as "event data", or "" at the
-// end.
+// end. It passes over heartbeats and what the stream begins with.
 func (c *stream) next() string {
 	c.t.Helper()
 	for {
@@ -90,98 +91,225 @@ func (c *stream) next() string {
 			case "id":
 				c.last = value
 			default:
-				require.Equal(c.t, ":", line)
+				require.Equal(c.t, "retry", field)
 			}
 		}
-		if data != "" {
+		require.NotEmpty(c.t, event)
+		require.True(c.t, json.Valid([]byte(data)), "a block without JSON data: %q", lines)
+		if event != "ready" && event != "heartbeat" {
 			return event + " " + data
 		}
 	}
 }
 
+// positionEvent is the block of an event whose data is a position.
+func positionEvent(event, at string) []string {
+	return []string{"event: " + event, `data: {"position":"` + at + `"}`, "id: " + at}
+}
+
+// ready reads the block that every stream begins with and returns its position.
+func (c *stream) ready() string {
+	c.t.Helper()
+	lines := c.block()
+	require.Len(c.t, lines, 4)
+	require.Regexp(c.t, `^retry: [2-6]\d{3}$`, lines[0])
+	at := strings.TrimPrefix(lines[3], "id: ")
+	require.Equal(c.t, positionEvent("ready", at), lines[1:])
+	c.last = at
+	return at
+}
+
 func TestStream(t *testing.T) {
 	s := newServer(t, setup{})
 	ctx := t.Context()
+	at := func() string { return "id: " + s.catalog.Position().String() }
 	c := s.open("")
-	require.Equal(t, []string{"id: 1"}, c.block(), "where to resume from, before anything happens")
+	require.Equal(t, s.catalog.Position().String(), c.ready(), "where to resume from, before anything happens")
 
 	made, err := s.catalog.Create(ctx, customstatus.Fields{Name: "a \u2028", StatusType: customstatus.Busy})
 	require.NoError(t, err)
-	require.Equal(t, []string{"event: created", "data: " + string(made.AppendJSON(nil)), "id: 2"}, c.block())
+	require.Equal(t, []string{"event: created", "data: " + string(made.AppendJSON(nil)), at()}, c.block())
 
 	changed, err := s.catalog.Update(ctx, made.ID, customstatus.Fields{Name: "b", StatusType: customstatus.Away}, nil)
 	require.NoError(t, err)
-	require.Equal(t, []string{"event: updated", "data: " + string(changed.AppendJSON(nil)), "id: 3"}, c.block())
+	require.Equal(t, []string{"event: updated", "data: " + string(changed.AppendJSON(nil)), at()}, c.block())
 
-	require.NoError(t, s.catalog.Delete(ctx, made.ID, nil))
-	require.Equal(t, []string{"event: deleted", "data: " + string(changed.AppendJSON(nil)), "id: 4"}, c.block())
+	_, err = s.catalog.Delete(ctx, made.ID, nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{"event: deleted", "data: " + string(changed.AppendJSON(nil)), at()}, c.block())
 
 	many := many(2)
 	_, err = s.catalog.Import(ctx, many)
 	require.NoError(t, err)
 	require.Equal(t, []string{"event: created", "data: " + string(many[0].AppendJSON(nil))}, c.block(), "no id within a commit")
-	require.Equal(t, []string{"event: created", "data: " + string(many[1].AppendJSON(nil)), "id: 5"}, c.block())
+	require.Equal(t, []string{"event: created", "data: " + string(many[1].AppendJSON(nil)), at()}, c.block())
+}
+
+// create adds a status and returns the position behind it.
+func (s *server) create(name string) string {
+	s.t.Helper()
+	_, err := s.catalog.Create(s.t.Context(), customstatus.Fields{Name: name, StatusType: customstatus.Busy})
+	require.NoError(s.t, err)
+	return s.catalog.Position().String()
+}
+
+// names returns the names in the next events.
+func (c *stream) names(n int) (names []string) {
+	c.t.Helper()
+	for range n {
+		var status customstatus.CustomUserStatus
+		event, data, _ := strings.Cut(c.next(), " ")
+		require.Equal(c.t, "created", event)
+		require.NoError(c.t, json.Unmarshal([]byte(data), &status))
+		names = append(names, status.Name)
+	}
+	return names
 }
 
 func TestStreamResumes(t *testing.T) {
 	s := newServer(t, setup{})
-	page := s.do(request{as: reader, path: listPath})
-	for _, name := range []string{"a", "b", "c"} {
-		_, err := s.catalog.Create(t.Context(), customstatus.Fields{Name: name, StatusType: customstatus.Busy})
-		require.NoError(t, err)
+	page := s.do(request{as: reader, path: listPath}).header.Get("X-Catalog-Position")
+	a, b := s.create("a"), s.create("b")
+	s.create("c")
+	c := s.open("?after=" + page)
+	require.Equal(t, page, c.ready())
+	require.Equal(t, []string{"a", "b"}, c.names(2))
+	require.Equal(t, b, c.last)
+	require.Equal(t, []string{"c"}, s.open("", c.last).names(1))
+
+	for name, c := range map[string]*stream{
+		"the header goes before the parameters": s.open("?after="+page+"&lastEventId="+b, a),
+		"lastEventId goes before after":         s.open("?after=" + page + "&lastEventId=" + a),
+		"also when it stands first":             s.open("?lastEventId=" + a + "&after=" + page),
+		"empty is absent":                       s.open("?lastEventId=&after="+a, ""),
+		"the same twice":                        s.open("?after=" + a + "&after=" + a),
+	} {
+		require.Equal(t, []string{"b", "c"}, c.names(2), name)
 	}
-	names := func(c *stream, n int) (names []string) {
-		for range n {
-			var status customstatus.CustomUserStatus
-			_, data, _ := strings.Cut(c.next(), " ")
-			require.NoError(t, json.Unmarshal([]byte(data), &status))
-			names = append(names, status.Name)
-		}
-		return names
-	}
-	c := s.open("?after=" + page.header.Get("X-Catalog-Revision"))
-	require.Equal(t, []string{"a", "b"}, names(c, 2))
-	require.Equal(t, "3", c.last)
-	require.Equal(t, []string{"c"}, names(s.open("", c.last), 1))
-	require.Equal(t, []string{"b", "c"}, names(s.open("?after=1", "2"), 2), "the header goes before the address")
 }
 
+// TestStreamResumesAfterARestart: with nothing changed there is no reset, also
+// where the revision is another one.
+func TestStreamResumesAfterARestart(t *testing.T) {
+	s := newServer(t, setup{})
+	at := s.create("a")
+	all, err := s.catalog.List(customstatus.Query{})
+	require.NoError(t, err)
+	other := newServer(t, setup{empty: true})
+	_, err = other.catalog.Import(t.Context(), all.Statuses)
+	require.NoError(t, err)
+	require.NotEqual(t, at, other.catalog.Position().String())
+	c := other.open("", at)
+	require.Equal(t, other.catalog.Position().String(), c.ready())
+	other.create("b")
+	require.Equal(t, []string{"b"}, c.names(1))
+}
+
+// TestStreamResumesOnAnotherNode: a node that hasn't got as far catches up before
+// it judges.
+func TestStreamResumesOnAnotherNode(t *testing.T) {
+	place := newSharedPlace()
+	behind := place.node()
+	s, late := newServer(t, setup{shared: place.node()}), newServer(t, setup{shared: behind, empty: true})
+	require.NoError(t, late.catalog.Sync(t.Context()))
+	<-behind.asked
+	release := behind.hold()
+	at := s.create("a")
+	require.NotEqual(t, at, late.catalog.Position().String())
+	c := late.open("", at)
+	require.Equal(t, at, c.ready())
+	<-behind.asked // it can't tell yet
+	release()
+	s.create("b")
+	require.Equal(t, []string{"b"}, c.names(1), "no reset, and not what it has seen")
+}
+
+// TestStreamQuery: only what is no position at all is refused.
 func TestStreamQuery(t *testing.T) {
 	s := newServer(t, setup{})
 	for query, why := range map[string]string{
-		"after=":                     `Invalid parameter "after": not a revision`,
-		"after=-1":                   `Invalid parameter "after": not a revision`,
-		"after=%2B1":                 `Invalid parameter "after": not a revision`,
-		"after=1.0":                  `Invalid parameter "after": not a revision`,
-		"after=18446744073709551616": `Invalid parameter "after": not a revision`,
-		"after=1&after=1":            `Invalid parameter "after": given twice`,
-		"after=%ff":                  `Invalid parameter "after": not valid in a query`,
-		"name=a":                     `Invalid parameter "name": unknown`,
+		"name=a":                `Invalid parameter "name": unknown`,
+		"After=1":               `Invalid parameter "After": unknown`,
+		"after=1&last-event-id": `Invalid parameter "last-event-id": unknown`,
+		"%ff=1":                 "Invalid parameter \"%ff\": unknown",
 	} {
-		require.Equal(t, invalidParams(why), s.do(request{as: reader, path: streamPath + "?" + query}).body)
+		require.Equal(t, invalidQuery(why), s.do(request{as: reader, path: streamPath + "?" + query}).body)
 	}
-	a := s.do(request{as: reader, path: streamPath, header: http.Header{"Last-Event-Id": {"x"}}})
-	require.Equal(t, invalidParams(`Invalid parameter "Last-Event-ID": not a revision`), a.body)
-	a = s.do(request{as: reader, path: streamPath + "?after=x", header: http.Header{"Last-Event-Id": {"1"}}})
-	require.Equal(t, invalidParams(`Invalid parameter "after": not a revision`), a.body)
 }
 
-func TestStreamReset(t *testing.T) {
-	s := newServer(t, setup{catalog: customstatus.Options{History: 1}})
-	create := func(name string) {
-		_, err := s.catalog.Create(t.Context(), customstatus.Fields{Name: name, StatusType: customstatus.Busy})
-		require.NoError(t, err)
+// TestStreamResets: whatever a client comes with that the catalog can't tell
+// about gets reset, never silence and never 400.
+func TestStreamResets(t *testing.T) {
+	s := newServer(t, setup{catalog: customstatus.Options{HistoryChanges: 1}})
+	lost := s.catalog.Position().String()
+	s.create("a")
+	s.create("b")
+	at := s.catalog.Position()
+	other := customstatus.Position{Revision: at.Revision, Fingerprint: at.Fingerprint + 1}
+	ahead := customstatus.Position{Revision: at.Revision + 1, Fingerprint: at.Fingerprint + 1}
+	nowhere := "18446744073709551615-ffffffffffffffff"
+	for name, tt := range map[string]struct{ position, ready string }{
+		"no longer kept":        {lost, lost},
+		"the start":             {"0-0000000000000000", "0-0000000000000000"},
+		"another history":       {other.String(), other.String()},
+		"never reached":         {ahead.String(), ahead.String()},
+		"never to be reached":   {nowhere, nowhere},
+		"a number":              {"3", nowhere},
+		"a negative number":     {"-1", nowhere},
+		"a fraction":            {"1.0", nowhere},
+		"too large":             {"18446744073709551616", nowhere},
+		"a word":                {"yesterday", nowhere},
+		"capital digits":        {strings.ToUpper(other.String()), strings.ToUpper(other.String())},
+		"markup":                {"<script>", nowhere},
+		"long":                  {strings.Repeat("1", 20000), nowhere},
+		"half of one":           {at.String()[:10], nowhere},
+		"with something behind": {at.String() + "x", nowhere},
+	} {
+		if tt.ready != nowhere && tt.ready == strings.ToUpper(tt.ready) && tt.ready != strings.ToLower(tt.ready) {
+			tt.ready = nowhere // there is one form of a position
+		}
+		for where, open := range map[string]func() *stream{
+			"header":      func() *stream { return s.open("", tt.position) },
+			"lastEventId": func() *stream { return s.open("?lastEventId=" + url.QueryEscape(tt.position)) },
+			"after":       func() *stream { return s.open("?after=" + url.QueryEscape(tt.position)) },
+		} {
+			c := open()
+			require.Equal(t, tt.ready, c.ready(), "%s: a client that is cut off here must not take itself for up to date", name)
+			require.Equal(t, positionEvent("reset", s.catalog.Position().String()), c.block(), "%s in %s", name, where)
+			created := s.create("behind " + name + " in " + where)
+			require.Contains(t, c.next(), `created {"_id":`, "it goes on")
+			require.Equal(t, created, c.last)
+		}
 	}
-	create("a")
-	create("b")
-	for _, after := range []string{"0", "1", "999", "18446744073709551615"} {
-		c := s.open("?after=" + after)
-		require.Equal(t, []string{"id: " + after}, c.block())
-		revision := strconv.Itoa(int(s.catalog.Revision()))
-		require.Equal(t, []string{"event: reset", `data: {"revision":` + revision + `}`, "id: " + revision}, c.block())
-		create("behind " + after)
-		require.Contains(t, c.next(), `created {"_id":`, "it goes on")
+	for name, query := range map[string]string{
+		"not UTF-8":         "after=%ff",
+		"no escape":         "after=%zz",
+		"two that disagree": "after=" + at.String() + "&after=" + lost,
+	} {
+		c := s.open("?" + query)
+		require.Equal(t, nowhere, c.ready())
+		require.Contains(t, c.next(), "reset ", name)
 	}
+}
+
+// TestStreamResetsWhileItLives: a client that is slower than what is kept is told.
+func TestStreamResetsWhileItLives(t *testing.T) {
+	var s *server
+	ready := false
+	s = newServer(t, setup{catalog: customstatus.Options{HistoryChanges: 1}, mount: func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.ServeHTTP(watchedWriter{w, func(b []byte) {
+				if bytes.HasPrefix(b, []byte("retry:")) && !ready {
+					ready = true
+					s.create("a")
+					s.create("b")
+				}
+			}}, r)
+		})
+	}})
+	c := s.open("")
+	c.ready()
+	require.Equal(t, positionEvent("reset", s.catalog.Position().String()), c.block())
 }
 
 // measuredWriter is a middleware's writer, which notes the largest write.
@@ -208,12 +336,13 @@ func TestStreamOfLargeCommit(t *testing.T) {
 		})
 	}})
 	c := s.open("")
+	c.ready()
 	_, err := s.catalog.Import(t.Context(), many(3000))
 	require.NoError(t, err)
-	c.block()
+	end := s.catalog.Position().String()
 	for i := range 3000 {
 		require.Contains(t, c.next(), fmt.Sprintf(`"name":"Name %04d"`, i))
-		require.Equal(t, i == 2999, c.last == "2")
+		require.Equal(t, i == 2999, c.last == end)
 	}
 	s.handler.EndStreams()
 	<-ended
@@ -226,7 +355,7 @@ func TestStreamEndsWithinACommit(t *testing.T) {
 		"EndStreams": func(s *server) { s.handler.EndStreams() },
 		"token revoked": func(s *server) {
 			s.tokens.RevokeUser(reader[0])
-			time.Sleep(2 * time.Millisecond) // longer than SetStreamTimes below lets it go unnoticed
+			s.handler.RecheckLogins()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -248,7 +377,7 @@ func TestStreamEndsWithinACommit(t *testing.T) {
 			s.handler.SetStreamTimes(time.Millisecond, time.Minute)
 			_, err := s.catalog.Import(t.Context(), many(3000))
 			require.NoError(t, err)
-			s.open("?after=0")
+			s.open("?after=0-0000000000000000")
 			<-ended
 			require.Equal(t, 1, written, "it ends before the next piece")
 		})
@@ -274,9 +403,9 @@ func TestStreamHeartbeat(t *testing.T) {
 	}})
 	s.handler.SetStreamTimes(time.Second, time.Minute)
 	c := s.open("")
-	c.block()
+	at := c.ready()
 	for range 3 { // far beyond the timeouts of the server
-		require.Equal(t, []string{":"}, c.block())
+		require.Equal(t, positionEvent("heartbeat", at), c.block())
 	}
 	_, err := s.catalog.Create(t.Context(), customstatus.Fields{Name: "a", StatusType: customstatus.Busy})
 	require.NoError(t, err)
@@ -287,7 +416,7 @@ func TestStreamEnds(t *testing.T) {
 	for name, end := range map[string]func(s *server, c *stream){
 		"EndStreams":        func(s *server, _ *stream) { s.handler.EndStreams() },
 		"EndStreams twice":  func(s *server, _ *stream) { s.handler.EndStreams(); s.handler.EndStreams() },
-		"token revoked":     func(s *server, _ *stream) { s.tokens.RevokeUser(reader[0]) },
+		"token revoked":     func(s *server, _ *stream) { s.tokens.RevokeUser(reader[0]); s.handler.RecheckLogins() },
 		"catalog closed":    func(s *server, _ *stream) { require.NoError(s.t, s.catalog.Close()) },
 		"client hangs up":   func(_ *server, c *stream) { c.res.Body.Close() },
 		"server shuts down": func(s *server, _ *stream) { require.NoError(s.t, s.Config.Shutdown(s.t.Context())) },
@@ -318,7 +447,7 @@ func TestStreamEnds(t *testing.T) {
 		s.handler.EndStreams()
 		c := s.open("")
 		require.Empty(t, c.next())
-		require.Equal(t, "1", c.last)
+		require.Equal(t, s.catalog.Position().String(), c.last)
 		require.Len(t, s.list(""), 2, "the other endpoints go on")
 	})
 }
@@ -328,18 +457,18 @@ func TestStreamEnds(t *testing.T) {
 func TestStreamLoginFails(t *testing.T) {
 	var mu sync.Mutex
 	var err error
-	s := newServer(t, setup{adapter: httpadapter.Options{Authenticator: httpadapter.AuthenticatorFunc(
+	s := newServer(t, setup{auth: httpadapter.HeaderAuth(
 		func(_ context.Context, userID, _ string) (httpadapter.Caller, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			return httpadapter.Caller{UserID: userID}, err
-		})}})
-	s.handler.SetStreamTimes(10*time.Millisecond, time.Minute)
+		})})
 	c := s.open("")
 	c.block()
 	mu.Lock()
 	err = io.ErrUnexpectedEOF
 	mu.Unlock()
+	s.handler.RecheckLogins()
 	require.Empty(t, c.next())
 	require.Contains(t, s.log.String(), io.ErrUnexpectedEOF.Error())
 }
@@ -358,7 +487,7 @@ func TestStreamCutsDeafClients(t *testing.T) {
 	}})
 	s.handler.SetStreamTimes(time.Minute, 100*time.Millisecond)
 	conn := s.dial()
-	_, err := io.WriteString(conn, raw("GET /api/v1/"+streamPath+"?after=0", "", ""))
+	_, err := io.WriteString(conn, raw("GET /api/v1/"+streamPath+"?after=0-0000000000000000", "", ""))
 	require.NoError(t, err)
 	for i := 0; ; i++ {
 		select {
@@ -376,23 +505,42 @@ func TestStreamCutsDeafClients(t *testing.T) {
 		_, err := s.catalog.Import(t.Context(), statuses)
 		require.NoError(t, err)
 		for _, status := range statuses {
-			require.NoError(t, s.catalog.Delete(t.Context(), status.ID, nil))
+			_, err := s.catalog.Delete(t.Context(), status.ID, nil)
+			require.NoError(t, err)
 		}
 	}
 }
 
-// TestStreamNeedsDeadlines: behind a writer that knows none, a deaf client could
-// not be cut, so there is no stream.
-func TestStreamNeedsDeadlines(t *testing.T) {
-	s := newServer(t, setup{})
-	r := httptest.NewRequest(http.MethodGet, s.prefix+streamPath, nil)
-	r.Header.Set("X-User-Id", reader[0])
-	r.Header.Set("X-Auth-Token", reader[1])
-	w := httptest.NewRecorder()
-	s.handler.ServeHTTP(w, r)
-	require.Equal(t, http.StatusInternalServerError, w.Code)
-	require.Equal(t, internal, w.Body.String())
-	require.Contains(t, s.log.String(), "event stream: feature not supported")
+// TestStreamNeedsAWriter: behind one that can't flush or set deadlines there is no
+// stream, and the log names what is missing and where.
+func TestStreamNeedsAWriter(t *testing.T) {
+	type plain struct{ http.ResponseWriter }
+	for name, tt := range map[string]struct {
+		wrap   func(*httptest.ResponseRecorder) http.ResponseWriter
+		logged string
+	}{
+		"no flush": {func(w *httptest.ResponseRecorder) http.ResponseWriter { return plain{w} },
+			"the httpadapter_test.plain in front of the handler can't flush: give it a method Flush or Unwrap"},
+		"no flush, wrapped": {func(w *httptest.ResponseRecorder) http.ResponseWriter {
+			return watchedWriter{plain{w}, func([]byte) {}}
+		},
+			"the httpadapter_test.plain in front of the handler can't flush: give it a method Flush or Unwrap"},
+		"no deadlines": {func(w *httptest.ResponseRecorder) http.ResponseWriter { return w },
+			"the *httptest.ResponseRecorder in front of the handler can't set a write deadline: give it a method SetWriteDeadline or Unwrap"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t, setup{})
+			r := httptest.NewRequest(http.MethodGet, s.prefix+streamPath, nil)
+			r.Header.Set("X-User-Id", reader[0])
+			r.Header.Set("X-Auth-Token", reader[1])
+			w := httptest.NewRecorder()
+			s.handler.ServeHTTP(tt.wrap(w), r)
+			require.Equal(t, http.StatusInternalServerError, w.Code)
+			require.Equal(t, internal, w.Body.String())
+			require.Contains(t, s.log.String(), tt.logged)
+			require.Contains(t, s.log.String(), "level=ERROR")
+		})
+	}
 }
 
 // TestStreamShowsTheCatalog applies the events to a list, while others write.
@@ -413,15 +561,15 @@ func TestStreamShowsTheCatalog(t *testing.T) {
 				case 1:
 					_, err = s.catalog.Update(t.Context(), status.ID, customstatus.Fields{Name: fmt.Sprint(w, " renamed ", i), StatusType: customstatus.Away}, nil)
 				case 2:
-					err = s.catalog.Delete(t.Context(), status.ID, nil)
+					_, err = s.catalog.Delete(t.Context(), status.ID, nil)
 				}
 				assert.NoError(t, err)
 			}
 		})
 	}
-	c := s.open("?after=" + page.header.Get("X-Catalog-Revision"))
+	c := s.open("?after=" + page.header.Get("X-Catalog-Position"))
 	wg.Wait()
-	for end := strconv.Itoa(int(s.catalog.Revision())); c.last != end; {
+	for end := s.catalog.Position().String(); c.last != end; {
 		event, data, _ := strings.Cut(c.next(), " ")
 		var status customstatus.CustomUserStatus
 		require.NoError(t, json.Unmarshal([]byte(data), &status))

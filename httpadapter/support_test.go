@@ -19,6 +19,7 @@ import (
 
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/httpadapter"
+	"github.com/customstatus/customstatus/httpadapter/tokenauth"
 )
 
 // The logins of the tests, by user id and token.
@@ -42,9 +43,10 @@ type server struct {
 	t       testing.TB
 	prefix  string
 	catalog *customstatus.Catalog
-	tokens  *httpadapter.Tokens
+	tokens  *tokenauth.Tokens
 	handler *httpadapter.Handler
 	log     *logBuffer
+	library *logBuffer // of the catalog
 }
 
 // setup is how a test's server differs from the usual one.
@@ -52,6 +54,8 @@ type setup struct {
 	catalog customstatus.Options
 	store   customstatus.Store
 	empty   bool
+	shared  customstatus.SharedStore
+	auth    httpadapter.Authenticator
 	adapter httpadapter.Options
 	mount   func(h http.Handler) http.Handler // what stands in front of h
 	http    func(*http.Server)
@@ -59,12 +63,17 @@ type setup struct {
 
 func newServer(t testing.TB, with setup) *server {
 	t.Helper()
-	s := &server{t: t, log: &logBuffer{}, tokens: new(httpadapter.Tokens), prefix: httpadapter.DefaultPrefix}
+	s := &server{t: t, log: &logBuffer{}, library: &logBuffer{}, tokens: new(tokenauth.Tokens), prefix: httpadapter.DefaultPrefix}
 	if with.store == nil {
 		with.store = customstatus.NewMemoryStore()
 	}
+	with.catalog.Logger = slog.New(slog.NewTextHandler(s.library, nil))
 	var err error
-	s.catalog, err = customstatus.Open(t.Context(), with.store, &with.catalog)
+	if with.shared != nil {
+		s.catalog, err = customstatus.OpenShared(t.Context(), with.shared, &with.catalog)
+	} else {
+		s.catalog, err = customstatus.Open(t.Context(), with.store, &with.catalog)
+	}
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, s.catalog.Close()) })
 	if !with.empty {
@@ -72,14 +81,14 @@ func newServer(t testing.TB, with setup) *server {
 		require.NoError(t, err)
 	}
 	require.NoError(t, s.tokens.Add(
-		httpadapter.Token{UserID: manager[0], Hash: httpadapter.HashToken(manager[1]), MayManage: true},
-		httpadapter.Token{UserID: reader[0], Hash: httpadapter.HashToken(reader[1])}))
+		tokenauth.Token{UserID: manager[0], Hash: tokenauth.HashOf(manager[1]), MayManage: true},
+		tokenauth.Token{UserID: reader[0], Hash: tokenauth.HashOf(reader[1])}))
 
-	if with.adapter.Authenticator == nil {
-		with.adapter.Authenticator = httpadapter.AuthenticatorFunc(func(ctx context.Context, userID, token string) (httpadapter.Caller, error) {
+	if with.auth == nil {
+		with.auth = httpadapter.HeaderAuth(func(ctx context.Context, userID, token string) (httpadapter.Caller, error) {
 			switch userID {
 			case broken[0]:
-				return httpadapter.Caller{}, &customstatus.Error{Code: customstatus.CodeNameInUse, Reason: "secret of the login server"}
+				return httpadapter.Caller{}, &customstatus.Error{Code: customstatus.CodeNameInUse, Detail: "secret of the login server"}
 			case panicky[0]:
 				panic("secret of the login server")
 			}
@@ -90,7 +99,7 @@ func newServer(t testing.TB, with setup) *server {
 		s.prefix = with.adapter.Prefix
 	}
 	with.adapter.Logger = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	s.handler = httpadapter.New(s.catalog, &with.adapter)
+	s.handler = httpadapter.New(s.catalog, with.auth, &with.adapter)
 	var h http.Handler = s.handler
 	if with.mount != nil {
 		h = with.mount(h)
@@ -174,8 +183,17 @@ func (s *server) do(req request) answer {
 		r.Header.Set("X-Auth-Token", req.as[1])
 	}
 	a := s.send(r)
-	checkAnswer(s.t, req.method, strings.TrimPrefix(r.URL.Path, s.prefix), a)
+	checkAnswer(s.t, req.method, s.endpoint(r), a)
 	return a
+}
+
+// endpoint is what the path of a request names.
+func (s *server) endpoint(r *http.Request) string {
+	path := r.URL.Path
+	for strings.Contains(path, "//") {
+		path = strings.ReplaceAll(path, "//", "/")
+	}
+	return strings.TrimSuffix(strings.TrimPrefix(path, s.prefix), "/")
 }
 
 func (s *server) send(r *http.Request) answer {
@@ -277,6 +295,9 @@ func (d document) matches(method, endpoint string, a answer) (schema string, err
 		response = d.at(map[string]any(d), "components", "responses", "MethodNotAllowed")
 	default:
 		response = d.at(path, strings.ToLower(method), "responses", fmt.Sprint(a.status))
+		if response == nil {
+			return "", errors.New("no such status in the document")
+		}
 	}
 	headers, _ := d.at(response, "headers").(map[string]any)
 	for name, header := range headers {

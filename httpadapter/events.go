@@ -1,0 +1,119 @@
+package httpadapter
+
+import (
+	"sync"
+	"weak"
+
+	"github.com/customstatus/customstatus"
+)
+
+const (
+	// pieceChanges is the number of changes that are encoded together. A
+	// commit can have many, and a stream may end within it.
+	pieceChanges = 128
+	// Pieces are kept for the streams that are about as far: at most so many,
+	// and no more once they have so many bytes.
+	maxPieces     = 256
+	maxPieceBytes = 1 << 20
+)
+
+// eventCache has the events of the last commits, encoded once for all streams. A
+// stream that is far behind has them encoded again.
+type eventCache struct {
+	mu     sync.Mutex
+	pieces map[pieceKey]*piece
+	order  []pieceKey // the oldest first
+	bytes  int        // of those that are encoded
+}
+
+// pieceKey is the first change of a piece. All watchers of a catalog are given
+// the same changes, and two histories never share one. It doesn't keep the
+// commit in memory.
+type pieceKey = weak.Pointer[customstatus.Change]
+
+// piece is encoded by the stream that comes first; the others wait for it.
+type piece struct {
+	once    sync.Once
+	data    []byte
+	counted bool // in the cache's bytes; guarded by its lock
+}
+
+// encode returns the events of the changes of a commit from the index on, and the
+// index of the first change behind them. The caller must not change them.
+func (h *Handler) encode(commit customstatus.Commit, from int) (events []byte, next int) {
+	next = min(from+pieceChanges, len(commit.Changes))
+	key := weak.Make(&commit.Changes[from])
+	p := h.events.piece(key)
+	p.once.Do(func() {
+		p.data = h.encodePiece(commit, from, next)
+		h.events.encoded(key, p)
+	})
+	return p.data, next
+}
+
+func (h *Handler) encodePiece(commit customstatus.Commit, from, next int) []byte {
+	b := make([]byte, 0, 200*(next-from))
+	for i, change := range commit.Changes[from:next] {
+		b = append(append(append(b, "event: "...), change.Kind.String()...), "\ndata: "...)
+		b = append(h.appendStatus(b, change.Status()), '\n')
+		if from+i == len(commit.Changes)-1 {
+			b = appendID(b, commit.Position()) // a commit that is cut midway comes again as a whole
+		}
+		b = append(b, '\n')
+	}
+	return b
+}
+
+// piece returns the piece with the key, which may have to be encoded.
+func (c *eventCache) piece(key pieceKey) *piece {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.pieces[key]; p != nil {
+		return p
+	}
+	if c.pieces == nil {
+		c.pieces = make(map[pieceKey]*piece)
+	}
+	p := new(piece)
+	c.pieces[key] = p
+	c.order = append(c.order, key)
+	if len(c.order) > maxPieces {
+		c.displace()
+	}
+	return p
+}
+
+// encoded counts the bytes of a piece.
+func (c *eventCache) encoded(key pieceKey, p *piece) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pieces[key] != p {
+		return // displaced meanwhile
+	}
+	c.bytes += len(p.data)
+	p.counted = true
+	for c.bytes > maxPieceBytes && len(c.order) > 1 {
+		c.displace()
+	}
+}
+
+// displace forgets the oldest piece.
+func (c *eventCache) displace() {
+	key := c.order[0]
+	if p := c.pieces[key]; p.counted {
+		c.bytes -= len(p.data)
+	}
+	delete(c.pieces, key)
+	c.order = c.order[1:]
+}
+
+func appendID(b []byte, at customstatus.Position) []byte {
+	return append(append(append(b, "id: "...), at.String()...), '\n')
+}
+
+// appendPositionEvent appends an event whose data and id are a position.
+func appendPositionEvent(b []byte, event string, at customstatus.Position) []byte {
+	b = append(append(append(b, "event: "...), event...), "\ndata: {\"position\":\""...)
+	b = append(append(b, at.String()...), "\"}\n"...)
+	return append(appendID(b, at), '\n')
+}
