@@ -221,5 +221,6 @@ func status(r *bolt.Record) customstatus.CustomUserStatus {
 		StatusType: customstatus.StatusType(r.Type),
 		UpdatedAt:  time.UnixMilli(r.UpdatedAt).UTC(),
 		Revision:   customstatus.Revision(r.Revision),
+		Metadata:   r.Metadata,
 	}
 }
