@@ -151,11 +151,15 @@ func TestImportInPartsEndsEarly(t *testing.T) {
 				catalog := local.catalog
 				ctx, cancel := context.WithCancel(t.Context())
 				defer cancel()
-				told := make(chan struct{}) // closed when the sender knows of the first part
+				told := make(chan struct{})     // closed when the sender knows of the first part
+				returned := make(chan struct{}) // closed when it has given up
 				store.before = func(commit int) error {
 					if commit == 2 {
 						<-told
 						return tt.at2(cancel)
+					}
+					if commit == 3 {
+						<-returned
 					}
 					return nil
 				}
@@ -164,6 +168,7 @@ func TestImportInPartsEndsEarly(t *testing.T) {
 						close(told)
 					}
 				})
+				close(returned)
 				require.Error(t, err)
 				require.Contains(t, importFailed(result, err).Error(), tt.want)
 				require.LessOrEqual(t, result.Added, catalog.Len())
