@@ -22,8 +22,10 @@ const (
 	// probeRarely is that time when commits went on failing after probes that
 	// found nothing.
 	probeRarely = 5 * time.Minute
-	// probeBytes is what a probe writes: more than a commit of one status does.
-	probeBytes = 64 << 10
+	// probeBytes is what a probe writes, and probeGrowth by how much its file
+	// is longer than the database: more than by a commit of one status.
+	probeBytes  = 64 << 10
+	probeGrowth = 512 << 10
 )
 
 // health finds out whether the catalog can be written, without writing it.
@@ -135,8 +137,8 @@ func (h *health) commitProblem(now time.Time) string {
 
 // probeRoom returns an error if a file like the one at path could not be made
 // longer: because the disk or a quota is full, or by a limit on the size of files.
-// It makes a file beside that has the same length and writes to its end only, and
-// waits until that is on the disk.
+// It makes a file beside that is a little longer, writes to its end only, and waits
+// until that is on the disk.
 func probeRoom(path string) (err error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -153,7 +155,7 @@ func probeRoom(path string) (err error) {
 	}()
 	content := make([]byte, probeBytes)
 	_, _ = rand.Read(content) // never fails; some file systems store nothing for zeros
-	if _, err := f.WriteAt(content, info.Size()); err != nil {
+	if _, err := f.WriteAt(content, info.Size()+probeGrowth-probeBytes); err != nil {
 		return err
 	}
 	return f.Sync()

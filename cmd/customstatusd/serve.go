@@ -28,9 +28,9 @@ GET /healthz answers 200 while writes can be made, and else 503: "writes fail" i
 the last one failed, or the file is not in its place; "restart needed" if the file
 must be opened again and the server could not do so. While writes fail it finds
 out, at most every 5 seconds, whether there is room again: it makes a file beside
-the database, as long as that, of which only the last 64 KiB are written and take
-room, and removes it. So 200 then says that a write should be possible, not that
-one was made.
+the database, a little longer than that, of which only the last 64 KiB are written
+and take room, and removes it. So 200 then says that a write should be possible,
+not that one was made.
 
 If there is no tokens file, the first start makes one with a user and prints the
 credentials once; only a hash of the token is kept. "token add" makes more.
