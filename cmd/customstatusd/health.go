@@ -26,6 +26,8 @@ const (
 	// is longer than the database: more than by a commit of one status.
 	probeBytes  = 64 << 10
 	probeGrowth = 512 << 10
+	// unwantedBody is how long the body of a health check is waited for.
+	unwantedBody = time.Second
 )
 
 // health finds out whether the catalog can be written, without writing it.
@@ -62,9 +64,10 @@ func (h *health) wrap(next http.Handler) http.Handler {
 			status, body = http.StatusServiceUnavailable, `{"status":"`+problem+`"}`
 		}
 		if r.ContentLength != 0 {
-			// Else net/http waits for a body that nobody wants, which holds up
-			// the end of the server.
-			header.Set("Connection", "close")
+			// Without it, net/http waits long for a body that nobody wants, and
+			// that holds up the end of the server. A writer that can't set it
+			// has no connection that could.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(unwantedBody))
 		}
 		header.Set("Content-Type", "application/json")
 		header.Set("Cache-Control", "no-store")
