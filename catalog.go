@@ -152,6 +152,9 @@ func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (
 	if opts == nil {
 		opts = &Options{}
 	}
+	if t := opts.Rules.StatusTypeDefault; t != "" && !t.Valid() {
+		return nil, fmt.Errorf("customstatus: Options.Rules.StatusTypeDefault: %w", errInvalid(FieldStatusType, string(t), ""))
+	}
 	c := &Catalog{
 		store:       store,
 		shared:      shared,
@@ -228,7 +231,7 @@ func (c *Catalog) Create(ctx context.Context, f Fields) (CustomUserStatus, error
 		if err != nil {
 			return err
 		}
-		made = &CustomUserStatus{ID: id, Name: f.Name, StatusType: f.StatusType, UpdatedAt: now}
+		made = &CustomUserStatus{ID: id, Name: f.Name, StatusType: c.rules.stored(f.StatusType), UpdatedAt: now}
 		if f.Metadata != nil {
 			made.Metadata = *f.Metadata
 		}
@@ -268,7 +271,7 @@ func (c *Catalog) Update(ctx context.Context, id string, f Fields, opts *WriteOp
 		s := *old
 		s.Name, s.Revision = f.Name, 0
 		if !keepType {
-			s.StatusType = f.StatusType
+			s.StatusType = c.rules.stored(f.StatusType)
 		}
 		if f.Metadata != nil {
 			s.Metadata = *f.Metadata

@@ -204,6 +204,41 @@ func TestCatalogStatusTypeOptional(t *testing.T) {
 	require.Equal(t, customstatus.StatusType(""), s.StatusType, "stored as given")
 }
 
+func TestCatalogStatusTypeDefault(t *testing.T) {
+	c := open(t, customstatus.NewMemoryStore(), &customstatus.Options{
+		Rules: customstatus.Rules{StatusTypeOptional: true, StatusTypeDefault: customstatus.Online},
+	})
+	s := create(t, c, "a", "")
+	require.Equal(t, customstatus.Online, s.StatusType)
+	s, err := c.Update(ctx, s.ID, customstatus.Fields{Name: "a", StatusType: customstatus.Away}, nil)
+	require.NoError(t, err)
+	require.Equal(t, customstatus.Away, s.StatusType)
+	s, err = c.Update(ctx, s.ID, customstatus.Fields{Name: "b"}, &customstatus.WriteOptions{KeepStatusType: true})
+	require.NoError(t, err)
+	require.Equal(t, customstatus.Away, s.StatusType, "unchanged")
+	s, err = c.Update(ctx, s.ID, customstatus.Fields{Name: "b"}, nil)
+	require.NoError(t, err)
+	require.Equal(t, customstatus.Online, s.StatusType)
+
+	statuses := []customstatus.CustomUserStatus{{ID: "i", Name: "imported", UpdatedAt: start}}
+	for added := range 2 {
+		result, err := c.Import(ctx, statuses)
+		require.NoError(t, err)
+		require.Equal(t, 1-added, result.Added, "an import can be repeated")
+	}
+	s, err = c.Get("i")
+	require.NoError(t, err)
+	require.Equal(t, customstatus.Online, s.StatusType)
+
+	_, err = customstatus.Open(ctx, customstatus.NewMemoryStore(), &customstatus.Options{
+		Rules: customstatus.Rules{StatusTypeOptional: true, StatusTypeDefault: "Online"},
+	})
+	require.ErrorIs(t, err, customstatus.ErrInvalid)
+	c = open(t, customstatus.NewMemoryStore(), &customstatus.Options{Rules: customstatus.Rules{StatusTypeDefault: customstatus.Online}})
+	_, err = c.Create(ctx, customstatus.Fields{Name: "a"})
+	require.ErrorIs(t, err, customstatus.ErrRequired, "only where the type is optional")
+}
+
 func TestCatalogKeepStatusType(t *testing.T) {
 	c := open(t, customstatus.NewMemoryStore(), nil)
 	s := create(t, c, "a", customstatus.Away)

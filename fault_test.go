@@ -195,6 +195,11 @@ func (r *replaceable) Commit(ctx context.Context, changes []customstatus.Change)
 }
 
 func (r *replaceable) Revision(ctx context.Context) (customstatus.Revision, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.state(); err != nil {
+		return 0, err
+	}
 	return r.store.Revision(ctx)
 }
 
@@ -306,6 +311,12 @@ func TestReopen(t *testing.T) {
 		require.NoError(t, s.c.Sync(ctx))
 		_, err = s.c.GetByName("b")
 		require.NoError(t, err, "Sync finds out what came of it")
+	})
+	t.Run("Sync of a store that nobody writes", func(t *testing.T) {
+		s := set(t, "a")
+		s.broken.broken, s.next = needsReopen, filled(t, "a")
+		require.NoError(t, s.c.Sync(ctx))
+		require.EqualValues(t, 1, s.c.Stats().Reopens)
 	})
 	t.Run("ErrNeedsReopen while it can't be opened", func(t *testing.T) {
 		s := set(t, "a")

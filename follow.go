@@ -10,8 +10,9 @@ import (
 
 // Sync blocks until reads reflect every commit made before the call. Over a
 // store that this catalog alone writes they do anyway, except after
-// [ErrOutcomeUnknown]: then Sync finds out what came of the write. Errors: those
-// of ctx and of the store, [ErrClosed].
+// [ErrOutcomeUnknown]: then Sync finds out what came of the write. It also has
+// [Options.Reopen] called if the store says [ErrNeedsReopen], as a write does.
+// Errors: those of ctx and of the store, [ErrClosed].
 func (c *Catalog) Sync(ctx context.Context) error {
 	if c.current.Load().closed {
 		return ErrClosed
@@ -22,12 +23,28 @@ func (c *Catalog) Sync(ctx context.Context) error {
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
-		return c.ready()
+		if err := c.ready(); err != nil || c.reopenStore == nil {
+			return err
+		}
+		return c.reopenNeeded()
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-c.ctx.Done():
 		return ErrClosed
 	}
+}
+
+// reopenNeeded reopens the store if it says that it must be. Without a write,
+// nobody else would. The caller has the turn.
+func (c *Catalog) reopenNeeded() error {
+	err := c.guard("Revision", func() error {
+		_, err := c.store.Revision(c.commits)
+		return err
+	})
+	if errors.Is(err, ErrNeedsReopen) {
+		return c.reopen(err)
+	}
+	return nil // reads reflect every commit all the same
 }
 
 // sync waits until current shows all that the shared store holds now. Close ends

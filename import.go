@@ -70,6 +70,7 @@ func (c *Catalog) Import(ctx context.Context, statuses []CustomUserStatus) (Impo
 		if err := c.rules.checkRecord(s); err != nil {
 			invalid[i] = err
 		}
+		s.StatusType = c.rules.stored(s.StatusType)
 	}
 	var result ImportResult
 	revision, err := c.write(ctx, len(statuses), func(e *edit) (err error) {

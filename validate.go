@@ -41,6 +41,10 @@ type Rules struct {
 	// with an empty type, so set it only for clients that are known to bear
 	// it.
 	StatusTypeOptional bool
+	// StatusTypeDefault, if not empty, is stored in place of an empty
+	// StatusType: what such a web client can bear. It is one of the four, and
+	// counts only with StatusTypeOptional.
+	StatusTypeDefault StatusType
 }
 
 // Check returns nil if f may be written, or else an [*Error] that is
@@ -67,6 +71,14 @@ func (r Rules) Check(f Fields) error {
 		return errInvalid(FieldMetadata, *f.Metadata, fmt.Sprintf("it has %d bytes, at most %d are allowed", len(*f.Metadata), MaxMetadataBytes))
 	}
 	return nil
+}
+
+// stored returns the status type that is stored for t, which has passed Check.
+func (r Rules) stored(t StatusType) StatusType {
+	if t == "" && r.StatusTypeOptional {
+		return r.StatusTypeDefault
+	}
+	return t
 }
 
 // checkRecord checks a status that comes in whole, by import.

@@ -54,6 +54,8 @@ func (h *Handler) Serve(ctx context.Context, listener net.Listener, handler http
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
 		ConnState:         fresh.note,
+
+		DisableGeneralOptionsHandler: true, // its answer is no JSON
 	}
 	defer server.Close()
 	failed := make(chan error, 1)

@@ -76,6 +76,21 @@ func TestHalfABodyHoldsUpNoEnd(t *testing.T) {
 	require.Equal(t, unauthorized, all[0].body)
 }
 
+// TestServeAnswersInJSON: also what net/http would answer by itself.
+func TestServeAnswersInJSON(t *testing.T) {
+	listener := listen(t)
+	serve(t, listener, httpadapter.Options{}, nil)
+	conn, err := net.Dial("tcp", listener.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	require.NoError(t, err)
+	all := answers(t, conn)
+	require.Len(t, all, 1)
+	require.Equal(t, http.StatusNotFound, all[0].status)
+	require.Equal(t, "application/json", all[0].header.Get("Content-Type"))
+}
+
 // TestServeEndsInOrder: streams end cleanly, the request that is being answered is
 // answered, and nobody comes in any more.
 func TestServeEndsInOrder(t *testing.T) {

@@ -35,7 +35,7 @@ func TestAdapterUnderChi(t *testing.T) {
 				return httpadapter.Caller{UserID: userID, MayManage: true}, nil
 			}
 			r := chi.NewRouter()
-			mount(r, httpadapter.New(catalog, &httpadapter.Options{Authenticator: httpadapter.AuthenticatorFunc(anybody)}))
+			mount(r, httpadapter.New(catalog, httpadapter.HeaderAuth(anybody), nil))
 			srv := httptest.NewServer(r)
 			defer srv.Close()
 

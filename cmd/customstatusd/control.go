@@ -31,25 +31,25 @@ func controlPath(path string) string { return path + ".sock" }
 const maxSocketPath = 103
 
 // shortSocketPath returns a name for path that fits into a socket's address,
-// and closes the folder that the name may go through with done.
+// and closes the directory that the name may go through with done.
 func shortSocketPath(path string) (short string, done func(), err error) {
 	done = func() {}
 	if strings.HasPrefix(path, "@") {
-		path = "./" + path // else the system takes it for a name outside all folders
+		path = "./" + path // else the system takes it for a name outside all directories
 	}
 	if len(path) <= maxSocketPath {
 		return path, done, nil
 	}
-	folder, err := os.Open(filepath.Dir(path))
+	directory, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return "", done, err
 	}
-	short = fmt.Sprintf("/proc/self/fd/%d/%s", folder.Fd(), filepath.Base(path))
+	short = fmt.Sprintf("/proc/self/fd/%d/%s", directory.Fd(), filepath.Base(path))
 	if _, err := os.Stat(filepath.Dir(short)); err != nil || len(short) > maxSocketPath {
-		folder.Close()
+		directory.Close()
 		return "", done, fmt.Errorf("the path of the control socket is longer than %d bytes: %s", maxSocketPath, path)
 	}
-	return short, func() { folder.Close() }, nil
+	return short, func() { directory.Close() }, nil
 }
 
 // controlListener listens on a control socket.
@@ -123,7 +123,7 @@ func controlHandler(db database, reload func() error, log *slog.Logger) http.Han
 		failed(r, 0, err)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusInternalServerError)
-		json.NewEncoder(w).Encode(controlError{err.Error(), errors.Is(err, customstatus.ErrOutcomeUnknown)})
+		_ = json.NewEncoder(w).Encode(newControlError(err)) // whoever has gone needs none
 	}
 	stream := func(write func(context.Context, io.Writer) error) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -145,14 +145,28 @@ func controlHandler(db database, reload func() error, log *slog.Logger) http.Han
 	mux.Handle("GET /export", stream(db.export))
 	mux.Handle("GET /backup", stream(db.backup))
 	mux.HandleFunc("POST /import", func(w http.ResponseWriter, r *http.Request) {
-		result, err := db.importFrom(r.Context(), r.Body)
-		if err != nil {
+		begun := false
+		report := func(report importReport) {
+			if !begun {
+				w.Header().Set("Content-Type", "application/x-ndjson")
+			}
+			begun = true
+			// An error means that the other process has gone: r's context ends.
+			_ = json.NewEncoder(w).Encode(report)
+			_ = http.NewResponseController(w).Flush()
+		}
+		result, err := db.importFrom(r.Context(), r.Body, func(parts importParts) { report(importReport{Parts: &parts}) })
+		if err != nil && !begun {
 			fail(w, r, err)
 			return
 		}
-		log.Info("control", "path", r.URL.Path, "added", result.Added)
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(result)
+		last := importReport{Result: &result}
+		if err != nil {
+			failed(r, 0, err)
+			last.Failed = newControlError(err)
+		}
+		log.Info("control", "path", r.URL.Path, "added", result.Added, "commits", result.Commits)
+		report(last)
 	})
 	mux.HandleFunc("POST /reload", func(w http.ResponseWriter, r *http.Request) {
 		if err := reload(); err != nil {
@@ -169,6 +183,26 @@ func controlHandler(db database, reload func() error, log *slog.Logger) http.Han
 type controlError struct {
 	Error          string `json:"error"`
 	OutcomeUnknown bool   `json:"outcomeUnknown,omitempty"`
+}
+
+func newControlError(err error) *controlError {
+	return &controlError{err.Error(), errors.Is(err, customstatus.ErrOutcomeUnknown)}
+}
+
+// error returns what the answer says, as the error of a request.
+func (e *controlError) error() error {
+	if e.OutcomeUnknown {
+		return &unanswered{errors.New(e.Error)}
+	}
+	return fmt.Errorf("the server that holds the file: %s", e.Error)
+}
+
+// importReport is a line of the answer to an import: how far it has come, and at
+// last what came of it.
+type importReport struct {
+	Parts  *importParts  `json:"parts,omitempty"`
+	Result *importResult `json:"result,omitempty"`
+	Failed *controlError `json:"failed,omitempty"`
 }
 
 type countingWriter struct {
@@ -246,10 +280,7 @@ func (db *servedDatabase) do(ctx context.Context, method, path string, body *upl
 		if err != nil || json.Unmarshal(text, &said) != nil || said.Error == "" {
 			return nil, &unanswered{fmt.Errorf("%s %s", resp.Status, strings.TrimSpace(string(text)))}
 		}
-		if said.OutcomeUnknown {
-			return nil, &unanswered{errors.New(said.Error)}
-		}
-		return nil, fmt.Errorf("the server that holds the file: %s", said.Error)
+		return nil, said.error()
 	}
 	return resp.Body, nil
 }
@@ -332,15 +363,13 @@ func (db *servedDatabase) backup(ctx context.Context, w io.Writer) error {
 	return db.copyTo(ctx, w, "/backup")
 }
 
-func (db *servedDatabase) importFrom(ctx context.Context, r io.Reader) (importResult, error) {
+func (db *servedDatabase) importFrom(ctx context.Context, r io.Reader, said func(importParts)) (importResult, error) {
 	sent := newUpload(r)
 	body, err := db.do(ctx, http.MethodPost, "/import", sent)
 	var result importResult
 	if err == nil {
-		if err = json.NewDecoder(body).Decode(&result); err != nil {
-			err = &unanswered{fmt.Errorf("its answer was cut: %w", err)}
-		}
-		body.Close()
+		result, err = readReports(body, said)
+		_ = body.Close() // all that counts has been read
 	}
 	if input := (*inputError)(nil); errors.As(err, &input) {
 		return result, input.err
@@ -350,6 +379,27 @@ func (db *servedDatabase) importFrom(ctx context.Context, r io.Reader) (importRe
 		err = fmt.Errorf("%w: %w", customstatus.ErrOutcomeUnknown, err)
 	}
 	return result, err
+}
+
+// readReports reads the answer to an import. If its end is missing, the result is
+// what the last report says.
+func readReports(r io.Reader, said func(importParts)) (importResult, error) {
+	var result importResult
+	for lines := json.NewDecoder(r); ; {
+		var report importReport
+		if err := lines.Decode(&report); err != nil {
+			return result, &unanswered{fmt.Errorf("its answer was cut: %w", err)}
+		}
+		switch {
+		case report.Result != nil && report.Failed != nil:
+			return *report.Result, report.Failed.error()
+		case report.Result != nil:
+			return *report.Result, nil
+		case report.Parts != nil:
+			result.Added, result.Commits = report.Parts.Added, report.Parts.Commits
+			said(*report.Parts)
+		}
+	}
 }
 
 // reload makes the server read its tokens again.

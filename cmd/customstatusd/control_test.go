@@ -25,35 +25,47 @@ import (
 // serveControl serves a database on a control socket and returns a client of it.
 func serveControl(t *testing.T, db database, reload func() error) *servedDatabase {
 	t.Helper()
+	client, _ := controlServer(t, db, reload)
+	return client
+}
+
+// controlServer is serveControl and the server.
+func controlServer(t *testing.T, db database, reload func() error) (*servedDatabase, *http.Server) {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.db.sock")
 	ln, err := listenControl(path)
 	require.NoError(t, err)
-	srv := newServer(controlHandler(db, reload, slog.New(slog.DiscardHandler)), slog.New(slog.DiscardHandler))
+	srv := &http.Server{Handler: controlHandler(db, reload, slog.New(slog.DiscardHandler))}
 	go srv.Serve(ln)
 	t.Cleanup(func() { srv.Close() })
 	client, err := dialControl(t.Context(), path)
 	require.NoError(t, err)
 	t.Cleanup(func() { client.close() })
-	return client
+	return client, srv
+}
+
+func noParts(importParts) {}
+
+// openTemp opens a new database, which is closed at the end of the test.
+func openTemp(t *testing.T) *localDatabase {
+	t.Helper()
+	db, err := openLocal(t.Context(), filepath.Join(t.TempDir(), "x.db"), true, customstatus.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, db.close()) })
+	return db
 }
 
 // Whether a process has the file itself or asks the one that has makes no
 // difference to what comes of it.
 func TestDatabases(t *testing.T) {
 	const one = `{"_id":"a","name":"b","statusType":"busy","_updatedAt":"2021-09-26T14:03:43.057Z"}` + "\n"
-	open := func(t *testing.T) *localDatabase {
-		db, err := openLocal(t.Context(), filepath.Join(t.TempDir(), "x.db"), true, customstatus.Rules{})
-		require.NoError(t, err)
-		t.Cleanup(func() { db.close() })
-		return db
-	}
 	kinds := map[string]func(*testing.T) (database, *localDatabase){
 		"local": func(t *testing.T) (database, *localDatabase) {
-			db := open(t)
+			db := openTemp(t)
 			return db, db
 		},
 		"served": func(t *testing.T) (database, *localDatabase) {
-			db := open(t)
+			db := openTemp(t)
 			return serveControl(t, db, nil), db
 		},
 	}
@@ -61,15 +73,15 @@ func TestDatabases(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			db, local := kind(t)
 			ctx := t.Context()
-			result, err := db.importFrom(ctx, strings.NewReader(one))
+			result, err := db.importFrom(ctx, strings.NewReader(one), noParts)
 			require.NoError(t, err)
-			require.Equal(t, importResult{Read: 1, Added: 1}, result)
-			result, err = db.importFrom(ctx, strings.NewReader(one+one[:20]))
+			require.Equal(t, importResult{Read: 1, Added: 1, Commits: 1}, result)
+			result, err = db.importFrom(ctx, strings.NewReader(one+one[:20]), noParts)
 			require.NoError(t, err)
 			require.Equal(t, 1, result.Read)
 			require.Len(t, result.Bad.Lines, 1)
 			require.Equal(t, "line 2", result.Bad.Lines[0].Where)
-			_, err = db.importFrom(ctx, strings.NewReader("\xff\xfe{"))
+			_, err = db.importFrom(ctx, strings.NewReader("\xff\xfe{"), noParts)
 			require.ErrorContains(t, err, "UTF-16")
 
 			var out bytes.Buffer
@@ -82,7 +94,7 @@ func TestDatabases(t *testing.T) {
 			require.NoError(t, local.close())
 			require.ErrorContains(t, db.export(ctx, io.Discard), customstatus.ErrClosed.Error())
 			require.ErrorContains(t, db.backup(ctx, io.Discard), customstatus.ErrClosed.Error())
-			_, err = db.importFrom(ctx, strings.NewReader(one))
+			_, err = db.importFrom(ctx, strings.NewReader(one), noParts)
 			require.ErrorContains(t, err, customstatus.ErrClosed.Error())
 		})
 	}
@@ -90,9 +102,7 @@ func TestDatabases(t *testing.T) {
 
 // An import whose sender goes away imports nothing.
 func TestImportCutShort(t *testing.T) {
-	db, err := openLocal(t.Context(), filepath.Join(t.TempDir(), "x.db"), true, customstatus.Rules{})
-	require.NoError(t, err)
-	defer db.close()
+	db := openTemp(t)
 	client := serveControl(t, db, nil)
 	gone := errors.New("gone")
 	r, w := io.Pipe()
@@ -100,7 +110,7 @@ func TestImportCutShort(t *testing.T) {
 		io.WriteString(w, `{"name":"a","statusType":"busy"}`+"\n")
 		w.CloseWithError(gone)
 	}()
-	_, err = client.importFrom(t.Context(), r)
+	_, err := client.importFrom(t.Context(), r, noParts)
 	require.Equal(t, gone, err, "it is not the server's")
 	require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
 	require.Zero(t, db.catalog.Revision())
@@ -112,7 +122,7 @@ type lostDatabase struct {
 	err error
 }
 
-func (db lostDatabase) importFrom(_ context.Context, r io.Reader) (importResult, error) {
+func (db lostDatabase) importFrom(_ context.Context, r io.Reader, _ func(importParts)) (importResult, error) {
 	if _, err := io.Copy(io.Discard, r); err != nil {
 		return importResult{}, err
 	}
@@ -130,14 +140,14 @@ func TestImportOutcomeUnknown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := serveControl(t, lostDatabase{err: err}, nil)
-			_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"))
+			_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"), noParts)
 			require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
-			require.ErrorContains(t, importFailed(err), "it is not known whether anything was imported")
+			require.ErrorContains(t, importFailed(importResult{}, err), "it is not known whether anything was imported")
 		})
 	}
 	client := serveControl(t, lostDatabase{err: errors.New("disk full")}, nil)
-	_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"))
-	require.EqualError(t, importFailed(err), "nothing was imported: the server that holds the file: disk full")
+	_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"), noParts)
+	require.EqualError(t, importFailed(importResult{}, err), "nothing was imported: the server that holds the file: disk full")
 }
 
 // idleInput returns what has the text and then nothing more for as long as a test
@@ -164,15 +174,15 @@ func TestImportServerGone(t *testing.T) {
 		}
 		far.Close()
 	}()
-	_, err := client.importFrom(t.Context(), idleInput(t, line))
+	_, err := client.importFrom(t.Context(), idleInput(t, line), noParts)
 	require.EqualError(t, err, "the server that holds the file: it has gone")
 	require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
 }
 
 // Nor when the server has answered.
 func TestImportAnsweredEarly(t *testing.T) {
-	client := serveControl(t, &localDatabase{}, nil)
-	_, err := client.importFrom(t.Context(), idleInput(t, "\xff\xfe{"))
+	client := serveControl(t, openTemp(t), nil)
+	_, err := client.importFrom(t.Context(), idleInput(t, "\xff\xfe{"), noParts)
 	require.ErrorContains(t, err, "UTF-16")
 }
 
@@ -182,7 +192,7 @@ func TestImportAnswerCut(t *testing.T) {
 		status int
 		body   string
 	}{
-		"of a success": {http.StatusOK, `{"read":1,`},
+		"of a success": {http.StatusOK, `{"result":{"read":1,`},
 		"of an error":  {http.StatusInternalServerError, `{"error":"input/output error","outcomeUnk`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -195,7 +205,7 @@ func TestImportAnswerCut(t *testing.T) {
 			client := &servedDatabase{func(ctx context.Context) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, "tcp", srv.Listener.Addr().String())
 			}}
-			_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"))
+			_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"), noParts)
 			require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
 		})
 	}
@@ -204,7 +214,7 @@ func TestImportAnswerCut(t *testing.T) {
 // A request that reaches nobody has done nothing.
 func TestImportReachesNobody(t *testing.T) {
 	client := &servedDatabase{func(context.Context) (net.Conn, error) { return nil, os.ErrNotExist }}
-	_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"))
+	_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"), noParts)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
 }
@@ -341,7 +351,7 @@ func TestControlSocket(t *testing.T) {
 		require.NoError(t, second.remove())
 		require.FileExists(t, path)
 	})
-	t.Run("in no folder", func(t *testing.T) {
+	t.Run("in no directory", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), strings.Repeat("none", 40), "x.db.sock")
 		_, err := listenControl(path)
 		require.ErrorIs(t, err, os.ErrNotExist)

@@ -23,7 +23,7 @@ func writeFile(path string, replace bool, write func(io.Writer) error) (err erro
 	case err != nil:
 		return err
 	case info.IsDir():
-		return fmt.Errorf("%s is a folder", path)
+		return fmt.Errorf("%s is a directory", path)
 	case !info.Mode().IsRegular():
 		return writeTo(path, write)
 	case !replace:
@@ -51,7 +51,7 @@ func writeFile(path string, replace bool, write func(io.Writer) error) (err erro
 	if err := publish(temp.Name(), path, replace); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return syncDirectory(filepath.Dir(path))
 }
 
 // publish gives a file its name, which another one may have taken meanwhile.
@@ -88,15 +88,15 @@ func writeTo(path string, write func(io.Writer) error) error {
 	return f.Close()
 }
 
-// syncFolder makes a rename in the folder durable.
-func syncFolder(path string) error {
+// syncDirectory makes a rename in the directory durable.
+func syncDirectory(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil // it has no such call
 	}
-	folder, err := os.Open(path)
+	directory, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	defer folder.Close()
-	return folder.Sync()
+	defer directory.Close()
+	return directory.Sync()
 }

@@ -61,9 +61,9 @@ func TestWriteFile(t *testing.T) {
 	require.Equal(t, "three", string(got))
 	require.Equal(t, []string{"x"}, names(t, dir))
 
-	require.ErrorContains(t, writeFile(dir, true, text("")), "is a folder")
+	require.ErrorContains(t, writeFile(dir, true, text("")), "is a directory")
 	require.ErrorIs(t, writeFile(filepath.Join(dir, "none", "x"), true, text("")), fs.ErrNotExist)
-	require.Error(t, writeFile(filepath.Join(path, "x"), true, text("")), "a file is no folder")
+	require.Error(t, writeFile(filepath.Join(path, "x"), true, text("")), "a file is no directory")
 }
 
 // A link stays a link: what it leads to is replaced.

@@ -131,7 +131,7 @@ func (l *lineLog) text() string {
 	return strings.Join(l.lines, "\n")
 }
 
-// startServer runs the program in a folder, with its output in files there.
+// startServer runs the program in a directory, with its output in files there.
 func startServer(program, dir, name string, env []string, args ...string) (*server, error) {
 	s := &server{log: &lineLog{more: make(chan struct{})}, exited: make(chan struct{})}
 	out, err := os.Create(filepath.Join(dir, name+".out"))

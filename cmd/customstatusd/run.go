@@ -45,7 +45,7 @@ func commands() []command {
 		exportCommand(),
 		backupCommand(),
 		checkCommand(),
-		recoverCommand(),
+		salvageCommand(),
 		{
 			name: "version", summary: "print the version",
 			about: "Prints the version of the program, of Go, and the platform.",

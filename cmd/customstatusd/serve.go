@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -13,31 +12,25 @@ import (
 	"os/signal"
 	"path"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/customstatus/customstatus"
-	"github.com/customstatus/customstatus/httpadapter"
 )
-
-// The limits on a connection. They bound what a client that is slow, or does
-// not mean well, can hold on to.
-const (
-	readHeaderTimeout = 10 * time.Second
-	readTimeout       = 30 * time.Second
-	writeTimeout      = 60 * time.Second
-	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 16 << 10
-)
-
-const healthPath = "/healthz"
 
 func serveCommand() command {
 	return command{
 		name: "serve", summary: "serve the catalog over HTTP (the default)",
 		about: `Serves the custom-user-status endpoints of Rocket.Chat's REST API from the
-database, which it makes if there is none. GET /healthz answers 200 while it does.
+database, which it makes if there is none.
+
+GET /healthz answers 200 while writes can be made, and else 503: "writes fail" if
+the last one failed, or the file is not in its place; "restart needed" if the file
+must be opened again and the server could not do so. While writes fail it finds
+out, at most every 5 seconds, whether there is room again: it makes a file beside
+the database, a little longer than that, of which only the last 64 KiB are written
+and take room, and removes it. So 200 then says that a write should be possible,
+not that one was made.
 
 If there is no tokens file, the first start makes one with a user and prints the
 credentials once; only a hash of the token is kept. "token add" makes more.
@@ -55,14 +48,15 @@ end in time, or on the second signal; 2 for a bad command line.`,
 }
 
 type serveConfig struct {
-	addr, prefix       string
-	path, tokens       string
-	statusTypeOptional bool
-	tlsCert, tlsKey    string
-	clientAddrHeader   string
-	shutdownTimeout    time.Duration
-	logFormat          string
-	logLevel           slog.Level
+	addr, prefix     string
+	path, tokens     string
+	rules            *customstatus.Rules
+	metadata         bool
+	tlsCert, tlsKey  string
+	clientAddrHeader string
+	shutdownTimeout  time.Duration
+	logFormat        string
+	logLevel         slog.Level
 }
 
 func (cl *commandLine) serveConfig() (*serveConfig, error) {
@@ -70,7 +64,8 @@ func (cl *commandLine) serveConfig() (*serveConfig, error) {
 	cl.StringVar(&c.addr, "addr", "127.0.0.1:3000", "the `HOST:PORT` to listen on; port 0 is any that is free")
 	cl.StringVar(&c.prefix, "prefix", "/api/v1/", "the `PATH` that the endpoints are under")
 	path, tokens := cl.file(), cl.tokensFile()
-	cl.BoolVar(&c.statusTypeOptional, "status-type-optional", false, statusTypeOptionalUsage)
+	c.rules = cl.rules()
+	cl.BoolVar(&c.metadata, "metadata", false, "have create and update take a status's metadata, and answers, lists and events\n        show it, which Rocket.Chat's clients may not bear")
 	cl.StringVar(&c.tlsCert, "tls-cert", "", "serve HTTPS with the certificate in the PEM `FILE`")
 	cl.StringVar(&c.tlsKey, "tls-key", "", "the PEM `FILE` with the certificate's private key")
 	cl.StringVar(&c.clientAddrHeader, "client-addr-header", "", "the `HEADER` in which a proxy in front names the client's address; without\n        it, the address is that of the connection")
@@ -89,6 +84,9 @@ func (cl *commandLine) serveConfig() (*serveConfig, error) {
 		return nil, usagef("serve: --log-format %q is neither text nor json", c.logFormat)
 	case c.shutdownTimeout < 0:
 		return nil, usagef("serve: --shutdown-timeout is negative")
+	}
+	if err := checkRules(cl, c.rules); err != nil {
+		return nil, err
 	}
 	if _, _, err := net.SplitHostPort(c.addr); err != nil {
 		return nil, usagef("serve: --addr: %v", err)
@@ -142,7 +140,7 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 	if err != nil {
 		return err
 	}
-	db, err := openLocal(starting, config.path, true, customstatus.Rules{StatusTypeOptional: config.statusTypeOptional})
+	db, err := openLocal(starting, config.path, true, customstatus.Options{Rules: *config.rules, Logger: log})
 	if err != nil {
 		if starting.Err() != nil && errors.Is(err, context.Canceled) {
 			log.Info("told to end before it listened")
@@ -195,151 +193,6 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 			}
 		}
 	}
-}
-
-// service is a running server.
-type service struct {
-	config  *serveConfig
-	log     *slog.Logger
-	db      *localDatabase
-	servers []*http.Server
-	ended   chan error       // gets the error of a server that ends
-	control *controlListener // nil if there is none
-	reload  func() error
-}
-
-// start begins to serve on ln.
-func start(config *serveConfig, log *slog.Logger, ln net.Listener, certs *certificate, db *localDatabase, tokens *tokenFile) *service {
-	s := &service{
-		config: config,
-		log:    log,
-		db:     db,
-		ended:  make(chan error, 2),
-		reload: func() error { return errors.Join(tokens.reload(), certs.reload()) },
-	}
-	adapter := httpadapter.New(db.catalog, &httpadapter.Options{
-		Authenticator: tokens,
-		Prefix:        config.prefix,
-		Logger:        log,
-		ClientAddr:    config.clientAddr,
-	})
-	public := newServer(logRequests(log, config.clientAddr, withHealth(db.store, adapter)), log)
-	public.RegisterOnShutdown(adapter.EndStreams)
-	s.servers = append(s.servers, public)
-	if certs != nil {
-		public.TLSConfig = &tls.Config{GetCertificate: certs.get}
-		go func() { s.ended <- public.ServeTLS(ln, "", "") }()
-	} else {
-		go func() { s.ended <- public.Serve(ln) }()
-	}
-
-	if controlLn, err := listenControl(controlPath(config.path)); err != nil {
-		log.Warn("no control socket: import, export and backup have to wait until the server ends", "error", err)
-	} else {
-		control := newServer(controlHandler(db, s.reload, log), log)
-		control.ReadTimeout, control.WriteTimeout = 0, 0 // an import may take long
-		s.control, s.servers = controlLn, append(s.servers, control)
-		go func() { s.ended <- control.Serve(controlLn) }()
-	}
-
-	if tcp, ok := ln.Addr().(*net.TCPAddr); certs == nil && ok && !tcp.IP.IsLoopback() {
-		log.Warn("listening beyond this machine without TLS: tokens can be read on the way", "addr", tcp.String())
-	}
-	return s
-}
-
-// newServer returns a server with all limits set.
-func newServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler:                      h,
-		ReadHeaderTimeout:            readHeaderTimeout,
-		ReadTimeout:                  readTimeout,
-		WriteTimeout:                 writeTimeout,
-		IdleTimeout:                  idleTimeout,
-		MaxHeaderBytes:               maxHeaderBytes,
-		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-		DisableGeneralOptionsHandler: true, // its answer is no JSON
-	}
-}
-
-// wait returns nil when the service is told to end, or why it can't go on.
-func (s *service) wait(ctx context.Context, signals <-chan os.Signal) error {
-	for {
-		select {
-		case err := <-s.ended:
-			return err
-		case <-ctx.Done():
-			return nil
-		case sig := <-signals:
-			if sig != syscall.SIGHUP {
-				return nil
-			}
-			if err := s.reload(); err != nil {
-				s.log.Error("reload: what could not be read stays as it was", "error", err)
-			} else {
-				s.log.Info("reloaded")
-			}
-		}
-	}
-}
-
-// stop answers the requests that run, for as long as the configuration says,
-// and closes the catalog.
-func (s *service) stop() error {
-	s.log.Info("shutting down", "timeout", s.config.shutdownTimeout.String())
-	ctx, cancel := context.WithTimeout(context.Background(), s.config.shutdownTimeout)
-	defer cancel()
-	errs := make(chan error, len(s.servers))
-	for _, server := range s.servers {
-		go func() {
-			err := server.Shutdown(ctx)
-			if err != nil {
-				err = errors.Join(fmt.Errorf("requests that still ran after %v were cut", s.config.shutdownTimeout), server.Close())
-			}
-			errs <- err
-		}()
-	}
-	var all error
-	for range s.servers {
-		all = errors.Join(all, <-errs)
-	}
-	// The socket goes before the file is let go: the next server may put its
-	// own there after that.
-	if s.control != nil {
-		all = errors.Join(all, s.control.remove())
-	}
-	all = errors.Join(all, s.db.close())
-	if all == nil {
-		s.log.Info("stopped")
-	}
-	return all
-}
-
-// withHealth answers the health check and leaves the rest to h. (A ServeMux
-// would answer unclean paths by redirects in HTML.) A store that must be
-// reopened is not healthy, for restarting the server is what helps, and neither is
-// one whose file is gone.
-func withHealth(store customstatus.Store, h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != healthPath {
-			h.ServeHTTP(w, r)
-			return
-		}
-		status, body := http.StatusOK, `{"status":"ok"}`
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			status, body = http.StatusMethodNotAllowed, `{"success":false,"error":"Method not allowed"}`
-		} else if _, err := store.Commit(r.Context(), nil); errors.Is(err, customstatus.ErrClosed) || errors.Is(err, customstatus.ErrNeedsReopen) {
-			status, body = http.StatusServiceUnavailable, `{"status":"restart needed"}`
-		} else if err != nil && r.Context().Err() == nil {
-			status, body = http.StatusServiceUnavailable, `{"status":"writes fail"}`
-		}
-		w.Header().Set("Content-Type", "application/json")
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.WriteHeader(status)
-		io.WriteString(w, body)
-	})
 }
 
 // clientAddr returns the address of a client: the other end of the connection,
@@ -403,36 +256,4 @@ curl --location %s \
 // shellQuote quotes s for a POSIX shell.
 func shellQuote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-// certificate is a TLS certificate that can be replaced while it is in use.
-type certificate struct {
-	certFile, keyFile string
-	current           atomic.Pointer[tls.Certificate]
-}
-
-// loadCertificate reads the files; without names it returns nil.
-func loadCertificate(certFile, keyFile string) (*certificate, error) {
-	if certFile == "" {
-		return nil, nil
-	}
-	c := &certificate{certFile: certFile, keyFile: keyFile}
-	return c, c.reload()
-}
-
-// reload reads the files again. If it can't, the certificate stays.
-func (c *certificate) reload() error {
-	if c == nil {
-		return nil
-	}
-	cert, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
-	if err != nil {
-		return fmt.Errorf("certificate: %w", err)
-	}
-	c.current.Store(&cert)
-	return nil
-}
-
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return c.current.Load(), nil
 }

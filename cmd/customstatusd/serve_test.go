@@ -7,11 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"maps"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -135,7 +133,7 @@ func create(client *http.Client, addr string, header http.Header, name string) (
 // stored returns the names of all statuses in a file that no server holds.
 func stored(t *testing.T, path string) map[string]bool {
 	t.Helper()
-	db, err := openLocal(t.Context(), path, false, customstatus.Rules{})
+	db, err := openLocal(t.Context(), path, false, customstatus.Options{})
 	require.NoError(t, err)
 	defer db.close()
 	page, err := db.catalog.List(customstatus.Query{})
@@ -223,7 +221,7 @@ func TestExportUnderLoad(t *testing.T) {
 	for i := range others { // so that an export takes a while, most of it behind the new ones
 		fmt.Fprintf(&lines, `{"name":"z %d","statusType":"busy"}`+"\n", i)
 	}
-	_, err = db.importFrom(t.Context(), strings.NewReader(lines.String()))
+	_, err = db.importFrom(t.Context(), strings.NewReader(lines.String()), noParts)
 	require.NoError(t, err)
 	c := startCreators(t, s.addr, login(t, dir), 0, workers, 200)
 	first, total := -1, 0
@@ -498,56 +496,6 @@ func TestToldToEndWhileStarting(t *testing.T) {
 		require.Empty(t, out.String())
 		require.NoFileExists(t, filepath.Join(dir, "x.tokens"))
 	})
-}
-
-func TestServerLimits(t *testing.T) {
-	s := newServer(http.NotFoundHandler(), slog.New(slog.DiscardHandler))
-	require.Positive(t, s.ReadHeaderTimeout)
-	require.Positive(t, s.ReadTimeout)
-	require.Positive(t, s.WriteTimeout)
-	require.Positive(t, s.IdleTimeout)
-	require.Positive(t, s.MaxHeaderBytes)
-}
-
-// needsReopen is a store after a failure that only opening it again can mend.
-type needsReopen struct{ customstatus.Store }
-
-func (needsReopen) Commit(context.Context, []customstatus.Change) (customstatus.Revision, error) {
-	return 0, fmt.Errorf("bolt: %w: input/output error", customstatus.ErrNeedsReopen)
-}
-
-// noFile is a store whose file somebody has moved away, and may bring back.
-type noFile struct{ customstatus.Store }
-
-func (noFile) Commit(context.Context, []customstatus.Change) (customstatus.Revision, error) {
-	return 0, fmt.Errorf("bolt: %w", os.ErrNotExist)
-}
-
-func TestHealth(t *testing.T) {
-	closed := customstatus.NewMemoryStore()
-	require.NoError(t, closed.Close())
-	tests := []struct {
-		name, method string
-		store        customstatus.Store
-		status       int
-		body         string
-	}{
-		{"open", "GET", customstatus.NewMemoryStore(), 200, `{"status":"ok"}`},
-		{"HEAD", "HEAD", customstatus.NewMemoryStore(), 200, `{"status":"ok"}`},
-		{"closed", "GET", closed, 503, `{"status":"restart needed"}`},
-		{"broken", "GET", needsReopen{}, 503, `{"status":"restart needed"}`},
-		{"no file", "GET", noFile{}, 503, `{"status":"writes fail"}`},
-		{"another method", "DELETE", customstatus.NewMemoryStore(), 405, `{"success":false,"error":"Method not allowed"}`},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			rec := httptest.NewRecorder()
-			withHealth(tt.store, http.NotFoundHandler()).ServeHTTP(rec, httptest.NewRequest(tt.method, "/healthz", nil))
-			require.Equal(t, tt.status, rec.Code)
-			require.Equal(t, "application/json", rec.Header().Get("Content-Type"))
-			require.Equal(t, tt.body, rec.Body.String())
-		})
-	}
 }
 
 func TestURL(t *testing.T) {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -17,7 +18,7 @@ import (
 
 const (
 	// maxLine is the greatest length of a line of an import in bytes. The
-	// longest status there can be, escaped throughout, has 3 KB.
+	// longest status there can be, escaped throughout, has 28 KB.
 	maxLine = 64 << 10
 	// maxBadLines is the number of bad lines that a report names one by one.
 	maxBadLines = 100
@@ -67,12 +68,14 @@ func (s *source) take(number int, text []byte) {
 	status, err := parseStatus(text)
 	if err == nil {
 		// The catalog checks again, but only sources without a bad line.
-		err = s.rules.Check(customstatus.Fields{Name: status.Name, StatusType: status.StatusType})
-		err = ruleError(err)
+		err = s.rules.Check(customstatus.Fields{Name: status.Name, StatusType: status.StatusType, Metadata: &status.Metadata})
 	}
 	if err != nil {
 		s.bad.add(s.where(number), err)
 		return
+	}
+	if status.StatusType == "" {
+		status.StatusType = s.rules.StatusTypeDefault
 	}
 	s.statuses = append(s.statuses, status)
 	s.numbers = append(s.numbers, number)
@@ -159,12 +162,13 @@ func (s *source) broken(number int, err error) error {
 
 var errUnknownKey = errors.New("unknown key")
 
-// parseStatus reads a status in the documented form, or in the extended JSON
+// parseStatus reads a status in the form in which it is exported, or in the extended JSON
 // (version 1 or 2, relaxed or canonical) that mongoexport writes. Unlike the
 // library's own decoder it refuses unknown keys: an import drops nothing.
 // Keys that are missing are left to the catalog.
 func parseStatus(text []byte) (customstatus.CustomUserStatus, error) {
 	var s customstatus.CustomUserStatus
+	described := false // the metadata is given
 	err := strictjson.Object(text, func(key string, value json.RawMessage) (err error) {
 		switch key {
 		case "_id":
@@ -180,6 +184,13 @@ func parseStatus(text []byte) (customstatus.CustomUserStatus, error) {
 			}
 		case "_updatedAt":
 			s.UpdatedAt, err = parseTime(value)
+		case "metadata", "metadataBase64":
+			if described {
+				err = errors.New("metadata given twice")
+				break
+			}
+			described = true
+			s.Metadata, err = parseMetadata(key, value)
 		default:
 			err = errUnknownKey
 		}
@@ -189,6 +200,19 @@ func parseStatus(text []byte) (customstatus.CustomUserStatus, error) {
 		return nil
 	})
 	return s, err
+}
+
+// parseMetadata reads the value of metadata or metadataBase64.
+func parseMetadata(key string, value json.RawMessage) (string, error) {
+	text, err := strictjson.String(value)
+	if err != nil || key == "metadata" {
+		return text, err
+	}
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return "", errors.New("not base64")
+	}
+	return string(raw), nil
 }
 
 // parseID reads a string or {"$oid":"…"}.

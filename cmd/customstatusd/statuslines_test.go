@@ -95,16 +95,16 @@ func TestReportsAreQuoted(t *testing.T) {
 	const evil = `\u001b[2J\nline 7: \u202e`
 	const quoted = `"\x1b[2J\nline 7: \u202e"`
 	for text, want := range map[string]string{
-		`{"name":"` + evil + `","statusType":"busy"}`:                                        `key "name": ` + quoted + ` is not a valid name [`,
-		`{"name":"a","statusType":"` + evil + `"}`:                                           `key "statusType": ` + quoted + ` is not a valid status type [`,
-		`{"_id":"` + evil + `","name":"a","statusType":"busy"}`:                              `key "_id": ` + quoted,
+		`{"name":"` + evil + `","statusType":"busy"}`:                                        `name ` + quoted + ` is not valid`,
+		`{"name":"a","statusType":"` + evil + `"}`:                                           `status type ` + quoted + ` is not valid`,
+		`{"_id":"` + evil + `","name":"a","statusType":"busy"}`:                              `id ` + quoted,
 		`{"` + evil + `":1}`:                                                                 `key ` + quoted + `: unknown key`,
 		`{"_id":{"` + evil + `":1}}`:                                                         `key "_id": key ` + quoted,
-		`{"name":"name","statusType":"busy"}` + "\n" + `{"name":"name","statusType":"busy"}`: `key "name": "name": The custom user status name is already in use [`,
+		`{"name":"name","statusType":"busy"}` + "\n" + `{"name":"name","statusType":"busy"}`: `the name "name" belongs to status "`,
 	} {
-		db, err := openLocal(t.Context(), filepath.Join(t.TempDir(), "x.db"), true, customstatus.Rules{})
+		db, err := openLocal(t.Context(), filepath.Join(t.TempDir(), "x.db"), true, customstatus.Options{})
 		require.NoError(t, err)
-		result, err := db.importFrom(t.Context(), strings.NewReader(text))
+		result, err := db.importFrom(t.Context(), strings.NewReader(text), noParts)
 		require.NoError(t, errors.Join(err, db.close()))
 		require.Len(t, result.Bad.Lines, 1)
 		require.Contains(t, result.Bad.Lines[0].Reason, want)
@@ -123,10 +123,10 @@ func TestReadSource(t *testing.T) {
 		{name: "lines", text: a + "\n" + b + "\n", names: "a1 b2"},
 		{name: "no end of line at the end", text: a + "\n" + b, names: "a1 b2"},
 		{name: "CRLF, blank lines, byte order mark", text: "\xef\xbb\xbf" + a + "\r\n\r\n" + b + "\r\n", names: "a1 b3"},
-		{name: "a short text", text: "{}", bad: []string{`line 1: key "name": The field Name is required [error-the-field-is-required]`}},
+		{name: "a short text", text: "{}", bad: []string{`line 1: name is required`}},
 		{
 			name: "bad lines among good ones", text: a + "\nnonsense\n" + b + "\n{\"name\":\"c\",\"statusType\":\"Busy\"}\n", names: "a1 b3",
-			bad: []string{"line 2: not valid JSON", `line 4: key "statusType": "Busy" is not a valid status type [error-input-is-not-a-valid-field]`},
+			bad: []string{"line 2: not valid JSON", `line 4: status type "Busy" is not valid: it must be online, away, busy or offline`},
 		},
 		{
 			name: "a line that is too long", text: a + "\n" + strings.Repeat("x", 3*maxLine) + "\n" + b + "\n", names: "a1 b3",

@@ -20,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"github.com/customstatus/customstatus/httpadapter"
+	"github.com/customstatus/customstatus/httpadapter/tokenauth"
 )
 
 // The tokens are in a file of their own, so that a copy of the database has no
@@ -36,7 +37,7 @@ type tokenRecords struct {
 }
 
 type tokenRecord struct {
-	httpadapter.Token
+	tokenauth.Token
 	Label     string    `json:"label,omitempty"`
 	CreatedAt time.Time `json:"createdAt"`
 }
@@ -124,14 +125,14 @@ func (r *tokenRecords) addToken(userID string, mayManage bool, label string) new
 	if userID == "" {
 		userID = strings.ToLower(rand.Text()[:17]) // as long as Rocket.Chat's ids
 	}
-	made := newToken{userID, httpadapter.GenerateToken()}
+	made := newToken{userID, tokenauth.Generate()}
 	for made.token[0] == '-' {
 		// On a command line, where it doesn't belong, it would be taken for a
 		// flag and repeated in the error.
-		made.token = httpadapter.GenerateToken()
+		made.token = tokenauth.Generate()
 	}
 	r.Tokens = append(r.Tokens, tokenRecord{
-		Token:     httpadapter.Token{UserID: userID, Hash: httpadapter.HashToken(made.token), MayManage: mayManage},
+		Token:     tokenauth.Token{UserID: userID, Hash: tokenauth.HashOf(made.token), MayManage: mayManage},
 		Label:     label,
 		CreatedAt: time.Now().UTC().Truncate(time.Second),
 	})
@@ -167,9 +168,10 @@ type tokenFile struct {
 	path   string
 	log    *slog.Logger
 	now    func() time.Time
-	tokens httpadapter.Tokens
+	tokens tokenauth.Tokens
 
 	mu       sync.Mutex
+	changed  func()      // called when the tokens have been read, unless nil
 	info     os.FileInfo // of the file that tokens are from
 	loaded   time.Time   // when they were read
 	checked  time.Time   // when the file was last looked at
@@ -195,7 +197,15 @@ func openTokens(path string, log *slog.Logger) (*tokenFile, error) {
 	return f, nil
 }
 
-// Authenticate implements httpadapter.Authenticator.
+// onChange has changed called whenever the tokens have been read again. It must not
+// wait for a login.
+func (f *tokenFile) onChange(changed func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.changed = changed
+}
+
+// Authenticate is for httpadapter.HeaderAuth.
 func (f *tokenFile) Authenticate(ctx context.Context, userID, authToken string) (httpadapter.Caller, error) {
 	f.refresh()
 	caller, err := f.tokens.Authenticate(ctx, userID, authToken)
@@ -245,7 +255,7 @@ func (f *tokenFile) load() error {
 	if err != nil {
 		return err
 	}
-	tokens := make([]httpadapter.Token, len(records.Tokens))
+	tokens := make([]tokenauth.Token, len(records.Tokens))
 	for i, r := range records.Tokens {
 		tokens[i] = r.Token
 	}
@@ -256,6 +266,9 @@ func (f *tokenFile) load() error {
 		f.log.Warn("others than its owner may write the tokens file, and so make tokens", "tokens", f.path, "mode", info.Mode().String())
 	}
 	f.info, f.loaded, f.checked = info, now, now
+	if f.changed != nil {
+		f.changed()
+	}
 	return nil
 }
 

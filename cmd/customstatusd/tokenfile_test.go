@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/customstatus/customstatus/httpadapter"
+	"github.com/customstatus/customstatus/httpadapter/tokenauth"
 )
 
 func TestTokensPath(t *testing.T) {
@@ -49,7 +50,7 @@ func TestTokensAtRest(t *testing.T) {
 	text, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.NotContains(t, string(text), made.token)
-	require.Contains(t, string(text), httpadapter.HashToken(made.token).String())
+	require.Contains(t, string(text), tokenauth.HashOf(made.token).String())
 	for _, name := range []string{path, path + ".lock"} {
 		info, err := os.Stat(name)
 		require.NoError(t, err)
@@ -131,14 +132,14 @@ func TestTokenFileFollowsChanges(t *testing.T) {
 
 func TestTokenFileRefuses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.tokens")
-	hash := httpadapter.HashToken("x").String()
+	hash := tokenauth.HashOf("x").String()
 	tests := map[string]string{
 		"":                        "EOF",
 		"[]":                      "cannot unmarshal",
 		`{"version":1}{}`:         "data behind the JSON value",
 		`{"version":0}`:           "version 0",
 		`{"version":1,"users":1}`: "unknown field",
-		`{"version":1,"tokens":[{"userId":"a","tokenHash":"x"}]}`:              "not a token hash",
+		`{"version":1,"tokens":[{"userId":"a","tokenHash":"x"}]}`:              "not a hash",
 		`{"version":1,"tokens":[{"userId":"","tokenHash":"` + hash + `"}]}`:    "needs a user id",
 		`{"version":1,"tokens":[{"userId":"a","mayManage":true,"label":"x"}]}`: "and a hash",
 	}
@@ -153,7 +154,7 @@ func TestTokenFileRefuses(t *testing.T) {
 // A pipe in place of the file must not hold up those who log in.
 func TestTokenFileIsAFile(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("there are no pipes in folders here")
+		t.Skip("there are no pipes in directories here")
 	}
 	path := filepath.Join(t.TempDir(), "x.tokens")
 	made := add(t, path, "alice")
@@ -255,8 +256,8 @@ func TestFirstTokenOnce(t *testing.T) {
 func TestFindToken(t *testing.T) {
 	var r tokenRecords
 	for _, first := range []byte{0x11, 0x12, 0x12} {
-		hash := httpadapter.TokenHash{first, 0, 0, 0, 0, byte(len(r.Tokens))}
-		r.Tokens = append(r.Tokens, tokenRecord{Token: httpadapter.Token{UserID: "a", Hash: hash}})
+		hash := tokenauth.Hash{first, 0, 0, 0, 0, byte(len(r.Tokens))}
+		r.Tokens = append(r.Tokens, tokenRecord{Token: tokenauth.Token{UserID: "a", Hash: hash}})
 	}
 	i, err := r.find("11000000")
 	require.NoError(t, err)

@@ -7,33 +7,47 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"time"
-
-	"golang.org/x/term"
 
 	"github.com/customstatus/customstatus"
 )
 
-const statusTypeOptionalUsage = "take a status without a statusType, as a running Rocket.Chat does"
+// rules declares the flags that loosen the rules.
+func (cl *commandLine) rules() *customstatus.Rules {
+	rules := new(customstatus.Rules)
+	cl.BoolVar(&rules.StatusTypeOptional, "status-type-optional", false, "take a status without a statusType, as a running Rocket.Chat does; its web\n        client stops loading its whole menu over one whose type is empty")
+	cl.StringVar((*string)(&rules.StatusTypeDefault), "status-type-default", "", "with --status-type-optional, the `TYPE` that is stored in place of an empty one")
+	return rules
+}
 
-// statusTypeOptional declares the flag that loosens the rules.
-func (cl *commandLine) statusTypeOptional() *bool {
-	return cl.Bool("status-type-optional", false, statusTypeOptionalUsage)
+func checkRules(cl *commandLine, rules *customstatus.Rules) error {
+	switch t := rules.StatusTypeDefault; {
+	case t == "":
+	case !t.Valid():
+		return usagef("%s: --status-type-default %q is not online, away, busy or offline", cl.cmd.name, t)
+	case !rules.StatusTypeOptional:
+		return usagef("%s: --status-type-default goes with --status-type-optional", cl.cmd.name)
+	}
+	return nil
 }
 
 func importCommand() command {
 	return command{
 		name: "import", args: "FILE", summary: "add statuses from a file of JSON lines",
-		about: `Adds the statuses in FILE ("-" is standard input) to the catalog, all or none.
+		about: `Adds the statuses in FILE ("-" is standard input) to the catalog, all or none
+where one commit can hold them: up to 50,000 statuses and 32 MiB. More go in
+parts of that size, after all have been checked; each part is one commit. The
+import says so before it begins and when it ends. If it ends early it says how
+many it has imported; run it again to import the rest.
 
 FILE has one status per line of JSON, as export writes it:
   {"_id":"…","name":"In a meeting","statusType":"busy","_updatedAt":"2023-11-04T11:51:28.353Z"}
-A status without _id gets one, one without _updatedAt gets the time of now. What
-mongoexport writes of Rocket.Chat's collection rocketchat_custom_user_status is
-taken too, also with --jsonArray. A status that is in the catalog just as given
-is passed over. If any line can't be imported, none is. Lines that are malformed or
-break a rule are named with their numbers (the first 100 of them); if there are
-none, those whose id or name is taken.
+A status without _id gets one, one without _updatedAt gets the time of now. The
+key metadata, or metadataBase64 for what is no text, holds what a host keeps with
+a status. What mongoexport writes of Rocket.Chat's collection
+rocketchat_custom_user_status is taken too, also with --jsonArray. A status that
+is in the catalog just as given is passed over. If any line can't be imported,
+none is. Lines that are malformed or break a rule are named with their numbers
+(the first 100 of them); if there are none, those whose id or name is taken.
 
 While a server holds the database, the server does the import, by its own rules.`,
 		run: (*process).importFrom,
@@ -42,8 +56,11 @@ While a server holds the database, the server does the import, by its own rules.
 
 func (p *process) importFrom(ctx context.Context, cl *commandLine) error {
 	path := cl.file()
-	optional := cl.statusTypeOptional()
+	rules := cl.rules()
 	if err := cl.parse(1, 1); err != nil {
+		return err
+	}
+	if err := checkRules(cl, rules); err != nil {
 		return err
 	}
 	in, size, err := p.openInput(cl.args[0])
@@ -51,7 +68,7 @@ func (p *process) importFrom(ctx context.Context, cl *commandLine) error {
 		return fmt.Errorf("import: %w", err)
 	}
 	defer in.Close()
-	db, err := openDatabase(ctx, *path, true, customstatus.Rules{StatusTypeOptional: *optional})
+	db, err := openDatabase(ctx, *path, true, *rules)
 	if err != nil {
 		return fmt.Errorf("import: %w", err)
 	}
@@ -60,38 +77,47 @@ func (p *process) importFrom(ctx context.Context, cl *commandLine) error {
 	if bar != nil {
 		r = bar
 	}
-	result, err := db.importFrom(ctx, r)
+	result, err := db.importFrom(ctx, r, func(parts importParts) {
+		if parts.Commits == 0 {
+			bar.clear()
+			fmt.Fprintf(p.stderr, "customstatusd: %s: too large for one commit: it goes in up to %s; if it ends early, run it again to import the rest\n",
+				cl.args[0], commits(parts.Most))
+		}
+	})
 	bar.clear()
 	closeErr := db.close()
 	if err != nil {
-		return fmt.Errorf("import: %w", errors.Join(importFailed(err), closeErr))
+		return fmt.Errorf("import: %w", errors.Join(importFailed(result, err), closeErr))
 	}
-	if bad := result.Bad; len(bad.Lines) > 0 {
-		for _, line := range bad.Lines {
-			fmt.Fprintf(p.stderr, "customstatusd: %s: %s: %s\n", cl.args[0], line.Where, line.Reason)
-		}
-		if bad.More > 0 {
-			fmt.Fprintf(p.stderr, "customstatusd: %s: and %d more\n", cl.args[0], bad.More)
-		}
-		hint := ""
-		if bad.NoType && *optional { // so it is not by the rules of this process
-			hint = "; the rules of the server that holds the database count: start the server with --status-type-optional"
-		}
-		return errors.Join(fmt.Errorf("import: nothing was imported: %d bad%s", len(bad.Lines)+bad.More, hint), closeErr)
+	if len(result.Bad.Lines) > 0 {
+		// A line without a type is not bad by the rules of this process.
+		return errors.Join(p.importRefused(cl.args[0], result, rules.StatusTypeOptional), closeErr)
 	}
-	_, err = fmt.Fprintf(p.stdout, "imported %d, already there %d\n", result.Added, result.Read-result.Added)
+	several := ""
+	if result.Commits > 1 {
+		several = " in " + commits(result.Commits)
+	}
+	_, err = fmt.Fprintf(p.stdout, "imported %d%s, already there %d\n", result.Added, several, result.Read-result.Added)
 	if err := errors.Join(err, closeErr); err != nil {
 		return fmt.Errorf("import: done, but: %w", err)
 	}
 	return nil
 }
 
-// importFailed says what is in the catalog after an import that ended with err.
-func importFailed(err error) error {
-	if errors.Is(err, customstatus.ErrOutcomeUnknown) {
-		return fmt.Errorf("it is not known whether anything was imported, see what an export gives: %w", err)
+// importRefused names the lines that can't be imported.
+func (p *process) importRefused(name string, result importResult, typeOptional bool) error {
+	bad := result.Bad
+	for _, line := range bad.Lines {
+		fmt.Fprintf(p.stderr, "customstatusd: %s: %s: %s\n", name, line.Where, line.Reason)
 	}
-	return fmt.Errorf("nothing was imported: %w", err)
+	if bad.More > 0 {
+		fmt.Fprintf(p.stderr, "customstatusd: %s: and %d more\n", name, bad.More)
+	}
+	err := fmt.Errorf("%d bad", len(bad.Lines)+bad.More)
+	if bad.NoType && typeOptional {
+		err = fmt.Errorf("%w; the rules of the server that holds the database count: start the server with --status-type-optional", err)
+	}
+	return fmt.Errorf("import: %w", importFailed(result, err))
 }
 
 // openInput opens the file named, or standard input for "-". The size is 0 if
@@ -110,59 +136,12 @@ func (p *process) openInput(name string) (in io.ReadCloser, size int64, err erro
 	return f, size, nil
 }
 
-// progress tells on a terminal how much of a reader has been read.
-type progress struct {
-	r       io.Reader
-	w       io.Writer
-	n, size int64
-	next    time.Time
-}
-
-// newProgress returns nil, which shows nothing, if w is no terminal.
-func newProgress(w io.Writer, r io.Reader, size int64) *progress {
-	if !isTerminal(w) {
-		return nil
-	}
-	return &progress{r: r, w: w, size: size}
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-const progressEvery = 100 * time.Millisecond
-
-func (p *progress) Read(b []byte) (int, error) {
-	n, err := p.r.Read(b)
-	p.n += int64(n)
-	const mb = 1e6
-	switch now := time.Now(); {
-	case err == io.EOF:
-		fmt.Fprintf(p.w, "\r\x1b[Kread %.1f MB, writing", float64(p.n)/mb)
-	case now.Before(p.next):
-	case p.size > 0:
-		p.next = now.Add(progressEvery)
-		fmt.Fprintf(p.w, "\r\x1b[Kreading: %d %% of %.1f MB", p.n*100/p.size, float64(p.size)/mb)
-	default:
-		p.next = now.Add(progressEvery)
-		fmt.Fprintf(p.w, "\r\x1b[Kreading: %.1f MB", float64(p.n)/mb)
-	}
-	return n, err
-}
-
-// clear takes the progress off the terminal.
-func (p *progress) clear() {
-	if p != nil {
-		io.WriteString(p.w, "\r\x1b[K")
-	}
-}
-
 func exportCommand() command {
 	return command{
 		name: "export", args: "[FILE]", summary: "write all statuses as JSON lines",
 		about: `Writes all statuses of one instant, one per line of JSON and by name, to FILE, or
 to standard output without FILE or with "-". FILE appears when it is complete.
+Metadata is in it, which the wire may not show.
 
 It works while a server holds the database, too.`,
 		run: func(p *process, ctx context.Context, cl *commandLine) error {
@@ -229,7 +208,7 @@ func checkCommand() command {
 	return command{
 		name: "check", summary: "read the whole database and report damage",
 		about: `Reads the whole database, verifies every record, and prints what it found. Exit
-code 1 if there is damage, with what is damaged; recover saves what is not.
+code 1 if there is damage, with what is damaged; salvage saves what is not.
 
 A database that a server holds can't be checked: check a backup of it. If there
 is no backup of it because of damage, let export save what the server has in
@@ -243,7 +222,7 @@ func (p *process) check(ctx context.Context, cl *commandLine) error {
 	if err := cl.parse(0, 0); err != nil {
 		return err
 	}
-	db, err := openLocal(ctx, *path, false, customstatus.Rules{StatusTypeOptional: true})
+	db, err := openLocal(ctx, *path, false, customstatus.Options{Rules: customstatus.Rules{StatusTypeOptional: true}})
 	if errors.Is(err, customstatus.ErrLocked) {
 		return fmt.Errorf("check: %w; check a backup of it:\n  customstatusd backup --db %s copy.db && customstatusd check --db copy.db",
 			err, shellQuote(*path))
@@ -255,6 +234,6 @@ func (p *process) check(ctx context.Context, cl *commandLine) error {
 	if err := errors.Join(err, db.close()); err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s: ok, statuses %d, revision %d\n", *path, page.Total, page.Revision)
+	_, err = fmt.Fprintf(p.stdout, "%s: ok, statuses %d, revision %d\n", *path, page.Total, uint64(page.Position.Revision))
 	return err
 }

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/customstatus/customstatus"
+)
+
+const healthPath = "/healthz"
+
+const (
+	// probeEvery is the least time between two probes of health checks.
+	probeEvery = 5 * time.Second
+	// probeRarely is that time when commits went on failing after probes that
+	// found nothing.
+	probeRarely = 5 * time.Minute
+	// probeBytes is what a probe writes, and probeGrowth by how much its file
+	// is longer than the database: more than by a commit of one status.
+	probeBytes  = 64 << 10
+	probeGrowth = 512 << 10
+	// unwantedBody is how long the body of a health check is waited for.
+	unwantedBody = time.Second
+)
+
+// health finds out whether the catalog can be written, without writing it.
+type health struct {
+	db  *localDatabase
+	now func() time.Time
+
+	mu     sync.Mutex
+	next   time.Time     // when the next probe may be made
+	every  time.Duration // between two of them
+	failed uint64        // the commits that had failed at the last probe
+	err    error         // of the last probe
+	probed bool          // since commits began to fail
+}
+
+func newHealth(db *localDatabase) *health {
+	return &health{db: db, now: time.Now, every: probeEvery}
+}
+
+// wrap answers the health check and leaves the rest to next. (A ServeMux would
+// answer unclean paths by redirects in HTML.)
+func (h *health) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != healthPath {
+			next.ServeHTTP(w, r)
+			return
+		}
+		header := w.Header()
+		status, body := http.StatusOK, `{"status":"ok"}`
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			header.Set("Allow", "GET, HEAD")
+			status, body = http.StatusMethodNotAllowed, `{"success":false,"error":"Method not allowed"}`
+		} else if problem := h.problem(r.Context()); problem != "" {
+			status, body = http.StatusServiceUnavailable, `{"status":"`+problem+`"}`
+		}
+		if r.ContentLength != 0 {
+			// Without it, net/http waits long for a body that nobody wants, and
+			// that holds up the end of the server. A writer that can't set it
+			// has no connection that could.
+			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(unwantedBody))
+		}
+		header.Set("Content-Type", "application/json")
+		header.Set("Cache-Control", "no-store")
+		header.Set("X-Content-Type-Options", "nosniff")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, body) // an error means that nobody is listening any more
+	})
+}
+
+// What problem returns.
+const (
+	restartNeeded = "restart needed"
+	writesFail    = "writes fail"
+)
+
+// problem says in a word why writes would fail now, or returns "".
+func (h *health) problem(ctx context.Context) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	now := h.now()
+	err := h.storeError(ctx)
+	if mustReopen(err) && !now.Before(h.next) {
+		// A write would have the catalog reopen the file. Where nobody writes,
+		// this does.
+		h.next = now.Add(h.every)
+		_ = h.db.catalog.Sync(ctx) // the store says what came of it
+		err = h.storeError(ctx)
+	}
+	switch {
+	case err == nil, ctx.Err() != nil:
+		return h.commitProblem(now)
+	case mustReopen(err):
+		return restartNeeded
+	}
+	return writesFail
+}
+
+// storeError is the error that a commit would meet before it begins.
+func (h *health) storeError(ctx context.Context) error {
+	_, err := h.db.store.Load().Revision(ctx)
+	return err
+}
+
+func mustReopen(err error) bool {
+	return errors.Is(err, customstatus.ErrNeedsReopen) || errors.Is(err, customstatus.ErrClosed)
+}
+
+// commitProblem says whether the commits that fail would still do so. Their
+// reason, a full disk for example, may be gone while nobody writes; a probe finds
+// out.
+func (h *health) commitProblem(now time.Time) string {
+	stats := h.db.catalog.Stats()
+	if stats.CommitError == nil {
+		h.every, h.probed = probeEvery, false
+		return ""
+	}
+	current := h.probed && h.failed == stats.FailedCommits // no commit has failed since the probe
+	if !now.Before(h.next) {
+		if h.probed && h.err == nil && !current {
+			h.every = min(2*h.every, probeRarely) // the probe was wrong
+		}
+		h.probed, h.failed, h.err = true, stats.FailedCommits, probeRoom(h.db.path)
+		h.next, current = now.Add(h.every), true
+	}
+	if current && h.err == nil {
+		return ""
+	}
+	return writesFail
+}
+
+// probeRoom returns an error if a file like the one at path could not be made
+// longer: because the disk or a quota is full, or by a limit on the size of files.
+// It makes a file beside that is a little longer, writes to its end only, and waits
+// until that is on the disk.
+func probeRoom(path string) (err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return err
+	}
+	_ = os.Remove(f.Name()) // at once, so that nothing is left of a process that is killed
+	defer func() {
+		err = errors.Join(err, f.Close())
+		_ = os.Remove(f.Name()) // where an open file can't be removed
+	}()
+	content := make([]byte, probeBytes)
+	_, _ = rand.Read(content) // never fails; some file systems store nothing for zeros
+	if _, err := f.WriteAt(content, info.Size()+probeGrowth-probeBytes); err != nil {
+		return err
+	}
+	return f.Sync()
+}

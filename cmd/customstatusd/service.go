@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/customstatus/customstatus/httpadapter"
+	"github.com/customstatus/customstatus/httpadapter/loginlimit"
+)
+
+// service is a running server.
+type service struct {
+	config *serveConfig
+	log    *slog.Logger
+	db     *localDatabase
+	reload func() error
+
+	requests  requests
+	endPublic context.CancelFunc
+	public    chan struct{} // closed when the public server has ended
+	publicErr error         // why it did, once it has
+
+	control      *http.Server
+	controlLn    *controlListener // nil if there is none
+	controlEnded chan error       // gets the error of a control server that ends
+}
+
+// start begins to serve on ln.
+func start(config *serveConfig, log *slog.Logger, ln net.Listener, certs *certificate, db *localDatabase, tokens *tokenFile) *service {
+	s := &service{
+		config:       config,
+		log:          log,
+		db:           db,
+		public:       make(chan struct{}),
+		controlEnded: make(chan error, 1),
+		reload:       func() error { return errors.Join(tokens.reload(), certs.reload()) },
+	}
+	api := httpadapter.New(db.catalog, httpadapter.HeaderAuth(tokens.Authenticate), &httpadapter.Options{
+		Prefix:          config.prefix,
+		Logger:          log,
+		Metadata:        config.metadata,
+		ShutdownTimeout: max(config.shutdownTimeout, 1), // 0 is a default there
+	})
+	tokens.onChange(api.RecheckLogins)
+	limited := loginlimit.New(api, &loginlimit.Options{ClientAddr: config.clientAddr, Logger: log})
+	handler := s.requests.count(logRequests(log, config.clientAddr, newHealth(db).wrap(limited)))
+	tcp, isTCP := ln.Addr().(*net.TCPAddr)
+	if certs != nil {
+		ln = certs.listen(ln)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.endPublic = cancel
+	go func() {
+		defer close(s.public)
+		s.publicErr = api.Serve(ctx, ln, handler)
+	}()
+	s.startControl()
+	if certs == nil && isTCP && !tcp.IP.IsLoopback() {
+		log.Warn("listening beyond this machine without TLS: tokens can be read on the way", "addr", tcp.String())
+	}
+	return s
+}
+
+// startControl begins to serve on the control socket. Only the owner can connect
+// to it, and an import may take long, so there are no times to answer in.
+func (s *service) startControl() {
+	ln, err := listenControl(controlPath(s.config.path))
+	if err != nil {
+		s.log.Warn("no control socket: import, export and backup have to wait until the server ends", "error", err)
+		return
+	}
+	s.controlLn = ln
+	s.control = &http.Server{
+		Handler:           controlHandler(s.db, s.reload, s.log),
+		ReadHeaderTimeout: controlTimeout,
+		IdleTimeout:       controlTimeout,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+	}
+	go func() { s.controlEnded <- s.control.Serve(ln) }()
+}
+
+// controlTimeout is how long the control server waits for the header of a request.
+const controlTimeout = 10 * time.Second
+
+// wait returns when the service is told to end or can't go on. The error is not
+// the public server's, which stop returns.
+func (s *service) wait(ctx context.Context, signals <-chan os.Signal) error {
+	for {
+		select {
+		case <-s.public:
+			return nil
+		case err := <-s.controlEnded:
+			return err
+		case <-ctx.Done():
+			return nil
+		case sig := <-signals:
+			if sig != syscall.SIGHUP {
+				return nil
+			}
+			if err := s.reload(); err != nil {
+				s.log.Error("reload: what could not be read stays as it was", "error", err)
+			} else {
+				s.log.Info("reloaded")
+			}
+		}
+	}
+}
+
+// stop answers the requests that run, for as long as the configuration says,
+// and closes the catalog.
+func (s *service) stop() error {
+	timeout := s.config.shutdownTimeout
+	s.log.Info("shutting down", "timeout", timeout.String())
+	s.requests.endBy(time.Now().Add(timeout))
+	s.endPublic()
+	all := s.stopControl(timeout)
+	<-s.public
+	all = errors.Join(s.publicErr, all)
+	if s.requests.late() {
+		all = errors.Join(all, errCut(timeout))
+	}
+	// The socket goes before the file is let go: the next server may put its
+	// own there after that.
+	if s.controlLn != nil {
+		all = errors.Join(all, s.controlLn.remove())
+	}
+	all = errors.Join(all, s.db.close())
+	if all == nil {
+		s.log.Info("stopped")
+	}
+	return all
+}
+
+func (s *service) stopControl(timeout time.Duration) error {
+	if s.control == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	if err := s.control.Shutdown(ctx); err != nil {
+		return errors.Join(errCut(timeout), s.control.Close())
+	}
+	return nil
+}
+
+func errCut(timeout time.Duration) error {
+	return fmt.Errorf("requests that still ran after %v were cut", timeout)
+}
+
+// requests knows whether requests were cut off by the end of a server that says
+// nothing about it.
+type requests struct {
+	running atomic.Int64
+	ended   atomic.Int64 // after they should have
+	end     atomic.Pointer[time.Time]
+}
+
+// count counts the requests that h answers.
+func (q *requests) count(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		q.running.Add(1)
+		defer func() {
+			if end := q.end.Load(); end != nil && !time.Now().Before(*end) {
+				q.ended.Add(1)
+			}
+			q.running.Add(-1)
+		}()
+		h.ServeHTTP(w, r)
+	})
+}
+
+// endBy says when requests have to end.
+func (q *requests) endBy(end time.Time) { q.end.Store(&end) }
+
+// late reports, once the server has ended, whether some have not ended in time.
+func (q *requests) late() bool { return q.running.Load() > 0 || q.ended.Load() > 0 }
