@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	// accountsFile is where the accounts are kept in the data folder.
+	// accountsFile is where the accounts are kept in the data directory.
 	accountsFile = "accounts.json"
 	// passwordRounds is the number of rounds of PBKDF2 with SHA-256 that
 	// OWASP recommends. It makes a stolen file slow to guess from.
@@ -94,14 +94,14 @@ type accounts struct {
 	sessions map[[sha256.Size]byte]*session // by the hash of the token
 }
 
-// openAccounts reads the accounts in the folder. Sessions end with ctx.
-func openAccounts(ctx context.Context, folder string, rounds int) (*accounts, error) {
+// openAccounts reads the accounts in the directory. Sessions end with ctx.
+func openAccounts(ctx context.Context, directory string, rounds int) (*accounts, error) {
 	decoy, err := newPassword(rand.Text(), rounds)
 	if err != nil {
 		return nil, err
 	}
 	a := &accounts{
-		file:     filepath.Join(folder, accountsFile),
+		file:     filepath.Join(directory, accountsFile),
 		rounds:   rounds,
 		decoy:    decoy,
 		life:     ctx,

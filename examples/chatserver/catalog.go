@@ -14,10 +14,10 @@ import (
 	"github.com/customstatus/customstatus/httpadapter"
 )
 
-// openCatalog opens the catalog that is kept in a file in the folder. The
+// openCatalog opens the catalog that is kept in a file in the directory. The
 // catalog owns its store from then on and closes it.
-func openCatalog(ctx context.Context, folder string) (*customstatus.Catalog, error) {
-	store, err := customstatus.OpenBolt(filepath.Join(folder, "statuses.db"), nil)
+func openCatalog(ctx context.Context, directory string) (*customstatus.Catalog, error) {
+	store, err := customstatus.OpenBolt(filepath.Join(directory, "statuses.db"), nil)
 	if err != nil {
 		return nil, err
 	}

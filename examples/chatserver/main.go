@@ -10,7 +10,7 @@
 //
 //	go run ./examples/chatserver
 //
-// The catalog and the accounts are kept in the folder chatserver-data; messages,
+// The catalog and the accounts are kept in the directory chatserver-data; messages,
 // logins and who has picked which status are kept in memory only.
 package main
 
@@ -34,7 +34,7 @@ func main() {
 	defer stop()
 	opts := options{rounds: passwordRounds}
 	flag.StringVar(&opts.addr, "addr", "127.0.0.1:3001", "`address` to listen on; port 0 takes a free one")
-	flag.StringVar(&opts.data, "data", "chatserver-data", "`folder` of the catalog and the accounts; made if it does not exist")
+	flag.StringVar(&opts.data, "data", "chatserver-data", "`directory` of the catalog and the accounts; made if it does not exist")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "chatserver: unexpected argument %q\n", flag.Arg(0))

@@ -36,14 +36,14 @@ type server struct {
 	running   sync.WaitGroup
 }
 
-// newServer opens what is kept in the folder. Logins, and all else that runs on,
+// newServer opens what is kept in the directory. Logins, and all else that runs on,
 // end with ctx; close has to be called after that.
-func newServer(ctx context.Context, folder string, rounds int) (*server, error) {
-	logins, err := openAccounts(ctx, folder, rounds)
+func newServer(ctx context.Context, directory string, rounds int) (*server, error) {
+	logins, err := openAccounts(ctx, directory, rounds)
 	if err != nil {
 		return nil, err
 	}
-	catalog, err := openCatalog(ctx, folder)
+	catalog, err := openCatalog(ctx, directory)
 	if err != nil {
 		return nil, err
 	}

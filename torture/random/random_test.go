@@ -80,12 +80,12 @@ type keptOpen struct{ customstatus.Store }
 func (keptOpen) Close() error { return nil }
 
 func boltPlace(t *rapid.T, m *machine) place {
-	folder, err := os.MkdirTemp("", "customstatus-random")
+	directory, err := os.MkdirTemp("", "customstatus-random")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := os.RemoveAll(folder); err != nil {
+		if err := os.RemoveAll(directory); err != nil {
 			t.Error(err)
 		}
 	})
@@ -99,7 +99,7 @@ func boltPlace(t *rapid.T, m *machine) place {
 	var current *customstatus.BoltStore
 	return place{
 		store: func(t *rapid.T) customstatus.Store {
-			current = openBolt(t, filepath.Join(folder, "catalog.db"))
+			current = openBolt(t, filepath.Join(directory, "catalog.db"))
 			return faulty{current, m}
 		},
 		backup: func(t *rapid.T) customstatus.Store {
@@ -107,7 +107,7 @@ func boltPlace(t *rapid.T, m *machine) place {
 			if err := current.Backup(&b); err != nil {
 				t.Fatal(err)
 			}
-			path := filepath.Join(folder, "backup.db")
+			path := filepath.Join(directory, "backup.db")
 			if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
 				t.Fatal(err)
 			}
