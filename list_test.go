@@ -3,6 +3,7 @@ package customstatus_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,11 +80,11 @@ func TestCatalogList(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			page, err := c.List(tt.query)
 			require.NoError(t, err)
-			ids := ""
+			var ids strings.Builder
 			for _, s := range page.Statuses {
-				ids += s.ID
+				ids.WriteString(s.ID)
 			}
-			require.Equal(t, tt.ids, ids)
+			require.Equal(t, tt.ids, ids.String())
 			require.Equal(t, tt.total, page.Total)
 			require.Equal(t, c.Position(), page.Position)
 			require.NotNil(t, page.Statuses)

@@ -173,22 +173,23 @@ func faultCases() []testCase {
 func (t *tester) faulty(s *handle, why string, changes ...customstatus.Change) {
 	t.Helper()
 	_, err := t.try(t.ctx, s, slices.Clone(changes)...)
-	sentinel := slices.IndexFunc(sentinels, func(sentinel error) bool { return errors.Is(err, sentinel) })
 	switch {
 	case err == nil:
 		t.Errorf("Commit(%s) = nil, want an error: %s", describeChanges(changes), why)
-	case sentinel >= 0:
+	case isSentinel(err):
 		t.Errorf("Commit(%s) = %v, want an error that is none of the sentinels: %s", describeChanges(changes), err, why)
 	}
 	t.holds(s, "after a commit that no store takes")
 }
 
-// sentinels are the errors that have a meaning for a catalog.
-var sentinels = []error{
-	customstatus.ErrClosed, customstatus.ErrConflict, customstatus.ErrTooLarge, customstatus.ErrOutcomeUnknown,
-	customstatus.ErrCompacted, customstatus.ErrDamaged, customstatus.ErrLocked, customstatus.ErrNotExclusive,
-	customstatus.ErrNeedsReopen, customstatus.ErrRequired, customstatus.ErrInvalid, customstatus.ErrNameInUse,
-	customstatus.ErrIDInUse, customstatus.ErrNotFound, customstatus.ErrFull, context.Canceled, context.DeadlineExceeded,
+// isSentinel reports whether an error has a meaning for a catalog.
+func isSentinel(err error) bool {
+	return slices.ContainsFunc([]error{
+		customstatus.ErrClosed, customstatus.ErrConflict, customstatus.ErrTooLarge, customstatus.ErrOutcomeUnknown,
+		customstatus.ErrCompacted, customstatus.ErrDamaged, customstatus.ErrLocked, customstatus.ErrNotExclusive,
+		customstatus.ErrNeedsReopen, customstatus.ErrRequired, customstatus.ErrInvalid, customstatus.ErrNameInUse,
+		customstatus.ErrIDInUse, customstatus.ErrNotFound, customstatus.ErrFull, context.Canceled, context.DeadlineExceeded,
+	}, func(sentinel error) bool { return errors.Is(err, sentinel) })
 }
 
 // faultyCommits returns commits with each kind of fault, by what is wrong.

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"iter"
@@ -157,7 +158,9 @@ func (t *tester) matches(got, want customstatus.Commit, index int) {
 // yields checks that a watch after a revision yields the commits made since.
 func (t *tester) yields(s *handle, after customstatus.Revision) {
 	t.Helper()
-	f := t.follow(s.Watch(t.ctx, after))
+	ctx, cancel := context.WithCancel(t.ctx)
+	defer cancel()
+	f := t.follow(s.Watch(ctx, after))
 	defer close(f.left)
 	for index, c := range t.log {
 		if c.Revision > after {

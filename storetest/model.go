@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/customstatus/customstatus"
@@ -158,7 +159,8 @@ func (m *model) differences(all customstatus.Contents) []string {
 	}
 	var sum customstatus.Fingerprint
 	seen := make(map[string]bool, len(all.Statuses))
-	for _, got := range all.Statuses {
+	byID := func(a, b customstatus.CustomUserStatus) int { return strings.Compare(a.ID, b.ID) }
+	for _, got := range slices.SortedFunc(slices.Values(all.Statuses), byID) {
 		want, there := m.statuses[got.ID]
 		switch {
 		case seen[got.ID]:

@@ -70,6 +70,9 @@ type Compacter interface {
 // place. The function newPlace makes a new and empty place and returns what opens
 // it. It may use t.Cleanup, which runs after the stores have been closed, and
 // t.Skip.
+//
+// A store that makes no progress in a step for five seconds is taken to hang. A
+// large commit has a second more for every two hundred changes.
 func Run(t *testing.T, newPlace func(t *testing.T) Opener) {
 	t.Helper()
 	runAll(t, exclusiveCases(), newPlace)
