@@ -76,7 +76,7 @@ func (s stranger) do(dir, name string, args ...string) (string, error) {
 }
 
 // project makes a new project that requires the module of ours, from the files
-// in the folder of testdata, if there is one.
+// in the directory of testdata, if there is one.
 func (s stranger) project(name, require string) (string, error) {
 	dir := filepath.Join(s.scratch, name)
 	if err := os.Mkdir(dir, 0o777); err != nil {
