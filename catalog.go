@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/customstatus/customstatus/internal/history"
 )
 
 // Options configure a [Catalog]. A nil *Options and the zero value are the
@@ -103,8 +105,9 @@ type Catalog struct {
 	observer    Observer
 	account     account
 
-	current atomic.Pointer[snapshot] // what reads see
-	feed    feed
+	current  atomic.Pointer[snapshot] // what reads see
+	history  *history.Log[Commit]
+	watchers atomic.Int64
 
 	// turn is held by the one writer that commits for all that wait. With it
 	// go the fields below, up to maxChanges.
@@ -112,7 +115,7 @@ type Catalog struct {
 	stale       bool     // the store may hold what current doesn't show
 	lost        error    // why there is no open store, after reopen failed
 	last        Revision // of the last commit of our own
-	lastHistory uint64   // which that commit is part of
+	lastRewinds uint64   // before that commit
 	maxChanges  int      // that writes may share a commit with
 
 	editing sync.Mutex // for what beginning an edit touches of the snapshot
@@ -165,7 +168,6 @@ func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (
 		newID:       opts.NewID,
 		random:      opts.Random,
 		log:         opts.Logger,
-		feed:        feed{maxChanges: opts.HistoryChanges, maxBytes: opts.HistoryBytes},
 		turn:        make(chan struct{}, 1),
 		maxChanges:  maxGroup,
 	}
@@ -184,12 +186,14 @@ func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (
 	if opts.Observer != nil {
 		c.observer = *opts.Observer
 	}
-	if c.feed.maxChanges <= 0 {
-		c.feed.maxChanges = DefaultHistoryChanges
+	changes, bytes := opts.HistoryChanges, opts.HistoryBytes
+	if changes <= 0 {
+		changes = DefaultHistoryChanges
 	}
-	if c.feed.maxBytes <= 0 {
-		c.feed.maxBytes = DefaultHistoryBytes
+	if bytes <= 0 {
+		bytes = DefaultHistoryBytes
 	}
+	c.history = history.New[Commit](changes, bytes)
 	c.commits = context.Background()
 	c.ctx, c.cancel = context.WithCancel(c.commits)
 	if _, err := c.load(ctx); err != nil {
@@ -422,8 +426,8 @@ func (c *Catalog) Close() error {
 			<-c.followed
 		}
 		last := c.current.Load()
-		c.current.Store(&snapshot{revision: last.revision, position: last.position, history: last.history, closed: true})
-		c.feed.close()
+		c.current.Store(&snapshot{revision: last.revision, position: last.position, rewinds: last.rewinds, closed: true})
+		c.history.Close()
 		c.replacing.Lock()
 		defer c.replacing.Unlock()
 		c.closeErr = c.guard("Close", c.store.Close)

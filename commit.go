@@ -125,7 +125,7 @@ func (c *Catalog) putBack(writes []*write) {
 func (c *Catalog) lead(w *write) {
 	defer func() { <-c.turn }()
 	for !w.finished() {
-		if c.shared != nil && c.lastHistory == c.current.Load().history {
+		if c.shared != nil && c.lastRewinds == c.current.Load().rewinds {
 			if err := c.await(w.ctx, c.last); err != nil {
 				if c.withdraw(w) {
 					w.finish(err)
@@ -305,7 +305,7 @@ func (c *Catalog) makeDurable(e *edit, group []*write) error {
 		if c.shared == nil {
 			c.publish(next, commit)
 		}
-		c.last, c.lastHistory = info.Revision, e.base.history
+		c.last, c.lastRewinds = info.Revision, e.base.rewinds
 		c.noteCommit(info)
 		settle(group, e.base.revision, info.Revision)
 		return nil
@@ -361,7 +361,7 @@ func settle(writes []*write, base, revision Revision) {
 // those who wait for a revision.
 func (c *Catalog) publish(next *snapshot, commit Commit) {
 	c.current.Store(next)
-	c.feed.append(commit)
+	c.remember(commit)
 }
 
 // ready brings the store and what reads see into a state from which a commit can
@@ -438,14 +438,14 @@ func (c *Catalog) load(ctx context.Context) (rewound bool, err error) {
 	before := c.current.Load()
 	if before == nil {
 		c.current.Store(next)
-		c.feed.reset(next.position)
+		c.history.Reset(next.position.inHistory())
 		return false, nil
 	}
 	same := next.position.Fingerprint == before.position.Fingerprint
 	rewound = next.revision < before.revision || next.revision == before.revision && !same
-	next.history = before.history
+	next.rewinds = before.rewinds
 	if rewound {
-		next.history++
+		next.rewinds++
 	}
 	if same && !rewound {
 		next.position = before.position
@@ -453,7 +453,7 @@ func (c *Catalog) load(ctx context.Context) (rewound bool, err error) {
 		return false, nil
 	}
 	c.current.Store(next)
-	c.feed.reset(next.position)
+	c.history.Reset(next.position.inHistory())
 	return rewound, nil
 }
 

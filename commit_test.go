@@ -106,7 +106,7 @@ func TestCommitIsReadableBeforeItIsWatched(t *testing.T) {
 	c, err := Open(context.Background(), NewMemoryStore(), nil)
 	require.NoError(t, err)
 	done := make(chan error, 1)
-	c.feed.mu.Lock()
+	release := c.history.Hold()
 	go func() {
 		_, err := c.Create(context.Background(), Fields{Name: "a", StatusType: Busy})
 		done <- err
@@ -114,7 +114,7 @@ func TestCommitIsReadableBeforeItIsWatched(t *testing.T) {
 	for c.Revision() != 1 { // for ever, if the feed comes first
 		runtime.Gosched()
 	}
-	c.feed.mu.Unlock()
+	release()
 	require.NoError(t, <-done)
 	require.NoError(t, c.Close())
 }
@@ -155,8 +155,8 @@ func TestWhoHasListedMayWatch(t *testing.T) {
 		default:
 		}
 		for range 100 {
-			position := c.Position()
-			_, _, err := c.feed.since(&position, c.Revision)
+			position := c.Position().inHistory()
+			_, _, err := c.history.Since(&position, func() uint64 { return uint64(c.Revision()) })
 			require.NoError(t, err)
 		}
 	}

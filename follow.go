@@ -70,14 +70,14 @@ func (c *Catalog) sync(ctx context.Context) error {
 // await waits until reads see the revision. It gives up when the store turns out
 // to hold another history, in which the revision may never come.
 func (c *Catalog) await(ctx context.Context, revision Revision) error {
-	history := c.current.Load().history
+	rewinds := c.current.Load().rewinds
 	for {
-		more := c.feed.wait()
+		more := c.history.Wait()
 		s := c.current.Load()
 		if s.closed {
 			return ErrClosed
 		}
-		if s.revision >= revision || s.history != history {
+		if s.revision >= revision || s.rewinds != rewinds {
 			return nil
 		}
 		select {

@@ -14,7 +14,7 @@ type snapshot struct {
 	// shared store reports progress without changes.
 	revision Revision
 	position Position
-	history  uint64 // counts the times that the store went back
+	rewinds  uint64 // counts the times that the store went back
 	closed   bool   // the catalog is closed, and nothing but the position is left
 
 	table table.Table[CustomUserStatus]

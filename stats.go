@@ -87,8 +87,8 @@ func (c *Catalog) Stats() Stats {
 	c.account.mu.Unlock()
 	s := c.current.Load()
 	stats.Statuses, stats.Position, stats.Revision = s.table.Len(), s.position, s.revision
-	stats.Watchers = int(c.feed.watchers.Load())
-	stats.HistoryChanges, stats.HistoryBytes = c.feed.kept()
+	stats.Watchers = int(c.watchers.Load())
+	stats.HistoryChanges, stats.HistoryBytes = c.history.Kept()
 	c.mu.Lock()
 	stats.PendingWrites = len(c.pending) - c.withdrawn
 	c.mu.Unlock()

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"slices"
-	"sort"
-	"sync"
-	"sync/atomic"
 	"unsafe"
+
+	"github.com/customstatus/customstatus/internal/history"
 )
 
 // Watch yields the commits after a position, each once, in order and none
@@ -28,28 +26,35 @@ import (
 // keeps at most 64 commits in memory that it has yet to yield.
 func (c *Catalog) Watch(ctx context.Context, after Position) iter.Seq2[Commit, error] {
 	return func(yield func(Commit, error) bool) {
-		c.feed.watchers.Add(1)
-		defer c.feed.watchers.Add(-1)
-		seen, synced := after, c.shared == nil
+		c.watchers.Add(1)
+		defer c.watchers.Add(-1)
+		seen, synced := after.inHistory(), c.shared == nil
+		shown := func() uint64 { return uint64(c.Revision()) }
 		for {
 			if err := ctx.Err(); err != nil {
 				yield(Commit{}, err)
 				return
 			}
-			commits, more, err := c.feed.since(&seen, c.Revision)
-			if errors.Is(err, ErrCompacted) && !synced && seen.Revision > c.Revision() {
+			commits, more, err := c.history.Since(&seen, shown)
+			switch {
+			case err == nil:
+			case errors.Is(err, history.ErrClosed):
+				err = ErrClosed
+			case !synced && seen.Revision > shown():
 				// Another server has shown the position, and this one will soon.
 				synced = true
 				if err = c.Sync(ctx); err == nil {
 					continue
 				}
+			default:
+				err = ErrCompacted
 			}
 			if err != nil {
 				yield(Commit{}, err)
 				return
 			}
 			for _, commit := range commits {
-				seen = commit.Position()
+				seen = commit.Position().inHistory()
 				if ctx.Err() != nil {
 					break
 				}
@@ -117,127 +122,21 @@ func (c *Catalog) Follow(ctx context.Context, after Position) iter.Seq2[Update, 
 	}
 }
 
-// feed keeps the last commits for watchers to read at their own pace. Watchers
-// come to it and it knows none of them; a slow one holds no more than the batch
-// that it has taken.
-type feed struct {
-	maxChanges, maxBytes int
-	watchers             atomic.Int64
-
-	mu       sync.Mutex
-	base     Position // every commit after it is kept
-	reached  Revision // the last of which it is known that no commit is missing
-	commits  []Commit
-	sizes    []int         // of the commits, in bytes
-	changes  int           // in commits
-	bytes    int           // in commits
-	next     chan struct{} // closed at the next event; nil while nobody waits
-	isClosed bool
-}
-
-// What a watcher takes at a time: at most so many commits, and no more once they
-// have so many bytes.
-const (
-	batchCommits = 64
-	batchBytes   = 256 << 10
-)
-
-// since returns the first commits after a position, or none and a channel that
-// is closed when it is worth asking again. It sets the position to the one of
-// this feed's that it found, by which it will find it again. A position that
-// readers are shown already may not have come to the feed yet; shown says what
-// revision they are shown.
-func (f *feed) since(after *Position, shown func() Revision) ([]Commit, <-chan struct{}, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.isClosed {
-		return nil, nil, ErrClosed
-	}
-	first, ok := f.find(*after)
-	switch {
-	case !ok && shown() != f.reached:
-		return nil, f.waiting(), nil
-	case !ok:
-		return nil, nil, ErrCompacted
-	}
-	*after = f.before(first)
-	last, bytes := first, 0
-	for last < len(f.commits) && last < first+batchCommits && bytes < batchBytes {
-		bytes += f.sizes[last]
-		last++
-	}
-	if last > first {
-		return slices.Clone(f.commits[first:last]), nil, nil
-	}
-	return nil, f.waiting(), nil
-}
-
-// find returns the index of the first commit after a position, and false if it
-// can't tell.
-func (f *feed) find(p Position) (int, bool) {
-	if f.base.Revision <= p.Revision && p.Revision <= f.reached {
-		i := sort.Search(len(f.commits), func(i int) bool { return f.commits[i].Revision > p.Revision })
-		if f.before(i).Fingerprint == p.Fingerprint {
-			return i, true
-		}
-	}
-	return len(f.commits), f.before(len(f.commits)).Fingerprint == p.Fingerprint
-}
-
-// before is the position before the commit with the index.
-func (f *feed) before(i int) Position {
-	if i == 0 {
-		return f.base
-	}
-	return f.commits[i-1].Position()
-}
-
-// wait returns a channel that is closed at the next event.
-func (f *feed) wait() <-chan struct{} {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.isClosed {
-		done := make(chan struct{})
-		close(done)
-		return done
-	}
-	return f.waiting()
-}
-
-func (f *feed) waiting() <-chan struct{} {
-	if f.next == nil {
-		f.next = make(chan struct{})
-	}
-	return f.next
-}
-
-func (f *feed) event() {
-	if f.next != nil {
-		close(f.next)
-		f.next = nil
-	}
-}
-
-// append adds a commit. One without changes only says what has been reached.
-func (f *feed) append(c Commit) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	defer f.event()
-	f.reached = c.Revision
-	if len(c.Changes) == 0 {
+// remember adds a commit to what watchers are given. One without changes only says
+// what has been reached.
+func (c *Catalog) remember(commit Commit) {
+	if len(commit.Changes) == 0 {
+		c.history.Reach(uint64(commit.Revision))
 		return
 	}
-	size := c.size()
-	f.commits, f.sizes = append(f.commits, c), append(f.sizes, size)
-	f.changes += len(c.Changes)
-	f.bytes += size
-	for (f.changes > f.maxChanges || f.bytes > f.maxBytes) && len(f.commits) > 1 {
-		f.base = f.commits[0].Position()
-		f.changes -= len(f.commits[0].Changes)
-		f.bytes -= f.sizes[0]
-		f.commits[0] = Commit{} // for the garbage collector
-		f.commits, f.sizes = f.commits[1:], f.sizes[1:]
-	}
+	c.history.Append(history.Entry[Commit]{
+		Value: commit, After: commit.Position().inHistory(),
+		Changes: len(commit.Changes), Bytes: commit.size(),
+	})
+}
+
+func (p Position) inHistory() history.Position {
+	return history.Position{Revision: uint64(p.Revision), Fingerprint: uint64(p.Fingerprint)}
 }
 
 // size is about the memory that the commit keeps from being freed.
@@ -249,27 +148,4 @@ func (c *Commit) size() int {
 		}
 	}
 	return size
-}
-
-// reset forgets all commits: how the catalog came to be at the position is not
-// known.
-func (f *feed) reset(base Position) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.base, f.reached, f.commits, f.sizes, f.changes, f.bytes = base, base.Revision, nil, nil, 0, 0
-	f.event()
-}
-
-func (f *feed) close() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.isClosed = true
-	f.event()
-}
-
-// kept returns the number of changes that are kept and about their size in bytes.
-func (f *feed) kept() (changes, bytes int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.changes, f.bytes
 }
