@@ -130,13 +130,9 @@ func mustPipe(t *testing.T) (r, w *os.File) {
 // openFile opens the catalog in a file, which verifies all that is in it.
 func openFile(t *testing.T, path string) *customstatus.Catalog {
 	t.Helper()
-	store, err := customstatus.OpenBolt(path, nil)
+	c, err := customstatus.OpenFile(context.Background(), path, nil)
 	if err != nil {
 		t.Fatal(err)
-	}
-	c, err := customstatus.Open(context.Background(), store, nil)
-	if err != nil {
-		t.Fatal(errors.Join(err, store.Close()))
 	}
 	return c
 }

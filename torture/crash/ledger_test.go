@@ -17,6 +17,7 @@ import (
 type write struct {
 	Kind   string // create, update, delete or import
 	Status record // what is to be; of a delete, the ID alone
+	Keeps  bool   // an update leaves the metadata as it is
 	Batch  []record
 }
 
@@ -25,12 +26,13 @@ type write struct {
 type record struct {
 	ID, Name   string
 	StatusType customstatus.StatusType
-	UpdatedAt  int64 // in milliseconds since 1970
+	Metadata   string `json:",omitempty"`
+	UpdatedAt  int64  // in milliseconds since 1970
 	Revision   customstatus.Revision
 }
 
 func recordOf(s customstatus.CustomUserStatus) record {
-	return record{s.ID, s.Name, s.StatusType, s.UpdatedAt.UnixMilli(), s.Revision}
+	return record{s.ID, s.Name, s.StatusType, s.Metadata, s.UpdatedAt.UnixMilli(), s.Revision}
 }
 
 // ledger is what is known of a file from those who write to it: what has been
@@ -118,21 +120,26 @@ func (l *ledger) verify(page customstatus.Page, since time.Time) error {
 
 	got := make(map[string]record)
 	names := make(map[string]string)
+	var sum customstatus.Fingerprint
 	for _, s := range page.Statuses {
+		sum += s.Fingerprint()
 		r := recordOf(s)
 		if other, twice := names[r.Name]; twice {
 			fault("%q and %q have the name %q", other, r.ID, r.Name)
 		}
 		names[r.Name] = r.ID
 		got[r.ID] = r
-		if r.Revision > page.Revision {
-			fault("%+v is newer than revision %d", r, page.Revision)
+		if r.Revision > page.Position.Revision {
+			fault("%+v is newer than revision %d", r, page.Position.Revision)
 		}
 		told := r
 		told.Revision = 0
 		if l.statuses[r.ID] == told { // whoever wrote it was not told the revision
 			l.statuses[r.ID] = r
 		}
+	}
+	if sum != page.Position.Fingerprint {
+		fault("the fingerprint is %x, that of the statuses %x", page.Position.Fingerprint, sum)
 	}
 	l.open += len(l.begun)
 	// Imports first, which know their ids: what one has made must not be taken
@@ -158,13 +165,13 @@ func (l *ledger) verify(page customstatus.Page, since time.Time) error {
 			fault("nobody has written %+v", r)
 		}
 	}
-	if page.Revision < l.revision {
-		fault("it is at revision %d, %d was acknowledged", page.Revision, l.revision)
+	if page.Position.Revision < l.revision {
+		fault("it is at revision %d, %d was acknowledged", page.Position.Revision, l.revision)
 	}
-	if most := l.revision + l.commits; page.Revision > most {
-		fault("it is at revision %d, more than %d can't be", page.Revision, most)
+	if most := l.revision + l.commits; page.Position.Revision > most {
+		fault("it is at revision %d, more than %d can't be", page.Position.Revision, most)
 	}
-	l.statuses, l.revision, l.commits = maps.Clone(got), page.Revision, 0
+	l.statuses, l.revision, l.commits = maps.Clone(got), page.Position.Revision, 0
 	return errors.Join(wrong...)
 }
 
@@ -180,7 +187,7 @@ func (l *ledger) settle(w write, got map[string]record, since time.Time, fault f
 	switch w.Kind {
 	case "create":
 		for id, r := range got {
-			if _, known := l.statuses[id]; !known && r.Name == w.Status.Name && r.StatusType == w.Status.StatusType {
+			if _, known := l.statuses[id]; !known && r.Name == w.Status.Name && r.StatusType == w.Status.StatusType && r.Metadata == w.Status.Metadata {
 				sane(r, since.UnixMilli())
 				l.statuses[id] = r
 				return true
@@ -188,7 +195,11 @@ func (l *ledger) settle(w write, got map[string]record, since time.Time, fault f
 		}
 	case "update":
 		old, r := l.statuses[w.Status.ID], got[w.Status.ID]
-		if r != old && r.Name == w.Status.Name && r.StatusType == w.Status.StatusType && r.Revision > old.Revision {
+		metadata := w.Status.Metadata
+		if w.Keeps {
+			metadata = old.Metadata
+		}
+		if r != old && r.Name == w.Status.Name && r.StatusType == w.Status.StatusType && r.Metadata == metadata && r.Revision > old.Revision {
 			sane(r, max(old.UpdatedAt, since.UnixMilli()))
 			l.statuses[r.ID] = r
 			return true

@@ -67,15 +67,6 @@ func limit(resource int, to uint64) (lift func() error, err error) {
 	return func() error { return syscall.Setrlimit(resource, &old) }, nil
 }
 
-func openChild(path string) (*customstatus.BoltStore, *customstatus.Catalog, error) {
-	store, err := customstatus.OpenBolt(path, nil)
-	if err != nil {
-		return nil, nil, err
-	}
-	c, err := customstatus.Open(context.Background(), store, nil)
-	return store, c, err
-}
-
 // conclude closes the catalog, and prints the report and what it shows.
 func conclude(c *customstatus.Catalog, report string) error {
 	page, err := c.List(customstatus.Query{})
@@ -89,7 +80,7 @@ func conclude(c *customstatus.Catalog, report string) error {
 // smallFiles is TestFileSizeLimit in the process that has the limit.
 func (c child) smallFiles() error {
 	signal.Ignore(syscall.SIGXFSZ)
-	_, catalog, err := openChild(c.Path)
+	catalog, err := customstatus.OpenFile(context.Background(), c.Path, nil)
 	if err != nil {
 		return err
 	}
@@ -216,7 +207,7 @@ func (w *crowd) look(exactly bool) error {
 
 // noDescriptors is TestDescriptorLimit in the process that has the limit.
 func (c child) noDescriptors() error {
-	store, catalog, err := openChild(c.Path)
+	catalog, err := customstatus.OpenFile(context.Background(), c.Path, nil)
 	if err != nil {
 		return err
 	}
@@ -230,13 +221,13 @@ func (c child) noDescriptors() error {
 	}
 	err = errors.Join(
 		crowd.write(c.Writers, 10, nil),
-		expect(store.Backup(io.Discard), syscall.EMFILE),
+		expect(catalog.Backup(io.Discard), syscall.EMFILE),
 	)
-	_, openErr := customstatus.OpenBolt(c.Path+".other", nil)
+	_, openErr := customstatus.OpenFile(context.Background(), c.Path+".other", nil)
 	if err := errors.Join(err, expect(openErr, syscall.EMFILE), lift()); err != nil {
 		return err
 	}
-	if err := errors.Join(crowd.write(c.Writers, 10, nil), store.Backup(io.Discard)); err != nil {
+	if err := errors.Join(crowd.write(c.Writers, 10, nil), catalog.Backup(io.Discard)); err != nil {
 		return fmt.Errorf("without the limit: %w", err)
 	}
 	left, err := filepath.Glob(c.Path + ".*")

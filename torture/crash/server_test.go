@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -153,11 +152,11 @@ func (c *client) next() error {
 		if err != nil {
 			return err
 		}
-		revision, err := strconv.ParseUint(header.Get("X-Catalog-Revision"), 10, 64)
-		c.ledger.sees(customstatus.Revision(revision))
+		position, err := customstatus.ParsePosition(header.Get("X-Catalog-Position"))
+		c.ledger.sees(position.Revision)
 		return err
 	}
-	w := write{Kind: "create", Status: record{Name: name(c.rand), StatusType: statusType(c.rand)}}
+	w := write{Kind: "create", Keeps: true, Status: record{Name: name(c.rand), StatusType: statusType(c.rand)}}
 	own := -1
 	if len(c.own) > 0 && c.rand.IntN(10) > 3 {
 		own = c.rand.IntN(len(c.own))

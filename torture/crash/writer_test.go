@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/customstatus/customstatus"
@@ -61,11 +62,7 @@ func statusType(r *rand.Rand) customstatus.StatusType {
 // write opens the file and writes to it until the process is killed.
 func (c child) write() error {
 	pipe := os.NewFile(3, "pipe")
-	store, err := customstatus.OpenBolt(c.Path, nil)
-	if err != nil {
-		return err
-	}
-	catalog, err := customstatus.Open(context.Background(), store, nil)
+	catalog, err := customstatus.OpenFile(context.Background(), c.Path, nil)
 	if err != nil {
 		return err
 	}
@@ -128,6 +125,12 @@ func (w *writer) next() error {
 	ctx := context.Background()
 	fields := customstatus.Fields{Name: name(w.rand), StatusType: statusType(w.rand)}
 	status := record{Name: fields.Name, StatusType: fields.StatusType}
+	keeps := true
+	if w.rand.IntN(2) == 0 {
+		keeps = false
+		status.Metadata = strings.Repeat("🌴", w.rand.IntN(20))
+		fields.Metadata = &status.Metadata
+	}
 	own := -1
 	if len(w.own) > 0 {
 		own = w.rand.IntN(len(w.own))
@@ -146,14 +149,14 @@ func (w *writer) next() error {
 			w.own = append(w.own, s.ID)
 		}
 	case n < 14:
-		broken = begin(write{Kind: "update", Status: status})
+		broken = begin(write{Kind: "update", Status: status, Keeps: keeps})
 		var s customstatus.CustomUserStatus
 		if s, err = w.catalog.Update(ctx, status.ID, fields, nil); err == nil {
 			made = recordOf(s)
 		}
 	case n < 18:
 		broken = begin(write{Kind: "delete", Status: record{ID: status.ID}})
-		if err = w.catalog.Delete(ctx, status.ID, nil); err == nil {
+		if made.Revision, err = w.catalog.Delete(ctx, status.ID, nil); err == nil {
 			w.own = slices.Delete(w.own, own, own+1)
 		}
 	default:
@@ -166,6 +169,7 @@ func (w *writer) next() error {
 				Name:       fmt.Sprintf("imported %x %d", id, i),
 				StatusType: statusType(w.rand),
 				UpdatedAt:  time.UnixMilli(1.6e12 + w.rand.Int64N(1e9)),
+				Metadata:   status.Metadata,
 			}
 			if len(w.own) > 20 { // then one that is likely to be refused as a whole
 				s.Name = name(w.rand)
@@ -173,9 +177,9 @@ func (w *writer) next() error {
 			statuses, batch = append(statuses, s), append(batch, recordOf(s))
 		}
 		broken = begin(write{Kind: "import", Batch: batch})
-		var revision customstatus.Revision
-		if revision, err = w.catalog.Import(ctx, statuses); err == nil {
-			made.Revision = revision
+		var imported customstatus.ImportResult
+		if imported, err = w.catalog.Import(ctx, statuses); err == nil {
+			made.Revision = imported.Revision
 			for _, r := range batch {
 				w.own = append(w.own, r.ID)
 			}
@@ -185,11 +189,7 @@ func (w *writer) next() error {
 	case broken != nil:
 		return broken
 	case err == nil:
-		revision := made.Revision
-		if revision == 0 {
-			revision = w.catalog.Revision()
-		}
-		return tell(w.pipe, event{Writer: w.number, Made: &made, Revision: revision})
+		return tell(w.pipe, event{Writer: w.number, Made: &made, Revision: made.Revision})
 	case errors.Is(err, customstatus.ErrNameInUse):
 		return tell(w.pipe, event{Writer: w.number})
 	}

@@ -37,26 +37,19 @@ const perConnection = 128 << 10
 // TestHandler lets the hostile clients loose on the handler, in a server with the
 // limits that customstatusd sets, over a bbolt file.
 func TestHandler(t *testing.T) {
-	store, err := customstatus.OpenBolt(filepath.Join(t.TempDir(), "catalog.db"), nil)
+	catalog, err := customstatus.OpenFile(context.Background(), filepath.Join(t.TempDir(), "catalog.db"), nil)
 	if err != nil {
 		t.Fatal(err)
-	}
-	catalog, err := customstatus.Open(context.Background(), store, nil)
-	if err != nil {
-		t.Fatal(errors.Join(err, store.Close()))
 	}
 	credentials := http.Header{"X-User-Id": {"manager"}, "X-Auth-Token": {"a secret"}}
 	var log problems
 	logger := slog.New(slog.NewTextHandler(&log, nil))
-	handler := httpadapter.New(catalog, &httpadapter.Options{
-		Authenticator: httpadapter.AuthenticatorFunc(func(_ context.Context, userID, authToken string) (httpadapter.Caller, error) {
-			if userID != "manager" || authToken != "a secret" {
-				return httpadapter.Caller{}, httpadapter.ErrUnauthenticated
-			}
-			return httpadapter.Caller{UserID: userID, MayManage: true}, nil
-		}),
-		Logger: logger,
-	})
+	handler := httpadapter.New(catalog, httpadapter.HeaderAuth(func(_ context.Context, userID, authToken string) (httpadapter.Caller, error) {
+		if userID != "manager" || authToken != "a secret" {
+			return httpadapter.Caller{}, httpadapter.ErrUnauthenticated
+		}
+		return httpadapter.Caller{UserID: userID, MayManage: true}, nil
+	}), &httpadapter.Options{Logger: logger})
 	peak := &openConnections{}
 	server := &http.Server{ // as customstatusd sets it up, with time for clients that share its process
 		Handler:                      handler,
