@@ -4,7 +4,6 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 
-STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 PACKAGES = $$(go list -m -f '{{.Dir}}/...')
 MODULE := github.com/customstatus/customstatus
 
@@ -13,13 +12,13 @@ FUZZTIME ?= 5s
 # What "make run" hands on, as in: make run ARGS="--addr 127.0.0.1:4000"
 ARGS ?=
 
-.PHONY: help test run race cover lint tidy api stranger fuzz bench torture chat ci
+.PHONY: help test run race cover lint budgets vuln tidy api stranger fuzz bench torture chat ci
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 test: ## all tests of all modules, and which were skipped and why
-	@go run ./scripts/runtests
+	@scripts/test
 
 run: ## the single binary, on 127.0.0.1:3000
 	@go run ./cmd/customstatusd $(ARGS)
@@ -27,16 +26,23 @@ run: ## the single binary, on 127.0.0.1:3000
 # The benchmarks are left out: their rivals take long to compile, and are tested
 # by others.
 race: ## all tests under the race detector; fails if too little is covered
-	@go run ./scripts/runtests -without benchmarks -race -cover | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
+	@scripts/test -without benchmarks -race -cover | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
 
 cover: ## how much of the library and the adapter their tests cover
 	@go test -cover . ./httpadapter | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
 
-lint: ## gofmt, go vet, staticcheck
+lint: ## gofmt, go vet, staticcheck, go fix
 	@unformatted=$$(gofmt -l .)
 	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
 	go vet $(PACKAGES)
-	go run $(STATICCHECK) $(PACKAGES)
+	go tool staticcheck $(PACKAGES)
+	go fix -diff $(PACKAGES)
+
+budgets: ## how long files may be, and which way imports may go
+	@go run ./scripts/budgets
+
+vuln: ## known vulnerabilities that a module can reach
+	@go run ./scripts/vuln
 
 tidy: ## whether go mod tidy has nothing to do in any module
 	@go run ./scripts/tidy
@@ -55,7 +61,7 @@ bench: ## the benchmarks, side by side, into docs/performance.md
 
 torture: ## the same tests with thousands of rounds, and long fuzzing: half an hour
 	@export CUSTOMSTATUS_TORTURE=1 CUSTOMSTATUS_KILL_ROUNDS=2000
-	go run ./scripts/runtests -count=1 -timeout 4h
+	scripts/test -count=1 -timeout 4h
 	scripts/fuzz 1000000x
 
 chat: ## the example chat server, on 127.0.0.1:3001

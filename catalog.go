@@ -408,7 +408,12 @@ func (c *Catalog) Close() error {
 	c.closing.Do(func() {
 		c.mu.Lock()
 		c.closed = true
-		finish(c.pending, ErrClosed)
+		for _, w := range c.pending {
+			if w.waiting {
+				w.waiting = false
+				w.finish(ErrClosed)
+			}
+		}
 		c.pending, c.withdrawn = nil, 0
 		c.mu.Unlock()
 		c.cancel()

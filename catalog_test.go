@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
+	"os"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -482,3 +484,31 @@ type closeFails struct {
 }
 
 func (c closeFails) Close() error { return errors.Join(c.Store.Close(), c.err) }
+
+func TestCatalogBackup(t *testing.T) {
+	c := open(t, customstatus.NewMemoryStore(), nil)
+	require.ErrorIs(t, c.Backup(io.Discard), errors.ErrUnsupported)
+
+	c, err := customstatus.OpenFile(ctx, boltPath(t), nil)
+	require.NoError(t, err)
+	s := create(t, c, "a", customstatus.Busy)
+	copied := boltPath(t)
+	w, err := os.Create(copied)
+	require.NoError(t, err)
+	require.NoError(t, c.Backup(w))
+	require.NoError(t, w.Close())
+	position := c.Position()
+	require.NoError(t, c.Close())
+	require.ErrorIs(t, c.Backup(io.Discard), customstatus.ErrClosed)
+
+	c, err = customstatus.OpenFile(ctx, copied, nil)
+	require.NoError(t, err)
+	require.Equal(t, []customstatus.CustomUserStatus{s}, list(t, c))
+	require.Equal(t, position, c.Position(), "a copy proves to be the same")
+	require.NoError(t, c.Close())
+}
+
+func TestCatalogRules(t *testing.T) {
+	rules := customstatus.Rules{StatusTypeOptional: true}
+	require.Equal(t, rules, open(t, customstatus.NewMemoryStore(), &customstatus.Options{Rules: rules}).Rules())
+}

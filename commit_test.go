@@ -2,11 +2,14 @@ package customstatus
 
 import (
 	"context"
+	"fmt"
 	"iter"
 	"runtime"
 	"slices"
+	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -127,4 +130,34 @@ func TestFeedKeepsNoRoom(t *testing.T) {
 	require.Len(t, commit.Changes, 1)
 	require.LessOrEqual(t, cap(commit.Changes), 2)
 	require.NoError(t, c.Close())
+}
+
+// TestWhoHasListedMayWatch: the position of a page is one that a watcher can begin
+// at, also while the commit that the page shows is being published.
+func TestWhoHasListedMayWatch(t *testing.T) {
+	c, err := Open(t.Context(), NewMemoryStore(), &Options{HistoryChanges: 1 << 30, HistoryBytes: 1 << 30})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, c.Close()) }()
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	done := make(chan struct{})
+	writing.Go(func() {
+		defer close(done)
+		for i := range 20_000 {
+			_, err := c.Create(context.Background(), Fields{Name: fmt.Sprint(i), StatusType: Busy})
+			assert.NoError(t, err)
+		}
+	})
+	for {
+		select {
+		case <-done:
+			return
+		default:
+		}
+		for range 100 {
+			position := c.Position()
+			_, _, err := c.feed.since(&position, c.Revision)
+			require.NoError(t, err)
+		}
+	}
 }

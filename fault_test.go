@@ -237,13 +237,18 @@ func TestReopen(t *testing.T) {
 		broken *replaceable       // the first store
 		next   customstatus.Store // what Reopen returns
 		fails  error              // what Reopen fails with
-		loads  []bool
+		// What the observer was told.
+		loads   []bool
+		reopens []error
 	}
 	set := func(t *testing.T, names ...string) *setting {
 		s := &setting{broken: &replaceable{store: filled(t, names...)}}
 		s.c = open(t, s.broken, &customstatus.Options{
-			Logger:   slog.New(slog.DiscardHandler),
-			Observer: &customstatus.Observer{Load: func(rewound bool, _ error) { s.loads = append(s.loads, rewound) }},
+			Logger: slog.New(slog.DiscardHandler),
+			Observer: &customstatus.Observer{
+				Load:   func(rewound bool, _ error) { s.loads = append(s.loads, rewound) },
+				Reopen: func(err error) { s.reopens = append(s.reopens, err) },
+			},
 			Reopen: func(context.Context) (customstatus.Store, error) {
 				require.True(t, s.broken.closed, "the old store is closed first: it may hold a lock")
 				return s.next, s.fails
@@ -325,9 +330,11 @@ func TestReopen(t *testing.T) {
 		}
 		_, err := s.c.Get("a")
 		require.NoError(t, err, "reads go on")
+		require.ErrorIs(t, s.c.Sync(ctx), failure)
 		s.fails, s.next = nil, filled(t, "a")
 		create(t, s.c, "b", customstatus.Busy)
 		require.EqualValues(t, 1, s.c.Stats().Reopens)
+		require.Equal(t, []error{failure, failure, failure, nil}, s.reopens)
 	})
 	t.Run("ErrNeedsReopen of the new store too", func(t *testing.T) {
 		s := set(t, "a")

@@ -2,6 +2,8 @@ package customstatus_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,11 +80,11 @@ func TestCatalogList(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			page, err := c.List(tt.query)
 			require.NoError(t, err)
-			ids := ""
+			var ids strings.Builder
 			for _, s := range page.Statuses {
-				ids += s.ID
+				ids.WriteString(s.ID)
 			}
-			require.Equal(t, tt.ids, ids)
+			require.Equal(t, tt.ids, ids.String())
 			require.Equal(t, tt.total, page.Total)
 			require.Equal(t, c.Position(), page.Position)
 			require.NotNil(t, page.Statuses)
@@ -147,4 +149,56 @@ func TestCatalogReadsDontAllocate(t *testing.T) {
 	require.Zero(t, allocs(func() error { _, err := c.Get("id500"); return err }))
 	require.Zero(t, allocs(func() error { _, err := c.GetByName("name500"); return err }))
 	require.LessOrEqual(t, allocs(func() error { _, err := c.List(customstatus.Query{Offset: 500, Limit: 50}); return err }), 2.0)
+}
+
+// Names are in the order of their bytes, whatever they begin with, and none takes
+// the place of another.
+func TestNamesThatBeginAlike(t *testing.T) {
+	names := []string{
+		"In a me", "In a mee", "In a meet", "In a meeting", "In a meeting 1", "In a meeting 10", "In a meeting 2",
+		"In a meé", "In a meeé", "I", "In a meet ", "日本語で話す", "日本語で書く", "日本",
+	}
+	want := slices.Sorted(slices.Values(names))
+	shows := func(t *testing.T, c *customstatus.Catalog, want []string) {
+		t.Helper()
+		var got []string
+		for _, s := range list(t, c) {
+			got = append(got, s.Name)
+		}
+		require.Equal(t, want, got)
+		for i, name := range want {
+			page, err := c.List(customstatus.Query{Offset: i, Limit: 1})
+			require.NoError(t, err)
+			require.Equal(t, name, page.Statuses[0].Name)
+		}
+	}
+	for how, fill := range map[string]func(t *testing.T, c *customstatus.Catalog){
+		"created": func(t *testing.T, c *customstatus.Catalog) {
+			for _, name := range names {
+				create(t, c, name, customstatus.Busy)
+			}
+		},
+		"imported": func(t *testing.T, c *customstatus.Catalog) {
+			var all []customstatus.CustomUserStatus
+			for _, name := range names {
+				all = append(all, customstatus.CustomUserStatus{Name: name, StatusType: customstatus.Busy})
+			}
+			_, err := c.Import(ctx, all)
+			require.NoError(t, err)
+		},
+	} {
+		t.Run(how, func(t *testing.T) {
+			path := boltPath(t)
+			c := open(t, openBolt(t, path, nil), nil)
+			fill(t, c)
+			shows(t, c, want)
+			require.NoError(t, c.Close())
+			c = open(t, openBolt(t, path, nil), nil)
+			shows(t, c, want)
+			gone, err := c.GetByName("In a meeting 1")
+			require.NoError(t, err)
+			remove(t, c, gone.ID, nil)
+			shows(t, c, slices.DeleteFunc(slices.Clone(want), func(name string) bool { return name == "In a meeting 1" }))
+		})
+	}
 }

@@ -1,6 +1,7 @@
 package customstatus
 
 import (
+	"errors"
 	"sync"
 	"time"
 )
@@ -123,7 +124,12 @@ func (c *Catalog) noteCommit(info CommitInfo) {
 		s.CommitError = info.Err
 	})
 	if failing && info.Err != nil {
-		c.log.Error("customstatus: commits fail", "error", info.Err)
+		attrs := []any{"error", info.Err}
+		var panicked interface{ Stack() []byte } // the bbolt store's errors have it
+		if errors.As(info.Err, &panicked) {
+			attrs = append(attrs, "stack", string(panicked.Stack()))
+		}
+		c.log.Error("customstatus: commits fail", attrs...)
 	} else if failing {
 		c.log.Info("customstatus: commits succeed again", "revision", uint64(info.Revision))
 	}

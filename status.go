@@ -1,14 +1,11 @@
 package customstatus
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"time"
-	"unicode/utf8"
 
 	"github.com/customstatus/customstatus/internal/fingerprint"
-	"github.com/customstatus/customstatus/internal/strictjson"
+	"github.com/customstatus/customstatus/internal/statusjson"
 )
 
 // StatusType is what a status says of its user's availability. The wire
@@ -63,23 +60,12 @@ func (s CustomUserStatus) Fingerprint() Fingerprint {
 	return Fingerprint(fingerprint.Of(s.ID, s.Name, string(s.StatusType), s.Metadata, s.UpdatedAt.UnixMilli()))
 }
 
-// timeLayout is the documented form of _updatedAt: always three fractional
-// digits, which time.RFC3339Nano would trim.
-const timeLayout = "2006-01-02T15:04:05.000Z"
-
 // AppendJSON appends the documented JSON form of s to b and returns the
 // extended buffer: the keys _id, name, statusType and _updatedAt, in this
 // order.
 func (s CustomUserStatus) AppendJSON(b []byte) []byte {
-	b = append(b, `{"_id":`...)
-	b = strictjson.AppendString(b, s.ID)
-	b = append(b, `,"name":`...)
-	b = strictjson.AppendString(b, s.Name)
-	b = append(b, `,"statusType":`...)
-	b = strictjson.AppendString(b, string(s.StatusType))
-	b = append(b, `,"_updatedAt":"`...)
-	b = s.UpdatedAt.UTC().AppendFormat(b, timeLayout)
-	return append(b, `"}`...)
+	form := s.json()
+	return form.Append(b)
 }
 
 // AppendExportJSON appends the form in which a status is exported, with all that
@@ -87,19 +73,12 @@ func (s CustomUserStatus) AppendJSON(b []byte) []byte {
 // key metadata behind it. Metadata that is not valid UTF-8, which JSON can't
 // express, has the key metadataBase64 instead.
 func (s CustomUserStatus) AppendExportJSON(b []byte) []byte {
-	b = s.AppendJSON(b)
-	switch {
-	case s.Metadata == "":
-		return b
-	case utf8.ValidString(s.Metadata):
-		b = append(b[:len(b)-1], `,"metadata":`...)
-		b = strictjson.AppendString(b, s.Metadata)
-	default:
-		b = append(b[:len(b)-1], `,"metadataBase64":"`...)
-		b = base64.StdEncoding.AppendEncode(b, []byte(s.Metadata))
-		b = append(b, '"')
-	}
-	return append(b, '}')
+	form := s.json()
+	return form.AppendExport(b)
+}
+
+func (s *CustomUserStatus) json() statusjson.Status {
+	return statusjson.Status{ID: s.ID, Name: s.Name, Type: string(s.StatusType), Metadata: s.Metadata, UpdatedAt: s.UpdatedAt}
 }
 
 // MarshalJSON returns the documented JSON form, see [CustomUserStatus.AppendJSON].
@@ -114,68 +93,16 @@ func (s CustomUserStatus) MarshalJSON() ([]byte, error) {
 // RFC 3339 time and is cut to milliseconds in UTC. The values are not checked
 // against [Rules], and Revision is set to 0.
 func (s *CustomUserStatus) UnmarshalJSON(data []byte) error {
-	if isNull(data) {
+	if statusjson.IsNull(data) {
 		return nil
 	}
-	var out CustomUserStatus
-	err := strictjson.Object(data, func(key string, value json.RawMessage) error {
-		if isNull(value) {
-			return nil
-		}
-		if err := out.setJSON(key, value); err != nil {
-			return fmt.Errorf("%s: %w", key, err)
-		}
-		return nil
-	})
+	form, err := statusjson.Parse(data)
 	if err != nil {
 		return fmt.Errorf("customstatus: %w", err)
 	}
-	*s = out
+	*s = CustomUserStatus{ID: form.ID, Name: form.Name, StatusType: StatusType(form.Type), Metadata: form.Metadata, UpdatedAt: stamp(form.UpdatedAt)}
 	return nil
 }
-
-// setJSON sets the field with the key.
-func (s *CustomUserStatus) setJSON(key string, value json.RawMessage) error {
-	var text string
-	field := &text
-	switch key {
-	case FieldID:
-		field = &s.ID
-	case FieldName:
-		field = &s.Name
-	case FieldStatusType:
-		field = (*string)(&s.StatusType)
-	case FieldMetadata:
-		field = &s.Metadata
-	case FieldUpdatedAt, metadataBase64:
-	default:
-		return nil
-	}
-	var err error
-	if *field, err = strictjson.String(value); err != nil {
-		return err
-	}
-	switch key {
-	case FieldUpdatedAt:
-		t, err := time.Parse(time.RFC3339, text)
-		if err != nil {
-			return err
-		}
-		s.UpdatedAt = stamp(t)
-	case metadataBase64:
-		metadata, err := base64.StdEncoding.DecodeString(text)
-		if err != nil {
-			return err
-		}
-		s.Metadata = string(metadata)
-	}
-	return nil
-}
-
-// metadataBase64 is the key of metadata that JSON can't express.
-const metadataBase64 = "metadataBase64"
-
-func isNull(value json.RawMessage) bool { return string(value) == "null" }
 
 // stamp brings t to the resolution and the zone in which times are kept.
 func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

@@ -46,15 +46,15 @@ import (
 //
 // # Limits
 //
-// A store takes a commit of at least [MinCommitChanges] changes. A commit beyond
-// the store's limits, or with a status that it can't keep, is a
-// [*TooLargeError] that says how many changes would pass.
+// A store takes every commit of up to [MinCommitChanges] changes. A commit beyond
+// the store's limits, or with a status beyond the values above that it can't
+// keep, is a [*TooLargeError] that says how many changes would pass.
 //
 // # Errors
 //
-// When several errors apply, a call returns the first of these: [ErrClosed], the
-// error of ctx, an error for changes that no commit may have, [ErrTooLarge],
-// [ErrConflict].
+// A ctx that is done before a call is the call's error. When several errors
+// apply, a call returns the first of these: [ErrClosed], the error of ctx, an
+// error for changes that no commit may have, [ErrTooLarge], [ErrConflict].
 //
 // Every error but [ErrOutcomeUnknown] means that nothing was written. After
 // ErrOutcomeUnknown the commit is there as a whole or not at all, and the store
@@ -95,8 +95,8 @@ type Store interface {
 	// later change can take the name that an earlier one gives up.
 	//
 	// A commit without changes, one in which an id stands twice, and one with
-	// a change of another kind is an error that is none of the sentinels: the
-	// caller is at fault.
+	// a change of another kind or an update from one id to another is an error
+	// that is none of the sentinels: the caller is at fault.
 	//
 	// A ctx that is done before the commit has begun is its error. After that
 	// the commit is made or fails whatever becomes of ctx.

@@ -11,9 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/customstatus/customstatus"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
+
+	"github.com/customstatus/customstatus"
 )
 
 // boltPath returns a path in a directory of the test's own.

@@ -2,7 +2,6 @@ package customstatus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -96,21 +95,13 @@ func (m *MemoryStore) ready(ctx context.Context) error {
 // apply makes one change at the next revision and returns the status that it
 // replaces, or nil.
 func (m *MemoryStore) apply(c *Change) (old *CustomUserStatus, err error) {
-	id := c.ID()
-	old = m.byID[id]
-	switch {
-	case c.Kind == Created && old != nil:
-		return nil, fmt.Errorf("%w: status %q is there already", ErrConflict, id)
-	case c.Kind != Created && old == nil:
-		return nil, fmt.Errorf("%w: there is no status %q", ErrConflict, id)
-	case old != nil && old.Revision != c.Before.Revision:
-		return nil, fmt.Errorf("%w: status %q is at revision %d, not %d", ErrConflict, id, old.Revision, c.Before.Revision)
-	case c.Kind == Deleted:
+	old = m.byID[c.ID()]
+	if err := c.conflict(old, m.byName[c.After.Name]); err != nil {
+		return nil, err
+	}
+	if c.Kind == Deleted {
 		m.replace(old, nil)
 		return old, nil
-	}
-	if other := m.byName[c.After.Name]; other != nil && other.ID != id {
-		return nil, fmt.Errorf("%w: the name %q belongs to status %q", ErrConflict, c.After.Name, other.ID)
 	}
 	s := c.After
 	s.Revision = m.revision + 1
@@ -128,32 +119,4 @@ func (m *MemoryStore) replace(old, s *CustomUserStatus) {
 		m.byID[s.ID] = s
 		m.byName[s.Name] = s
 	}
-}
-
-// checkChanges returns an error if no commit may have the changes.
-func checkChanges(changes []Change) error {
-	if len(changes) == 0 {
-		return errors.New("a commit without changes")
-	}
-	var seen map[string]struct{}
-	if len(changes) > 1 {
-		seen = make(map[string]struct{}, len(changes))
-	}
-	for i := range changes {
-		c := &changes[i]
-		id := c.ID()
-		switch {
-		case c.Kind != Created && c.Kind != Updated && c.Kind != Deleted:
-			return fmt.Errorf("a change of the unknown kind %d", c.Kind)
-		case c.Kind == Updated && c.Before.ID != id:
-			return fmt.Errorf("a change makes status %q of status %q", id, c.Before.ID)
-		}
-		if _, twice := seen[id]; twice {
-			return fmt.Errorf("status %q stands twice in a commit", id)
-		}
-		if seen != nil {
-			seen[id] = struct{}{}
-		}
-	}
-	return nil
 }

@@ -36,7 +36,7 @@ func (c *Catalog) Watch(ctx context.Context, after Position) iter.Seq2[Commit, e
 				yield(Commit{}, err)
 				return
 			}
-			commits, more, err := c.feed.since(&seen)
+			commits, more, err := c.feed.since(&seen, c.Revision)
 			if errors.Is(err, ErrCompacted) && !synced && seen.Revision > c.Revision() {
 				// Another server has shown the position, and this one will soon.
 				synced = true
@@ -144,15 +144,20 @@ const (
 
 // since returns the first commits after a position, or none and a channel that
 // is closed when it is worth asking again. It sets the position to the one of
-// this feed's that it found, by which it will find it again.
-func (f *feed) since(after *Position) ([]Commit, <-chan struct{}, error) {
+// this feed's that it found, by which it will find it again. A position that
+// readers are shown already may not have come to the feed yet; shown says what
+// revision they are shown.
+func (f *feed) since(after *Position, shown func() Revision) ([]Commit, <-chan struct{}, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.isClosed {
 		return nil, nil, ErrClosed
 	}
 	first, ok := f.find(*after)
-	if !ok {
+	switch {
+	case !ok && shown() != f.reached:
+		return nil, f.waiting(), nil
+	case !ok:
 		return nil, nil, ErrCompacted
 	}
 	*after = f.before(first)

@@ -15,6 +15,7 @@ import (
 	"github.com/customstatus/customstatus/benchmarks/contestant"
 	"github.com/customstatus/customstatus/benchmarks/internal/httpload"
 	"github.com/customstatus/customstatus/httpadapter"
+	"github.com/customstatus/customstatus/httpadapter/tokenauth"
 )
 
 // The requests that the HTTP benchmarks send, to the adapter and to the bare
@@ -89,16 +90,16 @@ func (s *server) fetch(tb testing.TB, request string) (header string, body []byt
 	return string(h), body
 }
 
-// adapter is the library's own handler, with the authenticator it comes with.
+// adapter is the library's own handler, with the tokens it comes with.
 func adapter(tb testing.TB, c contestant.Contestant) http.Handler {
-	tokens := &httpadapter.Tokens{}
-	err := tokens.Add(httpadapter.Token{
-		UserID: "rbAXPnMktTFbNpwtJ", Hash: httpadapter.HashToken(authToken), MayManage: true,
+	tokens := &tokenauth.Tokens{}
+	err := tokens.Add(tokenauth.Token{
+		UserID: "rbAXPnMktTFbNpwtJ", Hash: tokenauth.HashOf(authToken), MayManage: true,
 	})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return httpadapter.New(contestant.Catalog(c), &httpadapter.Options{Authenticator: tokens})
+	return httpadapter.New(contestant.Catalog(c), httpadapter.HeaderAuth(tokens.Authenticate), nil)
 }
 
 // bare is the HTTPFloor: it reads what it is sent, and writes body. That it

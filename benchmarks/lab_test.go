@@ -21,7 +21,7 @@ import (
 
 var (
 	sizesFlag = flag.String("sizes", "100,10000,100000,1000000", "comma-separated `numbers` of statuses")
-	dataFlag  = flag.String("data", "", "`folder` on a real disk for the data sets, kept for the next run; default: a temporary one")
+	dataFlag  = flag.String("data", "", "`directory` on a real disk for the data sets, kept for the next run; default: a temporary one")
 )
 
 const (
@@ -99,8 +99,8 @@ func (l *laboratory) keys(n int) *keys {
 	return k
 }
 
-// folder is where data sets are kept.
-func (l *laboratory) folder(b *testing.B) string {
+// directory is where data sets are kept.
+func (l *laboratory) directory(b *testing.B) string {
 	if l.dir == "" {
 		l.dir = *dataFlag
 		if l.dir == "" {
@@ -114,14 +114,14 @@ func (l *laboratory) folder(b *testing.B) string {
 	return l.dir
 }
 
-// prepared returns a folder with the files of a contestant that has n statuses.
+// prepared returns a directory with the files of a contestant that has n statuses.
 // Nobody may write it.
 func (l *laboratory) prepared(b *testing.B, kind contestant.Kind, n int) string {
 	name := kind.Name
 	if kind.WritesAs != "" {
 		name = kind.WritesAs
 	}
-	dir := filepath.Join(l.folder(b), fmt.Sprintf("%s-%d", name, n))
+	dir := filepath.Join(l.directory(b), fmt.Sprintf("%s-%d", name, n))
 	if _, err := os.Stat(dir); err == nil {
 		return dir
 	}
@@ -164,9 +164,9 @@ func (l *laboratory) copied(b *testing.B, kind contestant.Kind, n int) string {
 	return to
 }
 
-// scratch returns a new folder beside the data sets, which lasts as long as b.
+// scratch returns a new directory beside the data sets, which lasts as long as b.
 func (l *laboratory) scratch(b *testing.B) string {
-	dir, err := os.MkdirTemp(l.folder(b), "scratch-")
+	dir, err := os.MkdirTemp(l.directory(b), "scratch-")
 	if err != nil {
 		b.Fatal(err)
 	}

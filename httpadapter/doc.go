@@ -85,7 +85,9 @@
 // change once and in order. It sends the header Last-Event-ID, else the parameter
 // lastEventId, else after. Without any of them the stream begins with the next
 // change. A position that the catalog can't tell about, or that is none at all,
-// is answered by ready and reset.
+// is answered by reset. The ready before it has the position that the client came
+// with, so that one which is cut off in between does not take itself for up to
+// date.
 //
 // A stream ends when its client does not read for ten seconds, when its login is
 // no longer valid, at the age of [Options.MaxStreamTime], when the catalog is

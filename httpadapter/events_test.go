@@ -75,9 +75,8 @@ func TestEventCacheIsBounded(t *testing.T) {
 			h := newHandler(newCatalog(t, 0))
 			h.metadata = true
 			c := &h.events
-			commit := changes(1, 1, metadata)
 			for i := range 3 * maxPieces {
-				commit = changes(i, 1+i%most, metadata)
+				commit := changes(i, 1+i%most, metadata)
 				events, _ := h.encode(commit, 0)
 				require.LessOrEqual(t, len(c.order), maxPieces)
 				require.Len(t, c.pieces, len(c.order))

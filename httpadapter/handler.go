@@ -36,7 +36,7 @@ type Handler struct {
 	streaming    context.Context // done when streams have to end
 	endStreams   context.CancelFunc
 	mu           sync.Mutex
-	logins       context.Context // done when streams have to check theirs
+	valid        context.Context // done when streams have to check their logins
 	recheck      context.CancelFunc
 
 	shutdownTimeout time.Duration
@@ -89,7 +89,7 @@ func New(catalog *customstatus.Catalog, auth Authenticator, opts *Options) *Hand
 	}
 	h.configure(opts)
 	h.streaming, h.endStreams = context.WithCancel(context.Background())
-	h.logins, h.recheck = context.WithCancel(context.Background())
+	h.valid, h.recheck = context.WithCancel(context.Background())
 	return h
 }
 
@@ -110,8 +110,9 @@ type exchange struct {
 	endpoint  string // its name; empty until it is known
 	requestID string
 	caller    Caller
-	bodyDone  bool // no more of the body is to come
-	answered  bool // the header is written
+	logins    context.Context // of a stream: done when its login is to be checked at once
+	bodyDone  bool            // no more of the body is to come
+	answered  bool            // the header is written
 }
 
 func (x *exchange) serve() error {
@@ -127,6 +128,9 @@ func (x *exchange) serve() error {
 	}
 	if err := x.checkOrigin(); err != nil {
 		return err
+	}
+	if name == streamPath {
+		x.logins = x.currentLogins() // before the login is found valid, so that none is missed
 	}
 	if err := x.authenticate(); err != nil {
 		return err

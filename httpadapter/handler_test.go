@@ -30,7 +30,7 @@ const (
 func TestGolden(t *testing.T) {
 	files, err := filepath.Glob("testdata/golden/*.txt")
 	require.NoError(t, err)
-	require.Len(t, files, 15)
+	require.Len(t, files, 19)
 	for _, file := range files {
 		t.Run(filepath.Base(file), func(t *testing.T) {
 			text, err := os.ReadFile(file)
@@ -45,6 +45,11 @@ func TestGolden(t *testing.T) {
 			line, body, _ := strings.Cut(sent, "\n")
 			req := request{as: manager}
 			req.method, req.path, _ = strings.Cut(line, " ")
+			if rest, ok := strings.CutPrefix(body, "with "); ok {
+				header, rest, _ := strings.Cut(rest, "\n")
+				name, value, _ := strings.Cut(header, ": ")
+				req.header, body = http.Header{name: {value}}, rest
+			}
 			for prefix, as := range map[string][2]string{"without credentials\n": nobody, "as a user who may not manage\n": reader} {
 				if rest, ok := strings.CutPrefix(body, prefix); ok {
 					req.as, body = as, rest

@@ -34,7 +34,7 @@ func (h *Handler) RecheckLogins() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.recheck()
-	h.logins, h.recheck = context.WithCancel(context.Background())
+	h.valid, h.recheck = context.WithCancel(context.Background())
 }
 
 // stream answers with the changes to come, until the client or the server ends
@@ -142,10 +142,9 @@ type eventStream struct {
 	after customstatus.Position // what the client has seen
 	err   error                 // of the first write that failed
 
-	logins context.Context // done when the login is to be checked at once
-	check  time.Time       // when it is to be checked; zero: never
-	beat   time.Time       // when a heartbeat is due
-	end    time.Time       // when the stream ends; zero: never
+	check time.Time // when the login is to be checked; zero: never
+	beat  time.Time // when a heartbeat is due
+	end   time.Time // when the stream ends; zero: never
 }
 
 // errEnd ends a stream without a word.
@@ -153,7 +152,6 @@ var errEnd = errors.New("end of the stream")
 
 // run follows the catalog, with pauses for heartbeats and for checks of the login.
 func (s *eventStream) run(ctx context.Context) {
-	s.logins = s.currentLogins()
 	now := time.Now()
 	s.check, s.end = s.due(now, s.recheckLogin), s.due(now, s.streamTime)
 	s.hello()
@@ -196,7 +194,7 @@ func (s *eventStream) hello() {
 func (h *Handler) currentLogins() context.Context {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.logins
+	return h.valid
 }
 
 // checkLogin returns an error if it is time to check the login and the login is

@@ -28,6 +28,7 @@ type bubble struct {
 	transport *http.Transport
 	asked     atomic.Int64 // times that the Authenticator was
 	loggedIn  atomic.Bool
+	asking    func() // called when a login has been found valid
 }
 
 // inBubble runs a test with a server and ends both.
@@ -43,6 +44,9 @@ func inBubble(t *testing.T, opts httpadapter.Options, test func(*testing.T, *bub
 			b.asked.Add(1)
 			if !b.loggedIn.Load() {
 				return httpadapter.Caller{}, httpadapter.ErrUnauthenticated
+			}
+			if b.asking != nil {
+				b.asking()
 			}
 			return httpadapter.Caller{UserID: "u", MayManage: true}, nil
 		}), &opts)
@@ -117,10 +121,9 @@ func TestStreamLastsAnHour(t *testing.T) {
 	}
 	t.Run("drawn", func(t *testing.T) {
 		inBubble(t, httpadapter.Options{}, func(t *testing.T, b *bubble) {
-			begin := time.Now()
 			seen := make(map[time.Duration]bool)
 			for range 20 {
-				begin = time.Now()
+				begin := time.Now()
 				lasted := ended(b.follow()).Sub(begin)
 				require.False(t, seen[lasted])
 				seen[lasted] = true
@@ -210,6 +213,17 @@ func TestStreamChecksItsLogin(t *testing.T) {
 			require.Equal(t, begin, ended(others))
 		})
 	})
+	t.Run("revoked while the stream begins", func(t *testing.T) {
+		inBubble(t, httpadapter.Options{Random: least}, func(t *testing.T, b *bubble) {
+			b.asking = func() {
+				b.asking = nil
+				b.loggedIn.Store(false) // behind the look at it
+				b.handler.RecheckLogins()
+			}
+			begin := time.Now()
+			require.Equal(t, begin, ended(b.follow()))
+		})
+	})
 	t.Run("hundreds of streams and changes", func(t *testing.T) {
 		inBubble(t, httpadapter.Options{}, func(t *testing.T, b *bubble) {
 			var wg sync.WaitGroup
@@ -288,6 +302,24 @@ func TestHalfABodyIsNotWaitedFor(t *testing.T) {
 			})
 		})
 	}
+	t.Run("a connection is used again", func(t *testing.T) {
+		inBubble(t, httpadapter.Options{}, func(t *testing.T, b *bubble) {
+			b.loggedIn.Store(false)
+			conn, err := b.transport.DialContext(t.Context(), "", "")
+			require.NoError(t, err)
+			defer conn.Close()
+			answers := bufio.NewReader(conn)
+			for range 3 {
+				go io.WriteString(conn, head+"Content-Length: 2\r\n\r\n{}")
+				res, err := http.ReadResponse(answers, nil)
+				require.NoError(t, err)
+				require.Equal(t, http.StatusUnauthorized, res.StatusCode)
+				_, err = io.Copy(io.Discard, res.Body)
+				require.NoError(t, err)
+				time.Sleep(time.Hour) // far beyond what a body is waited for
+			}
+		})
+	})
 	t.Run("the server's own limit counts", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			catalog, err := customstatus.Open(t.Context(), customstatus.NewMemoryStore(), nil)

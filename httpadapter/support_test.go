@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -175,9 +176,7 @@ func (s *server) do(req request) answer {
 	}
 	r, err := http.NewRequestWithContext(s.t.Context(), req.method, s.URL+s.prefix+req.path, strings.NewReader(req.body))
 	require.NoError(s.t, err)
-	for name, values := range req.header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, req.header)
 	if req.as != nobody {
 		r.Header.Set("X-User-Id", req.as[0])
 		r.Header.Set("X-Auth-Token", req.as[1])

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -291,10 +292,8 @@ func TestFileNamesAnOldPageByWhatIsNewerElsewhere(t *testing.T) {
 		pages := make(map[uint64][]string)
 		survey(t, file, func(page uint64, _ string, key, _ []byte) { pages[page] = append(pages[page], string(key)) })
 		for number, keys := range pages {
-			for _, key := range keys {
-				if key == id {
-					return keys, int(number)
-				}
+			if slices.Contains(keys, id) {
+				return keys, int(number)
 			}
 		}
 		return nil, 0

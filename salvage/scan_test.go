@@ -112,11 +112,11 @@ func TestSalvageIsNotKeptBusy(t *testing.T) {
 		return bolt.Record{ID: id, Name: strings.Repeat("n", size), Revision: 1}
 	}
 	ids := func(file []byte) string {
-		var ids string
+		var ids strings.Builder
 		for _, s := range salvage(bytes.NewReader(file), int64(len(file)), "").Statuses {
-			ids += s.ID
+			ids.WriteString(s.ID)
 		}
-		return ids
+		return ids.String()
 	}
 	var records []byte
 	for _, r := range []bolt.Record{record("A", 900), record("B", 60_000)} {

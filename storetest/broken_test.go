@@ -1,797 +1,259 @@
 package storetest
 
 import (
-	"context"
-	"errors"
-	"fmt"
-	"iter"
-	"maps"
-	"math"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
+	"testing"
 	"time"
 
-	"github.com/customstatus/customstatus"
+	"github.com/stretchr/testify/require"
 )
 
-// simple is a store that keeps the contract, unless its place has a flaw. The
-// flaws are named by what they do; each is one condition in the code below.
-type simple struct {
-	place  *simplePlace
-	closed bool
-	cache  []customstatus.CustomUserStatus
+// brokenStore breaks the contract in one way.
+type brokenStore struct {
+	by   string // the case that catches it
+	flaw string
+	says string // part of a failure
+	hang bool   // it is found by waiting
 }
 
-// simplePlace outlives the stores on it.
-type simplePlace struct {
-	flaw     string
-	mu       sync.Mutex
-	now      state
-	before   state // the commit before
-	latest   []customstatus.Change
-	tombs    map[string]bool
-	opened   int
-	failures int
+// brokenExclusive are flaws of an exclusive store.
+var brokenExclusive = []brokenStore{
+	{by: "revision-new", flaw: "begins at revision 1", says: "the revision is 1, want 0"},
+	{by: "revision-new", flaw: "hangs at Load", says: "Load does not return", hang: true},
+	{by: "revision-new", flaw: "panics at Load", says: "Load panics: a nil map, say"},
+	{by: "commit-all", flaw: "loses the last change", says: "a status is missing"},
+	{by: "commit-all", flaw: "keeps what is deleted", says: "must not be there"},
+	{by: "commit-all", flaw: "hangs at the third commit", says: "does not return", hang: true},
+	{by: "revision-now", flaw: "tells the revision before the last commit", says: "Revision after a commit = 0, <nil>, want 1"},
+	{by: "revision-now", flaw: "counts refused commits in Revision", says: "Revision after a refused commit = 2, <nil>, want 1"},
+	{by: "close", flaw: "hangs at Close", says: "Close does not return", hang: true},
+	{by: "close", flaw: "fails to close", says: "bad file descriptor"},
+	{by: "contents-shared", flaw: "says that it is shared", says: "Shared true, want false"},
+
+	{by: "revision-grows", flaw: "doesn't commit what is there already", says: "want a greater one"},
+	{by: "revision-after-refusal", flaw: "takes back a revision when it refuses", says: "a second time"},
+	{by: "revision-counts", flaw: "skips a revision", says: "Commit number 1 returned revision 2"},
+	{by: "revision-counts", flaw: "counts a commit without changes", says: "want an error"},
+
+	{by: "load-all", flaw: "loads one status short", says: "a status is missing"},
+	{by: "load-all", flaw: "loads what was there before the last commit", says: "the revision is"},
+	{by: "load-revisions", flaw: "keeps the revision of the create", says: "Revision is 1, want 2"},
+	{by: "load-fingerprint", flaw: "has a fingerprint with the revisions in it", says: "but that of the statuses is"},
+
+	{by: "memory-given", flaw: "keeps the slice it is given", says: "overwritten"},
+	{by: "memory-received", flaw: "gives away the slice it keeps", says: "overwritten"},
+	{by: "memory-unchanged", flaw: "sorts the slice that it is given", says: "change number 1 of the caller's slice"},
+	{by: "memory-unchanged", flaw: "sets revisions in the slice that it is given", says: "change number 1 of the caller's slice"},
+	{by: "memory-unchanged", flaw: "clears Before in the slice that it is given", says: "change number 1 of the caller's slice"},
+	{by: "memory-unchanged", flaw: "empties the slice that it refuses", says: "conflict, change number 1 of the caller's slice"},
+
+	{by: "commit-kinds", flaw: "updates only what changes", says: "conflict, want success"},
+	{by: "commit-kinds", flaw: "keeps what is deleted", says: "must not be there"},
+	{by: "commit-or-none", flaw: "keeps the changes before a bad one", says: "must not be there"},
+	{by: "commit-after-refusal", flaw: "never commits again after a refusal", says: "must be reopened"},
+	{by: "commit-sets-revision", flaw: "keeps the revision it is given", says: "Revision is 99, want 1"},
+	{by: "commit-name-given-up", flaw: "checks names against the start of the commit", says: "conflict, want success"},
+	{by: "commit-name-given-up", flaw: "never frees the name of what is renamed", says: "conflict, want success"},
+	{by: "commit-name-given-up-later", flaw: "checks names at the end of the commit", says: "given up only after"},
+	{by: "commit-names-swapped", flaw: "checks names at the end of the commit", says: "still has it"},
+	{by: "commit-name-taken-twice", flaw: "checks names against the start of the commit", says: "an earlier change"},
+	{by: "commit-random", flaw: "doesn't check the name of the fourth change", says: "want ErrConflict"},
+
+	{by: "conflict-create", flaw: "creates over what is there", says: "there is a status with this id"},
+	{by: "conflict-update", flaw: "updates whatever the revision", says: "has been written since"},
+	{by: "conflict-update", flaw: "updates what isn't there", says: "no such status"},
+	{by: "conflict-update", flaw: "takes the store's revision for the status's", says: "not that of the status"},
+	{by: "conflict-update", flaw: "takes revision 0 for no guard", says: "no status is at revision 0"},
+	{by: "conflict-update", flaw: "takes an update of nothing at revision 0 for a create", says: "at revision 0 either"},
+	{by: "conflict-delete", flaw: "deletes whatever the revision", says: "has been written since"},
+	{by: "conflict-delete", flaw: "deletes what isn't there", says: "no such status"},
+	{by: "conflict-delete", flaw: "takes revision 0 for no guard", says: "no status is at revision 0"},
+	{by: "conflict-delete", flaw: "takes a delete of nothing at revision 0 for done", says: "at revision 0 either"},
+	{by: "conflict-created-again", flaw: "never lets an id come back", says: "conflict, want success"},
+	{by: "conflict-created-again", flaw: "takes a revision of an earlier life", says: "before the status was deleted"},
+	{by: "conflict-name", flaw: "doesn't know of names", says: "belongs to another status"},
+	{by: "conflict-name", flaw: "doesn't check the name of an update", says: "belongs to another status"},
+	{by: "conflict-name", flaw: "lets no status keep its name", says: "conflict, want success"},
+	{by: "conflict-deleted-name", flaw: "never frees the name of what is deleted", says: "conflict, want success"},
+
+	{by: "value-ids", flaw: "folds ids", says: `create "a" as`},
+	{by: "value-names", flaw: "trims names", says: `Name is "a", want "a "`},
+	{by: "value-names", flaw: "looks names up by their first 100 bytes", says: "conflict"},
+	{by: "value-names-unique", flaw: "folds names", says: "conflict"},
+	{by: "value-names-unique", flaw: "takes long names for different", says: "want ErrConflict"},
+	{by: "value-status-types", flaw: "takes no status type for offline", says: `StatusType is "offline", want ""`},
+	{by: "value-times", flaw: "cuts times to seconds", says: "UpdatedAt is"},
+	{by: "value-times", flaw: "keeps times in nanoseconds since 1970", says: "UpdatedAt is"},
+	{by: "value-times", flaw: "loads times in the local zone", says: `in location "local", want time.UTC`},
+	{by: "value-metadata", flaw: "makes metadata valid UTF-8", says: `Metadata is "\ufffd", want "\xff"`},
+	{by: "value-metadata", flaw: "ends metadata at a NUL", says: `Metadata is "", want "\x00"`},
+	{by: "value-metadata", flaw: "keeps 255 bytes of metadata", says: "(4096 bytes)"},
+	{by: "value-metadata", flaw: "forgets metadata", says: `Metadata is "", want "`},
+	{by: "value-metadata", flaw: "keeps the metadata of the create", says: "after changing nothing but the metadata"},
+
+	{by: "load-done-ctx", flaw: "loads with a done ctx", says: "want context canceled"},
+	{by: "revision-done-ctx", flaw: "tells with a done ctx", says: "want context canceled"},
+	{by: "commit-done-ctx", flaw: "commits with a done ctx", says: "Commit(ctx, …) = <nil>, want context canceled"},
+	{by: "commit-done-ctx", flaw: "commits with a done ctx and returns its error", says: "must not be there"},
+	{by: "fault-empty", flaw: "takes a commit without changes", says: "it has no changes"},
+	{by: "fault-empty", flaw: "says conflict when the caller is at fault", says: "none of the sentinels"},
+	{by: "fault-id-twice", flaw: "takes an id twice", says: "= nil, want an error"},
+	{by: "fault-id-twice", flaw: "says conflict when an id stands twice", says: "none of the sentinels"},
+	{by: "fault-kind", flaw: "takes other kinds for updates", says: "a change has kind 0"},
+	{by: "fault-kind", flaw: "says conflict when the caller is at fault", says: "none of the sentinels"},
+	{by: "fault-two-ids", flaw: "turns one status into another", says: "from one id to another"},
+	{by: "order-ctx", flaw: "looks for conflicts before ctx", says: "there is a conflict, too"},
+	{by: "order-fault", flaw: "looks for ids that stand twice last", says: "an id stands twice, and there is a conflict"},
+	{by: "order-closed", flaw: "asks ctx before whether it is closed", says: "want ErrClosed"},
+	{by: "outcome-unknown", flaw: "finds a commit of unknown outcome later", says: "must not be there"},
+	{by: "outcome-unknown", flaw: "loses a commit of unknown outcome later", says: "a status is missing"},
+	{by: "outcome-unknown", flaw: "makes a half of a commit of unknown outcome", says: "has 1 of its 2 statuses"},
+
+	{by: "close-twice", flaw: "can't be closed twice", says: "want nil"},
+	{by: "close-at-once", flaw: "can't be closed twice", says: "want nil"},
+	{by: "close-then-load", flaw: "loads after Close", says: "want ErrClosed"},
+	{by: "close-then-revision", flaw: "tells after Close", says: "want ErrClosed"},
+	{by: "close-then-commit", flaw: "commits after Close", says: "want ErrClosed"},
+	{by: "close-waits-for-commit", flaw: "doesn't wait at Close", says: "Close returned while Commit ran, which then succeeded"},
+	{by: "close-waits-for-load", flaw: "doesn't wait at Close", says: "Close returned while Load ran"},
+	{by: "close-waits-for-revision", flaw: "doesn't wait at Close", says: "Close returned while Revision ran"},
+
+	{by: "reopen-new", flaw: "counts an opening as a commit", says: "the revision is 1, want 0"},
+	{by: "reopen-statuses", flaw: "forgets everything when reopened", says: "a status is missing"},
+	{by: "reopen-statuses", flaw: "forgets the milliseconds when reopened", says: "UpdatedAt is"},
+	{by: "reopen-changes", flaw: "forgets the last deletes when reopened", says: "must not be there"},
+	{by: "reopen-changes", flaw: "forgets the last renames when reopened", says: `Name is "x", want "renamed"`},
+	{by: "reopen-names", flaw: "forgets the names when reopened", says: "belongs to another status"},
+	{by: "reopen-revision", flaw: "takes the revision from the statuses when reopened", says: "want a greater one"},
+	{by: "reopen-random", flaw: "forgets the last renames when reopened", says: "Name is"},
+	{by: "reopen-after-busy-close", flaw: "loses the last commit at Close", says: "a status is missing"},
+	{by: "exclusive-open", flaw: "can be opened twice", says: "while a store is open = nil, want ErrLocked"},
+	{by: "exclusive-open", flaw: "has an error of its own when it is open already", says: "timeout, want ErrLocked"},
+	{by: "exclusive-open", flaw: "waits until it can be opened", says: "To open the place a second time does not return", hang: true},
+	{by: "exclusive-open", flaw: "is harmed by a second opening", says: "want success"},
+	{by: "exclusive-open", flaw: "stays locked after Close", says: "can't open the place again after Close"},
+
+	{by: "limit-least", flaw: "refuses more than 20 changes", says: "want success"},
+	{by: "limit-large", flaw: "refuses more than 20 changes", says: "MaxChanges 20, want at least 32"},
+	{by: "limit-large", flaw: "says 32 when it refuses more than 20 changes", says: "want success"},
+	{by: "limit-large", flaw: "refuses more than 1,000 changes without a number", says: "want success or a *TooLargeError"},
+	{by: "limit-large", flaw: "refuses more than 1,000 changes and says that more would pass", says: "want success"},
+	{by: "limit-large", flaw: "makes the first 1,000 of too many changes", says: "must not be there"},
+	{by: "limit-order", flaw: "looks for conflicts before it counts", says: "want that first"},
+	{by: "limit-order", flaw: "looks for ids that stand twice last", says: "none of the sentinels"},
+
+	{by: "at-once-methods", flaw: "loads what was there before the last commit", says: "but this goroutine's commit"},
+	{by: "at-once-methods", flaw: "is busy while another commits", says: "busy"},
+	{by: "at-once-commits", flaw: "is busy while another commits", says: "nothing is in its way"},
+	{by: "at-once-commits", flaw: "hangs at the third commit", says: "do not return: Commit(", hang: true},
+	{by: "at-once-names", flaw: "checks, lets others in, and writes", says: "were accepted"},
+	{by: "at-once-names", flaw: "doesn't know of names", says: "6 were accepted"},
+	{by: "at-once-renames", flaw: "doesn't know of names", says: "6 were accepted"},
+	{by: "at-once-creates", flaw: "creates over what is there", says: "6 were accepted"},
+	{by: "at-once-updates", flaw: "updates whatever the revision", says: "6 were accepted"},
+	{by: "at-once-loads", flaw: "shows a commit change by change", says: "every commit writes all statuses"},
+	{by: "load-includes-returned", flaw: "loads what was there before the last commit", says: "before the call commit"},
+	{by: "commit-cancelled", flaw: "gives up after the commit when ctx is done", says: "must not be there"},
+	{by: "commit-cancelled", flaw: "says that it committed when ctx was done", says: "a status is missing"},
+	{by: "close-while-busy", flaw: "has an error of its own after Close", says: "want success or ErrClosed"},
+	{by: "close-while-busy", flaw: "commits after Close", says: "want success or ErrClosed"},
 }
 
-type state struct {
-	revision customstatus.Revision
-	statuses map[string]*customstatus.CustomUserStatus
-	names    map[string]string // to ids
+// brokenShared are flaws of a shared store, or of several on one place.
+var brokenShared = []brokenStore{
+	{by: "contents-shared", flaw: "says that it is not shared", says: "Shared false, want true"},
+	{by: "shared-open", flaw: "can't be opened twice", says: "can't open a second store beside the first: locked"},
+	{by: "shared-open", flaw: "loads what was there when it was opened", says: "a status is missing"},
+	{by: "shared-names", flaw: "says that it committed when it lost", says: "were accepted"},
+	{by: "shared-updates", flaw: "says that it committed when it lost", says: "were accepted"},
+	{by: "shared-commits", flaw: "commits for itself alone", says: "a status is missing"},
+	{by: "shared-loads", flaw: "loads what was there when it was opened", says: "before the call commit"},
+	{by: "shared-revision", flaw: "has a revision of its own", says: "had returned = 0, <nil>, want 2"},
+
+	{by: "watch-past", flaw: "resumes one commit too late", says: "its revision is 4, want 2"},
+	{by: "watch-past", flaw: "loses every second commit", says: "its revision is 6, want 4"},
+	{by: "watch-past", flaw: "swaps commits", says: "its revision is 4, want 2"},
+	{by: "watch-past", flaw: "splits commits", says: "it has 1 changes, want 2"},
+	{by: "watch-past", flaw: "has nothing to say", says: "Watch does not yield commit 2", hang: true},
+	{by: "watch-to-come", flaw: "ends a feed when it has caught up", says: "Watch ended with []"},
+	{by: "watch-to-come", flaw: "yields every commit twice", says: "its revision is 2, want 4"},
+	{by: "watch-to-come", flaw: "has nothing to say", says: "does not yield commit 2", hang: true},
+	{by: "watch-empty-commits", flaw: "says too early that all were yielded", says: "that all up to 2 were yielded"},
+	{by: "watch-reaches", flaw: "counts what its feed doesn't tell", says: "does not reach revision 3", hang: true},
+	{by: "watch-reaches", flaw: "loads a revision that its feed doesn't tell", says: "does not reach revision 3", hang: true},
+	{by: "watch-fingerprint", flaw: "has a fingerprint of the changes alone", says: "but that of all statuses is"},
+	{by: "watch-fingerprint", flaw: "tells a fingerprint that is none with progress", says: "with no changes and the fingerprint 0x0"},
+	{by: "watch-resumes", flaw: "resumes with the commit it resumes after", says: "its revision is"},
+	{by: "watch-changes", flaw: "doesn't know what a change replaces", says: "has Before.Revision 0, want 2"},
+	{by: "watch-changes", flaw: "doesn't tell whose the change is", says: `has Before.ID "", want "a"`},
+	{by: "watch-changes", flaw: "tells updates for creates", says: "is of kind updated, want created"},
+	{by: "watch-changes", flaw: "tells of a delete what was there as After", says: "a deletion with an After"},
+	{by: "watch-changes", flaw: "doesn't tell the revision in the feed", says: "Revision is 0, want 2"},
+	{by: "watch-order", flaw: "sorts the changes of its feed", says: `is that of status "a", want that of status "c"`},
+	{by: "watch-order", flaw: "yields deletes after all other changes", says: `is that of status "d", want that of status "b"`},
+	{by: "watch-values", flaw: "trims names in the feed", says: `Name is "a", want "a "`},
+	{by: "watch-values", flaw: "makes metadata valid UTF-8 in the feed", says: "Metadata is"},
+	{by: "watch-large", flaw: "splits commits of more than 1,000 changes", says: "it has 1000 changes, want 10000"},
+	{by: "watch-made-only", flaw: "yields refused commits", says: "its revision is 3, want 4"},
+	{by: "watch-at-once", flaw: "swaps commits", says: "its revision is 4, want 2"},
+	{by: "watch-at-once", flaw: "splits commits", says: "it has 1 changes, want 2"},
+	{by: "watch-others", flaw: "yields only its own commits", says: "does not yield commit 4", hang: true},
+	{by: "watch-others-at-once", flaw: "loses every second commit", says: "its revision is"},
+	{by: "watch-several", flaw: "swaps commits", says: "its revision is 4, want 2"},
+	{by: "watch-break", flaw: "goes on in a second loop where the first has left off", says: "its revision is 4, want 2"},
+	{by: "watch-break", flaw: "waits at Close for loops that were left", says: "Close does not return", hang: true},
+	{by: "watch-slow", flaw: "waits at Commit for the bodies of loops", says: "does not return", hang: true},
+	{by: "watch-slow", flaw: "runs the body of one loop at a time", says: "does not yield commit 2", hang: true},
+	{by: "watch-slow", flaw: "keeps no more than some commits for a slow watcher", says: "want 4"},
+	{by: "watch-slow-reads", flaw: "waits at Load for the bodies of loops", says: "Load does not return", hang: true},
+	{by: "watch-slow-reads", flaw: "waits at Revision for the bodies of loops", says: "Revision does not return", hang: true},
+	{by: "watch-calls", flaw: "waits at Commit for the bodies of loops", says: "do not return: Commit(", hang: true},
+	{by: "watch-calls", flaw: "waits at Load for the bodies of loops", says: "do not return: Load", hang: true},
+	{by: "watch-memory", flaw: "gives away the changes of its feed", says: "it lacks the change"},
+	{by: "watch-done-ctx", flaw: "ends a feed without an error", says: "with the errors [], want exactly one"},
+	{by: "watch-done-ctx", flaw: "ends a feed with two errors", says: "want exactly one that is context canceled"},
+	{by: "watch-done-ctx", flaw: "doesn't heed ctx in Watch", says: "does not end by a ctx that was done before", hang: true},
+	{by: "watch-closed", flaw: "ends a feed with an error of its own", says: "want exactly one that is closed"},
+	{by: "watch-close-in-loop", flaw: "waits at Close for the bodies of loops", says: "Close does not return", hang: true},
+	{by: "watch-unreached", flaw: "waits for a revision that it has never reached", says: "Watch does not end by Watch after 1000", hang: true},
+	{by: "watch-unreached", flaw: "begins anywhere when it has never reached the revision", says: "Watch does not end by Watch after 1000", hang: true},
+	{by: "watch-unreached", flaw: "takes the last revision for one that it has never reached", says: "want commit 4 first"},
+	{by: "watch-unreached-others", flaw: "has reached no revision but its own", says: "want commit"},
+	{by: "watch-compacted", flaw: "yields what is left of forgotten commits", says: "where it has to end", hang: true},
 }
 
-func (s state) clone() state {
-	return state{s.revision, maps.Clone(s.statuses), maps.Clone(s.names)}
-}
-
-// simply returns an Opener of a place with a flaw, or with none if it is empty.
-func simply(flaw string) Opener {
-	p := &simplePlace{flaw: flaw, tombs: make(map[string]bool)}
-	p.now = state{0, make(map[string]*customstatus.CustomUserStatus), make(map[string]string)}
-	if flaw == "begins at revision 1" {
-		p.now.revision = 1
-	}
-	return p.open
-}
-
-func (p *simplePlace) open() (customstatus.Store, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.opened++; p.opened > 1 {
-		switch p.flaw {
-		case "counts an opening as a commit":
-			p.now.revision++
-		case "forgets everything when reopened":
-			clear(p.now.statuses)
-		case "forgets the milliseconds when reopened":
-			for id, s := range p.now.statuses {
-				c := *s
-				c.UpdatedAt = c.UpdatedAt.Truncate(time.Second)
-				p.now.statuses[id] = &c
-			}
-		case "forgets the last deletes when reopened":
-			for _, c := range p.latest {
-				if old := p.before.statuses[c.Status.ID]; c.Deleted {
-					p.now.statuses[c.Status.ID] = old
+// Each store breaks the contract in one way. The case that is there for it
+// fails, and says what is wrong. Every case has a store that it catches.
+func TestBrokenStoresAreCaught(t *testing.T) {
+	const short = 300 * time.Millisecond // for those that never answer
+	caught := map[string]bool{}
+	check := func(t *testing.T, cases []testCase, open func(flaw string) Opener, tests []brokenStore) {
+		for _, tt := range tests {
+			caught[tt.by] = true
+			c := caseNamed(t, cases, tt.by)
+			t.Run(tt.by+"/"+tt.flaw, func(t *testing.T) {
+				t.Parallel()
+				patience := patience
+				if tt.hang {
+					patience = short
 				}
-			}
-		case "forgets the last renames when reopened":
-			for _, c := range p.latest {
-				if old := p.before.statuses[c.Status.ID]; old != nil && !c.Deleted {
-					p.now.statuses[c.Status.ID] = old
+				says := func(f string) bool { return strings.Contains(f, tt.says) }
+				r := outcome(c, open(tt.flaw), patience)
+				if tt.hang && !slices.ContainsFunc(r.failures, says) {
+					r = outcome(c, open(tt.flaw), 20*short) // the machine was slow, too
 				}
-			}
-		case "forgets the names when reopened":
-			clear(p.now.names)
-		case "takes the revision from the statuses when reopened":
-			p.now.revision = 0
-			for _, s := range p.now.statuses {
-				p.now.revision = max(p.now.revision, s.Revision)
-			}
-		}
-	}
-	return &simple{place: p}, nil
-}
-
-func (s *simple) is(flaw string) bool { return s.place.flaw == flaw }
-
-func (s *simple) Load(ctx context.Context) ([]customstatus.CustomUserStatus, customstatus.Revision, error) {
-	p := s.place
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if s.closed && !s.is("loads after Close") {
-		return nil, 0, customstatus.ErrClosed
-	}
-	if err := ctx.Err(); err != nil && !s.is("loads with a done ctx") {
-		return nil, 0, err
-	}
-	now := p.now
-	if s.is("loads what was there before the last commit") && p.before.statuses != nil {
-		now = p.before
-	}
-	all := make([]customstatus.CustomUserStatus, 0, len(now.statuses))
-	for _, status := range now.statuses {
-		all = append(all, *status)
-	}
-	switch p.flaw {
-	case "gives away the slice it keeps":
-		if s.cache == nil {
-			s.cache = all
-		}
-		all = s.cache
-	case "loads times in the local zone":
-		for i := range all {
-			all[i].UpdatedAt = all[i].UpdatedAt.In(time.FixedZone("local", 3600))
-		}
-	case "keeps times in nanoseconds since 1970":
-		for i := range all {
-			all[i].UpdatedAt = time.Unix(0, all[i].UpdatedAt.UnixNano()).UTC()
-		}
-	case "loads one status short":
-		if len(all) > 2 {
-			all = all[1:]
-		}
-	}
-	return all, now.revision, nil
-}
-
-func (s *simple) Commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
-	p := s.place
-	if s.is("checks, lets others in, and writes") {
-		p.mu.Lock()
-		_, err := s.apply(p.now.clone(), changes, true)
-		p.mu.Unlock()
-		if err != nil {
-			return 0, err
-		}
-		letOthersIn(ctx)
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.now, err = s.apply(p.now, changes, false)
-		return p.now.revision, err
-	}
-	if s.is("is busy while another commits") {
-		if !p.mu.TryLock() {
-			return 0, errors.New("busy")
-		}
-		defer p.mu.Unlock()
-		letOthersIn(ctx)
-	} else {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-	}
-
-	if s.closed && !s.is("commits after Close") {
-		if s.is("has an error of its own after Close") {
-			return 0, errors.New("simple: database not open")
-		}
-		return 0, customstatus.ErrClosed
-	}
-	if err := ctx.Err(); err != nil {
-		switch p.flaw {
-		case "commits with a done ctx":
-		case "commits with a done ctx and returns its error":
-			if next, err := s.apply(p.now.clone(), changes, true); err == nil {
-				p.now = next
-			}
-			return 0, err
-		default:
-			return 0, err
-		}
-	}
-	if len(changes) == 0 {
-		if s.is("counts a commit without changes") {
-			p.now.revision++
-		}
-		return p.now.revision, nil
-	}
-	if s.is("refuses more than 1,000 changes") && len(changes) > 1000 {
-		return 0, errors.New("simple: transaction too large")
-	}
-	switch byID := func(a, b customstatus.Change) int { return strings.Compare(a.Status.ID, b.Status.ID) }; p.flaw {
-	case "sorts the slice that it is given":
-		slices.SortFunc(changes, byID)
-	case "sets revisions in the slice that it is given":
-		for i := range changes {
-			changes[i].Status.Revision = p.now.revision + 1
-		}
-	case "clears deletes in the slice that it is given":
-		for i, c := range changes {
-			if c.Deleted {
-				changes[i].Status = customstatus.CustomUserStatus{ID: c.Status.ID}
-			}
-		}
-	}
-	if s.is("doesn't commit what is there already") && s.nothingNew(changes) {
-		return p.now.revision, nil
-	}
-	if s.is("never commits again after a refusal") && p.failures > 0 {
-		return 0, customstatus.ErrNeedsReopen
-	}
-
-	if s.is("shows a commit change by change") {
-		for _, c := range changes {
-			p.mu.Unlock()
-			letOthersIn(ctx)
-			p.mu.Lock()
-			next, err := s.apply(p.now.clone(), []customstatus.Change{c}, true)
-			if err != nil {
-				return 0, err
-			}
-			next.revision = p.now.revision // until the last
-			p.now = next
-		}
-		p.now.revision++
-		return p.now.revision, nil
-	}
-
-	next, err := s.apply(p.now.clone(), changes, true)
-	if err != nil {
-		p.failures++
-		switch p.flaw {
-		case "keeps the changes before a bad one":
-			next.revision = p.now.revision
-			p.now = next
-		case "empties the slice that it refuses":
-			clear(changes)
-		case "takes back a revision when it refuses":
-			p.now.revision--
-		}
-		return 0, err
-	}
-	if s.is("gives up after the commit when ctx is done") {
-		letOthersIn(ctx)
-		if ctx.Err() != nil {
-			p.now = next
-			return 0, ctx.Err()
-		}
-	}
-	if s.is("says that it committed when ctx was done") {
-		letOthersIn(ctx)
-		if ctx.Err() != nil {
-			p.now.revision++
-			return p.now.revision, nil
-		}
-	}
-	if s.is("can't know what came of a commit when ctx is done") { // this is none
-		letOthersIn(ctx)
-		if ctx.Err() != nil {
-			if next.revision%2 == 0 {
-				p.now = next
-			}
-			return 0, fmt.Errorf("simple: %w: %w", customstatus.ErrOutcomeUnknown, ctx.Err())
-		}
-	}
-	p.before, p.now, p.latest = p.now, next, slices.Clone(changes)
-	s.cache = nil
-	return p.now.revision, nil
-}
-
-// letOthersIn gives goroutines that are ready the time to run, if need be until
-// one of them has cancelled ctx. It blocks: a goroutine that only yields may be
-// run again at once while the others wait for a processor that is busy.
-func letOthersIn(ctx context.Context) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(time.Millisecond):
-	}
-}
-
-func (s *simple) nothingNew(changes []customstatus.Change) bool {
-	for _, c := range changes {
-		old := s.place.now.statuses[c.Status.ID]
-		if c.Deleted || old == nil || old.Name != c.Status.Name {
-			return false
-		}
-	}
-	return true
-}
-
-// apply makes changes to st. If it refuses them, those before the bad one are
-// made. It refuses nothing if it is not to check.
-func (s *simple) apply(st state, changes []customstatus.Change, check bool) (state, error) {
-	p := s.place
-	start := st.clone()
-	st.revision++
-	if s.is("skips a revision") {
-		st.revision++
-	}
-	if s.is("loses the last change") && len(changes) > 1 {
-		changes = changes[:len(changes)-1]
-	}
-	seen := make(map[string]bool)
-	for i := range changes {
-		c := changes[i]
-		id := c.Status.ID
-		key := id
-		if s.is("folds ids") {
-			key = strings.ToLower(id)
-		}
-		old := st.statuses[key]
-		if seen[key] {
-			if s.is("says conflict when an id stands twice") {
-				return st, customstatus.ErrConflict
-			}
-			if !s.is("takes an id twice") {
-				return st, errors.New("simple: id twice")
-			}
-		}
-		seen[key] = true
-
-		var at customstatus.Revision
-		if old != nil {
-			at = old.Revision
-		}
-		ok := c.Replaces == at
-		switch p.flaw {
-		case "creates over what is there":
-			ok = ok || c.Replaces == 0
-		case "updates whatever the revision":
-			ok = ok || old != nil && c.Replaces > 0 && !c.Deleted
-		case "updates what isn't there":
-			ok = ok || old == nil && !c.Deleted
-		case "deletes whatever the revision":
-			ok = ok || c.Deleted
-		case "takes the store's revision for the status's":
-			ok = ok || old != nil && c.Replaces == start.revision
-		case "takes an id twice":
-			ok = ok || seen[key]
-		case "never lets an id come back":
-			ok = ok && !(c.Replaces == 0 && p.tombs[id])
-		case "takes a revision of an earlier life":
-			ok = ok || old != nil && p.tombs[id] && c.Replaces > 0 && c.Replaces < at
-		}
-		if check && !ok {
-			return st, customstatus.ErrConflict
-		}
-		if c.Deleted {
-			if old != nil {
-				switch p.flaw {
-				case "never frees the name of what is deleted":
-				case "frees the name that the change says":
-					delete(st.names, c.Status.Name)
-				default:
-					delete(st.names, s.nameKey(old.Name))
-				}
-			}
-			delete(st.statuses, key)
-			p.tombs[id] = true
-			continue
-		}
-
-		name := s.nameKey(c.Status.Name)
-		owner, taken := st.names[name]
-		switch p.flaw {
-		case "doesn't know of names":
-			taken = false
-		case "checks names against the start of the commit":
-			owner, taken = start.names[name]
-		case "checks names at the end of the commit":
-			taken = false
-		case "doesn't check the name of the fourth change":
-			taken = taken && i != 3
-		case "lets no status keep its name":
-			if taken && owner == id {
-				owner = "another"
-			}
-		case "doesn't check the name of an update":
-			taken = taken && c.Replaces == 0
-		}
-		if check && taken && owner != id {
-			return st, customstatus.ErrConflict
-		}
-		if old != nil && s.nameKey(old.Name) != name && !s.is("never frees the name of what is renamed") {
-			delete(st.names, s.nameKey(old.Name))
-		}
-		st.names[name] = id
-
-		status := &c.Status
-		if s.is("keeps the slice it is given") {
-			status = &changes[i].Status
-		}
-		status.UpdatedAt = status.UpdatedAt.UTC()
-		if !s.is("keeps the revision it is given") || status.Revision == 0 {
-			status.Revision = st.revision
-		}
-		switch p.flaw {
-		case "keeps the revision of the create":
-			if old != nil {
-				status.Revision = old.Revision
-			}
-		case "cuts times to seconds":
-			status.UpdatedAt = status.UpdatedAt.Truncate(time.Second)
-		case "folds ids":
-			status.ID = key
-		case "trims names":
-			status.Name = strings.TrimSpace(status.Name)
-		case "takes no status type for offline":
-			if status.StatusType == "" {
-				status.StatusType = customstatus.Offline
-			}
-		}
-		st.statuses[key] = status
-	}
-	if s.is("checks names at the end of the commit") {
-		owners := make(map[string]bool)
-		for _, status := range st.statuses {
-			if owners[status.Name] {
-				return st, customstatus.ErrConflict
-			}
-			owners[status.Name] = true
-		}
-	}
-	return st, nil
-}
-
-// nameKey is what a name is looked up by.
-func (s *simple) nameKey(name string) string {
-	switch {
-	case s.is("folds names"):
-		return strings.ToLower(name)
-	case s.is("looks names up by their first 100 bytes"):
-		return name[:min(100, len(name))]
-	case s.is("takes long names for different"):
-		if len(name) > 255 {
-			return fmt.Sprint(name, s.place.now.revision)
-		}
-	}
-	return name
-}
-
-func (s *simple) Close() error {
-	s.place.mu.Lock()
-	defer s.place.mu.Unlock()
-	if s.closed {
-		if s.is("can't be closed twice") {
-			return customstatus.ErrClosed
-		}
-		return nil
-	}
-	s.closed = true
-	if s.is("loses the last commit at Close") && s.place.before.statuses != nil {
-		s.place.now = s.place.before
-	}
-	return nil
-}
-
-// sharedly returns an Opener of a SharedMemory with a flaw, or with none if it
-// is empty.
-func sharedly(flaw string) Opener {
-	p := &sharedPlace{SharedMemory: customstatus.NewSharedMemory(), flaw: flaw}
-	return func() (customstatus.Store, error) {
-		s := &sharedStore{SharedMemoryStore: p.Open(), place: p, second: p.opened > 0}
-		if p.open.Load() > 0 && s.is("can't be opened twice") {
-			return nil, customstatus.ErrLocked
-		}
-		p.opened++
-		p.open.Add(1)
-		if s.second && s.is("is another kind of store when opened twice") {
-			return struct{ customstatus.Store }{s}, nil
-		}
-		if s.second {
-			var err error
-			if s.cache, s.cached, err = s.SharedMemoryStore.Load(context.Background()); err != nil {
-				return nil, err
-			}
-		}
-		return s, nil
-	}
-}
-
-// sharedPlace is what the stores of one Opener have in common.
-type sharedPlace struct {
-	*customstatus.SharedMemory
-	flaw   string
-	opened int          // stores ever
-	open   atomic.Int32 // stores now
-
-	mu      sync.Mutex
-	ghosts  []customstatus.Commit                           // refused, but for the feed
-	handed  map[customstatus.Revision][]customstatus.Change // slices that were given away
-	oldest  customstatus.Revision                           // forgotten
-	running sync.WaitGroup                                  // loops over feeds
-	bodies  sync.RWMutex                                    // held for reading while the body of a loop runs
-	turn    sync.Mutex                                      // to run the body of a loop
-}
-
-type sharedStore struct {
-	*customstatus.SharedMemoryStore
-	place  *sharedPlace
-	second bool
-	once   sync.Once
-
-	cache  []customstatus.CustomUserStatus // when the store was opened
-	cached customstatus.Revision
-
-	mu  sync.Mutex
-	own map[customstatus.Revision]bool
-}
-
-func (s *sharedStore) is(flaw string) bool { return s.place.flaw == flaw }
-
-func (s *sharedStore) Compact(_ context.Context, upTo customstatus.Revision) error {
-	if s.is("yields what is left of forgotten commits") {
-		s.place.mu.Lock()
-		defer s.place.mu.Unlock()
-		s.place.oldest = upTo
-		return nil
-	}
-	s.place.SharedMemory.Compact(upTo)
-	return nil
-}
-
-func (s *sharedStore) Load(ctx context.Context) ([]customstatus.CustomUserStatus, customstatus.Revision, error) {
-	if s.second && s.is("loads what was there when it was opened") {
-		return s.cache, s.cached, nil
-	}
-	if s.is("waits at Load for the bodies of loops") {
-		s.place.waitForBodies()
-	}
-	return s.SharedMemoryStore.Load(ctx)
-}
-
-func (s *sharedStore) Commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
-	if s.second && len(changes) == 0 && s.is("has a revision of its own for empty commits") {
-		return s.cached, nil
-	}
-	if len(changes) == 0 && s.is("counts what its feed doesn't tell") {
-		revision, err := s.SharedMemoryStore.Commit(ctx, nil)
-		return revision + 1, err
-	}
-	if s.second && s.is("commits for itself alone") {
-		return s.SharedMemoryStore.Commit(ctx, nil)
-	}
-	revision, err := s.SharedMemoryStore.Commit(ctx, changes)
-	if s.is("waits at Commit for the bodies of loops") {
-		s.place.waitForBodies()
-	}
-	switch {
-	case err != nil && s.second && s.is("says that it committed when it lost"):
-		return s.SharedMemoryStore.Commit(ctx, nil)
-	case err != nil && s.is("yields refused commits"):
-		now, _ := s.SharedMemoryStore.Commit(context.Background(), nil)
-		s.place.mu.Lock()
-		defer s.place.mu.Unlock()
-		s.place.ghosts = append(s.place.ghosts, customstatus.Commit{Revision: now + 1, Changes: changes})
-	case err == nil:
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.own == nil {
-			s.own = make(map[customstatus.Revision]bool)
-		}
-		s.own[revision] = true
-	}
-	return revision, err
-}
-
-func (s *sharedStore) Close() error {
-	err := s.SharedMemoryStore.Close()
-	s.once.Do(func() { s.place.open.Add(-1) })
-	if s.is("waits at Close for loops that were left") {
-		s.place.running.Wait()
-	}
-	if s.is("waits at Close for the bodies of loops") {
-		s.place.waitForBodies()
-	}
-	return err
-}
-
-func (p *sharedPlace) waitForBodies() {
-	p.bodies.Lock()
-	defer p.bodies.Unlock()
-}
-
-// now is the revision of the place.
-func (s *sharedStore) now() customstatus.Revision {
-	_, now, _ := s.place.Open().Load(context.Background())
-	return now
-}
-
-func (s *sharedStore) Watch(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
-	if s.is("doesn't heed ctx in Watch") {
-		ctx = context.Background()
-	}
-	inner := s.SharedMemoryStore.Watch(ctx, after)
-	switch s.place.flaw {
-	case "resumes with the commit it resumes after":
-		inner = s.SharedMemoryStore.Watch(ctx, max(after, 2)-2)
-	case "resumes one commit too late":
-		inner = s.SharedMemoryStore.Watch(ctx, after+2)
-	case "waits for a revision that it has never reached", "begins anywhere when it has never reached the revision":
-		inner = s.SharedMemoryStore.Watch(ctx, min(after, s.now()))
-	case "takes the last revision for one that it has never reached":
-		if after > 0 && after == s.now() {
-			inner = s.SharedMemoryStore.Watch(ctx, math.MaxUint64)
-		}
-	case "has reached no revision but its own":
-		s.mu.Lock()
-		if after > 0 && !s.own[after] {
-			inner = s.SharedMemoryStore.Watch(ctx, math.MaxUint64)
-		}
-		s.mu.Unlock()
-	case "goes on in a second loop where the first has left off":
-		return s.onwards(ctx, after)
-	}
-	return func(yield func(customstatus.Commit, error) bool) {
-		s.place.running.Add(1)
-		s.watch(ctx, after, inner, yield)
-		s.place.running.Done()
-	}
-}
-
-// onwards is a feed with one position for all its loops.
-func (s *sharedStore) onwards(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
-	var mu sync.Mutex
-	return func(yield func(customstatus.Commit, error) bool) {
-		mu.Lock()
-		from := after
-		mu.Unlock()
-		for c, err := range s.SharedMemoryStore.Watch(ctx, from) {
-			mu.Lock()
-			after = max(after, c.Revision)
-			mu.Unlock()
-			if !yield(c, err) {
-				return
-			}
-		}
-	}
-}
-
-func (s *sharedStore) watch(ctx context.Context, after customstatus.Revision, inner iter.Seq2[customstatus.Commit, error], yield func(customstatus.Commit, error) bool) {
-	p := s.place
-	var held *customstatus.Commit
-	var dropped customstatus.Revision
-	for c, err := range inner {
-		if err != nil {
-			switch p.flaw {
-			case "ends a feed without an error":
-			case "ends a feed with two errors":
-				if yield(customstatus.Commit{}, err) {
-					yield(customstatus.Commit{}, err)
-				}
-			case "ends a feed with an error of its own":
-				yield(customstatus.Commit{}, errors.New("simple: watch cancelled"))
-			default:
-				yield(customstatus.Commit{}, err)
-			}
-			return
-		}
-		out := []customstatus.Commit{c}
-		switch p.flaw {
-		case "has nothing to say":
-			continue
-		case "loses every second commit":
-			if c.Revision%4 == 0 {
-				continue
-			}
-		case "yields every commit twice":
-			out = append(out, c)
-		case "yields only its own commits":
-			s.mu.Lock()
-			own := s.own[c.Revision]
-			s.mu.Unlock()
-			if !own {
-				continue
-			}
-		case "swaps commits":
-			if held == nil {
-				held = &c
-				continue
-			}
-			out, held = []customstatus.Commit{c, *held}, nil
-		case "splits commits":
-			if n := len(c.Changes) / 2; n > 0 {
-				out = []customstatus.Commit{{Revision: c.Revision, Changes: c.Changes[:n]}, {Revision: c.Revision, Changes: c.Changes[n:]}}
-			}
-		case "splits commits of more than 1,000 changes":
-			out = nil
-			for part := range slices.Chunk(c.Changes, 1000) {
-				out = append(out, customstatus.Commit{Revision: c.Revision, Changes: part})
-			}
-		case "waits for a revision that it has never reached":
-			if c.Revision <= after {
-				continue
-			}
-		case "keeps no more than some commits for a slow watcher":
-			if c.Revision <= dropped {
-				continue
-			}
-		case "sorts the changes of its feed":
-			slices.SortFunc(c.Changes, func(a, b customstatus.Change) int { return strings.Compare(a.Status.ID, b.Status.ID) })
-		case "yields deletes after all other changes":
-			slices.SortStableFunc(c.Changes, func(a, b customstatus.Change) int {
-				switch {
-				case a.Deleted == b.Deleted:
-					return 0
-				case a.Deleted:
-					return 1
-				}
-				return -1
+				require.NotEmpty(t, r.failures, "skipped: %s", r.skipped)
+				require.True(t, slices.ContainsFunc(r.failures, says), "%q", r.failures)
+				require.Contains(t, r.failures[0], "The contract says: "+c.says)
+				require.Equal(t, 1, strings.Count(strings.Join(r.failures, ""), c.says))
+				require.Equal(t, tt.hang, r.hung)
 			})
-		case "doesn't know what a change replaces":
-			for i := range c.Changes {
-				c.Changes[i].Replaces = 0
-			}
-		case "doesn't tell deletes":
-			for i := range c.Changes {
-				c.Changes[i].Deleted = false
-			}
-		case "trims names in the feed":
-			for i := range c.Changes {
-				c.Changes[i].Status.Name = strings.TrimSpace(c.Changes[i].Status.Name)
-			}
-		case "doesn't tell the revision in the feed":
-			for i := range c.Changes {
-				c.Changes[i].Status.Revision = 0
-			}
-		case "says too early that all were yielded":
-			out = []customstatus.Commit{{Revision: c.Revision}, c}
-		case "says often that all were yielded": // this is none
-			out = []customstatus.Commit{{Revision: c.Revision - 1}, {}, c, {Revision: c.Revision}, {Revision: c.Revision + 1}}
-		case "tells deletes in full": // nor is this
-			for i := range c.Changes {
-				if c.Changes[i].Deleted {
-					c.Changes[i].Status = status(c.Changes[i].Status.ID, "what it was")
-				}
-			}
-		case "yields refused commits":
-			p.mu.Lock()
-			for _, g := range p.ghosts {
-				if g.Revision < c.Revision {
-					out = slices.Insert(out, 0, g)
-				}
-			}
-			p.mu.Unlock()
-		case "gives away the changes of its feed":
-			p.mu.Lock()
-			if p.handed == nil {
-				p.handed = make(map[customstatus.Revision][]customstatus.Change)
-			}
-			if p.handed[c.Revision] == nil {
-				p.handed[c.Revision] = c.Changes
-			}
-			out[0].Changes = p.handed[c.Revision]
-			p.mu.Unlock()
-		case "yields what is left of forgotten commits":
-			p.mu.Lock()
-			forgotten := c.Revision <= p.oldest
-			p.mu.Unlock()
-			if forgotten {
-				continue
-			}
-		}
-		caughtUp := c.Revision == s.now() // before whoever watches goes on
-		for _, c := range out {
-			if !s.body(yield, c) {
-				if s.is("waits at Close for loops that were left") {
-					p.running.Add(1)
-				}
-				return
-			}
-		}
-		switch p.flaw {
-		case "ends a feed when it has caught up":
-			if caughtUp {
-				return
-			}
-		case "keeps no more than some commits for a slow watcher":
-			if now := s.now(); now > c.Revision+64 {
-				dropped = now - 64
-			}
 		}
 	}
-}
-
-// body runs the body of a loop over a feed.
-func (s *sharedStore) body(yield func(customstatus.Commit, error) bool, c customstatus.Commit) bool {
-	p := s.place
-	p.bodies.RLock()
-	defer p.bodies.RUnlock()
-	if s.is("runs the body of one loop at a time") {
-		p.turn.Lock()
-		defer p.turn.Unlock()
+	check(t, exclusiveCases(), simply, brokenExclusive)
+	check(t, sharedCases(), sharedly, brokenShared)
+	for _, c := range slices.Concat(exclusiveCases(), sharedCases()) {
+		require.True(t, caught[c.name], "nothing shows that the case %q can fail", c.name)
 	}
-	return yield(c, nil)
 }

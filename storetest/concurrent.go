@@ -11,45 +11,46 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-func concurrencyCases() []testCase {
+// atOnceCases are those in which several goroutines call one store.
+func atOnceCases() []testCase {
 	const (
-		unique   = "A name is thus unique in the store itself,"
-		conflict = "The commit is refused with [ErrConflict] if the status with this id is not at the revision Replaces"
-		instant  = "the instant includes every commit that had returned before the call."
+		instant = "the instant includes every commit that had returned before the call."
+		lasts   = "When it returns nil, the changes are durable: they survive whatever the store promises to survive."
+		waits   = "Close waits for running methods and frees all resources."
 	)
 	return []testCase{
-		{"concurrent-methods", "All methods may be called by several goroutines at once.", func(t *tester) {
+		{name: "at-once-methods", says: "All methods may be called by several goroutines at once.", run: func(t *tester) {
 			methodsAtOnce(t, t.start())
 		}},
-		{"concurrent-commits", "A method that finds another one in its way waits for it; commits take effect one after the other.", func(t *tester) {
+		{name: "at-once-commits", says: "Conflicting calls wait; commits are serialized.", run: func(t *tester) {
 			s := t.start()
 			commitsAtOnce(t, s, s)
 		}},
-		{"concurrent-names", unique, func(t *tester) {
+		{name: "at-once-names", says: saysUnique, run: func(t *tester) {
 			s := t.start()
 			oneWinner(t, "creates of one name", []*handle{s}, sameName)
 		}},
-		{"concurrent-renames", unique, func(t *tester) {
+		{name: "at-once-renames", says: saysUnique, run: func(t *tester) {
 			s := t.start()
 			oneWinner(t, "renames to one name", []*handle{s}, renameToSame)
 		}},
-		{"concurrent-creates", conflict, func(t *tester) {
+		{name: "at-once-creates", says: saysConflict, run: func(t *tester) {
 			s := t.start()
 			oneWinner(t, "creates of one id", []*handle{s}, sameID)
 		}},
-		{"concurrent-updates", conflict, func(t *tester) {
+		{name: "at-once-updates", says: saysConflict, run: func(t *tester) {
 			s := t.start()
 			oneWinner(t, "updates of one status", []*handle{s}, sameUpdate)
 		}},
-		{"concurrent-loads", "No Load sees a part of them.", func(t *tester) {
+		{name: "at-once-loads", says: "No Load sees a part of them.", run: func(t *tester) {
 			s := t.start()
 			loadsBesideCommits(t, s, []*handle{s}, wholeCommit)
 		}},
-		{"load-includes-returned", instant, func(t *tester) {
+		{name: "load-includes-returned", says: instant, run: func(t *tester) {
 			s := t.start()
 			loadsBesideCommits(t, s, []*handle{s}, upToDate)
 		}},
-		{"commit-cancelled", "After that Commit tells the truth: nil, ErrOutcomeUnknown if it can't know, or else an error if nothing was written.", func(t *tester) {
+		{name: "commit-cancelled", says: "After that the commit is made or fails whatever becomes of ctx.", run: func(t *tester) {
 			s := t.start()
 			const commits = 12
 			var results [4][commits]result
@@ -80,43 +81,87 @@ func concurrencyCases() []testCase {
 			t.settle(done)
 			t.holds(s, "after commits whose ctx was cancelled: those that returned nil and no other")
 		}},
-		{"close-while-busy", "Close may be called while other methods run.", func(t *tester) {
-			t.closeWhileBusy(t.start())
+		{name: "close-at-once", says: "A second Close returns nil.", run: func(t *tester) {
+			s := t.start()
+			t.commit(s, create("a", "x"))
+			errs := make([]error, 4)
+			t.together(len(errs), func(i int) { errs[i] = s.Close() })
+			for _, err := range errs {
+				if err != nil {
+					t.Errorf("Close beside other Closes = %v, want nil", err)
+				}
+			}
 		}},
+		{name: "close-while-busy", says: waits, run: func(t *tester) {
+			t.closeWhileBusy(t.start(), func() {})
+		}},
+		{name: "reopen-after-busy-close", says: waits + " … " + lasts, run: func(t *tester) {
+			var s *handle
+			var found customstatus.Contents
+			t.closeWhileBusy(t.start(), func() {
+				s = t.openAgain()
+				found = t.load(s)
+			})
+			for _, d := range t.differences(found) {
+				t.Errorf("What a store holds that was opened when Close had returned: %s", d)
+			}
+			t.holds(s, "after a Close beside commits: those that returned nil and no other")
+		}},
+	}
+}
 
-		{"shared-names", unique, func(t *tester) {
-			a, _ := t.shared()
-			b, _ := t.another()
+// sharedOnlyCases are those in which several stores are open on one place.
+func sharedOnlyCases() []testCase {
+	const instant = "the instant includes every commit that had returned before the call."
+	return []testCase{
+		{name: "shared-open", says: "A shared store may be open any number of times, and is a [SharedStore].", run: func(t *tester) {
+			stores := []*handle{t.start()}
+			for i := range 4 {
+				stores = append(stores, t.another())
+				t.commit(stores[i%len(stores)], create(fmt.Sprint(i), fmt.Sprint(i)))
+				for _, s := range stores {
+					t.holds(s, fmt.Sprintf("from one of %d stores on a place", len(stores)))
+					t.at(s, fmt.Sprintf("of one of %d stores on a place", len(stores)))
+				}
+			}
+			for len(stores) > 1 {
+				t.close(stores[0])
+				stores = stores[1:]
+				t.commit(stores[0], create(fmt.Sprint("with ", len(stores)), fmt.Sprint("with ", len(stores))))
+				t.holds(stores[len(stores)-1], "after one store on the place was closed")
+			}
+		}},
+		{name: "shared-names", says: saysUnique, run: func(t *tester) {
+			a := t.start()
+			b := t.another()
 			oneWinner(t, "creates of one name through two stores", []*handle{a, b}, sameName)
 		}},
-		{"shared-updates", conflict, func(t *tester) {
-			a, _ := t.shared()
-			b, _ := t.another()
+		{name: "shared-updates", says: saysConflict, run: func(t *tester) {
+			a := t.start()
+			b := t.another()
 			oneWinner(t, "updates of one status through two stores", []*handle{a, b}, sameUpdate)
 		}},
-		{"shared-commits", "commits take effect one after the other.", func(t *tester) {
-			a, _ := t.shared()
-			b, _ := t.another()
+		{name: "shared-commits", says: "commits are serialized.", run: func(t *tester) {
+			a := t.start()
+			b := t.another()
 			commitsAtOnce(t, a, b)
 			t.holds(b, "from the other store")
 		}},
-		{"shared-loads", instant, func(t *tester) {
-			a, _ := t.shared()
-			b, _ := t.another()
+		{name: "shared-loads", says: instant, run: func(t *tester) {
+			a := t.start()
+			b := t.another()
 			loadsBesideCommits(t, a, []*handle{a, b}, upToDate)
 			r := t.commit(b, create("other", "by the other store"))
 			t.holds(a, "after a commit of the other store")
-			t.commit(a, remove("other", r))
+			t.commit(a, t.remove("other", r))
 			t.holds(b, "after a commit of the other store")
 		}},
-		{"shared-empty-commit", "With no changes, Commit writes nothing and returns the revision of the store at an instant between call and return.", func(t *tester) {
-			a, _ := t.shared()
-			b, _ := t.another()
+		{name: "shared-revision", says: "Revision returns the revision of the store at an instant between call and return.", run: func(t *tester) {
+			a := t.start()
+			b := t.another()
 			for i := range 20 {
 				t.commit(a, create(fmt.Sprint(i), fmt.Sprint(i)))
-				if revision, err := b.Commit(t.ctx, nil); err != nil || revision != t.revision {
-					t.Errorf("Commit without changes = %d, %v, want %d, nil: the revision of a commit of the other store that had returned before", revision, err, t.revision)
-				}
+				t.at(b, "after a commit of the other store had returned")
 			}
 		}},
 	}
@@ -131,24 +176,26 @@ func methodsAtOnce(t *tester, s *handle) {
 	t.together(len(results), func(i int) {
 		id, name := fmt.Sprint("id ", i), fmt.Sprint("name ", i)
 		failures[i] = func() string {
-			var last customstatus.Revision
+			first := create(id, name)
 			for n := range 4 {
-				changes := []customstatus.Change{write(id, last, fmt.Sprint(name, n)), create(fmt.Sprint(id, n), fmt.Sprint("second ", name, n))}
+				changes := []customstatus.Change{first, create(fmt.Sprint(id, n), fmt.Sprint("second ", name, n))}
 				revision, err := s.Commit(t.ctx, changes)
 				if err != nil {
 					return fmt.Sprintf("Commit(%s): %v", describeChanges(changes), err)
 				}
-				last = revision
+				written := first.After
+				written.Revision = revision
+				first = update(written, fmt.Sprint(name, n))
 				results[i] = append(results[i], result{changes: changes, revision: revision})
-				all, loaded, err := s.Load(t.ctx)
+				all, err := s.Load(t.ctx)
 				if err != nil {
 					return fmt.Sprintf("Load: %v", err)
 				}
-				if loaded < revision || len(all) < n+2 {
-					return fmt.Sprintf("Load returned %d statuses at revision %d, but this goroutine's commit %d had returned", len(all), loaded, revision)
+				if all.Revision < revision || len(all.Statuses) < n+2 {
+					return fmt.Sprintf("Load returned %d statuses at revision %d, but this goroutine's commit %d had returned", len(all.Statuses), all.Revision, revision)
 				}
-				if now, err := s.Commit(t.ctx, nil); err != nil || now < revision {
-					return fmt.Sprintf("Commit without changes = %d, %v, but this goroutine's commit %d had returned", now, err, revision)
+				if now, err := s.Revision(t.ctx); err != nil || now < revision {
+					return fmt.Sprintf("Revision = %d, %v, but this goroutine's commit %d had returned", now, err, revision)
 				}
 			}
 			return ""
@@ -202,20 +249,20 @@ func (t *tester) settleAll(results [][]result, failures []string) {
 // contest is a set of commits of which only one can be accepted.
 type contest struct {
 	prepare []customstatus.Change // is made before, unless it is empty
-	entry   func(i int, prepared customstatus.Revision) customstatus.Change
+	entry   func(m *model, i int, prepared customstatus.Revision) customstatus.Change
 }
 
 const contenders = 6
 
 func sameName(round int) contest {
-	return contest{entry: func(i int, _ customstatus.Revision) customstatus.Change {
+	return contest{entry: func(_ *model, i int, _ customstatus.Revision) customstatus.Change {
 		return create(fmt.Sprintf("%d-%d", round, i), fmt.Sprint("name ", round))
 	}}
 }
 
 func renameToSame(round int) contest {
-	c := contest{entry: func(i int, prepared customstatus.Revision) customstatus.Change {
-		return write(fmt.Sprintf("%d-%d", round, i), prepared, fmt.Sprint("name ", round))
+	c := contest{entry: func(m *model, i int, prepared customstatus.Revision) customstatus.Change {
+		return m.write(fmt.Sprintf("%d-%d", round, i), prepared, fmt.Sprint("name ", round))
 	}}
 	for i := range contenders {
 		id := fmt.Sprintf("%d-%d", round, i)
@@ -225,7 +272,7 @@ func renameToSame(round int) contest {
 }
 
 func sameID(round int) contest {
-	return contest{entry: func(i int, _ customstatus.Revision) customstatus.Change {
+	return contest{entry: func(_ *model, i int, _ customstatus.Revision) customstatus.Change {
 		return create(fmt.Sprint(round), fmt.Sprintf("name %d-%d", round, i))
 	}}
 }
@@ -233,8 +280,8 @@ func sameID(round int) contest {
 func sameUpdate(round int) contest {
 	return contest{
 		prepare: []customstatus.Change{create(fmt.Sprint(round), fmt.Sprint("name ", round))},
-		entry: func(i int, prepared customstatus.Revision) customstatus.Change {
-			return write(fmt.Sprint(round), prepared, fmt.Sprintf("name %d-%d", round, i))
+		entry: func(m *model, i int, prepared customstatus.Revision) customstatus.Change {
+			return m.write(fmt.Sprint(round), prepared, fmt.Sprintf("name %d-%d", round, i))
 		},
 	}
 }
@@ -250,9 +297,11 @@ func oneWinner(t *tester, what string, stores []*handle, contestOf func(round in
 			prepared = t.commit(stores[0], c.prepare...)
 		}
 		results := make([]result, contenders)
+		for i := range results {
+			results[i].changes = []customstatus.Change{c.entry(&t.model, i, prepared)}
+		}
 		t.together(contenders, func(i int) {
 			r := &results[i]
-			r.changes = []customstatus.Change{c.entry(i, prepared)}
 			r.revision, r.err = stores[i%len(stores)].Commit(t.ctx, r.changes)
 		})
 		var winners []result
@@ -276,33 +325,32 @@ func oneWinner(t *tester, what string, stores []*handle, contestOf func(round in
 
 // loaded is what a Load returned beside commits.
 type loaded struct {
-	before   customstatus.Revision // of the last commit that had returned before the call
-	all      []customstatus.CustomUserStatus
-	revision customstatus.Revision
+	before customstatus.Revision // of the last commit that had returned before the call
+	customstatus.Contents
 }
 
 // wholeCommit says how a Load shows a part of a commit, or "". All commits
 // write all statuses.
 func wholeCommit(l loaded) string {
-	for _, s := range l.all {
-		first := l.all[0]
-		if s.Revision != l.revision || strings.TrimPrefix(s.Name, s.ID) != strings.TrimPrefix(first.Name, first.ID) {
+	for _, s := range l.Statuses {
+		first := l.Statuses[0]
+		if s.Revision != l.Revision || strings.TrimPrefix(s.Name, s.ID) != strings.TrimPrefix(first.Name, first.ID) {
 			return fmt.Sprintf("A Load at revision %d has %s beside %s, but every commit writes all statuses",
-				l.revision, describe(s), describe(first))
+				l.Revision, describe(s), describe(first))
 		}
 	}
-	if len(l.all) != len(loadedIDs) {
-		return fmt.Sprintf("A Load at revision %d has %d statuses, but every commit writes all %d", l.revision, len(l.all), len(loadedIDs))
+	if len(l.Statuses) != len(loadedIDs) {
+		return fmt.Sprintf("A Load at revision %d has %d statuses, but every commit writes all %d", l.Revision, len(l.Statuses), len(loadedIDs))
 	}
 	return ""
 }
 
 // upToDate says how a Load is behind, or "".
 func upToDate(l loaded) string {
-	if l.revision < l.before {
-		return fmt.Sprintf("A Load returned revision %d, but before the call commit %d had returned", l.revision, l.before)
+	if l.Revision < l.before {
+		return fmt.Sprintf("A Load returned revision %d, but before the call commit %d had returned", l.Revision, l.before)
 	}
-	for _, s := range l.all {
+	for _, s := range l.Statuses {
 		if s.Revision < l.before {
 			return fmt.Sprintf("A Load returned %s, but before the call commit %d, which wrote all statuses, had returned", describe(s), l.before)
 		}
@@ -327,7 +375,7 @@ func loadsBesideCommits(t *tester, writer *handle, readers []*handle, wrong func
 		changes := make([]customstatus.Change, len(loadedIDs))
 		for i, letter := range loadedIDs {
 			id := string(letter)
-			changes[i] = write(id, t.statuses[id].Revision, fmt.Sprintf("%s of commit %d", id, n))
+			changes[i] = t.put(id, fmt.Sprintf("%s of commit %d", id, n))
 		}
 		returned.Store(uint64(t.commit(writer, changes...)))
 	}
@@ -338,11 +386,11 @@ func loadsBesideCommits(t *tester, writer *handle, readers []*handle, wrong func
 		s := readers[i%len(readers)]
 		for n := 0; failures[i] == "" && (n == 0 || !over.Load()); n++ {
 			before := customstatus.Revision(returned.Load())
-			all, revision, err := s.Load(t.ctx)
+			all, err := s.Load(t.ctx)
 			if err != nil {
 				failures[i] = fmt.Sprintf("Load beside commits: %v", err)
 			} else {
-				failures[i] = wrong(loaded{before, all, revision})
+				failures[i] = wrong(loaded{before, all})
 			}
 			if n == 0 {
 				once.Done()
@@ -350,7 +398,7 @@ func loadsBesideCommits(t *tester, writer *handle, readers []*handle, wrong func
 		}
 	})
 	defer over.Store(true) // also when a commit fails
-	t.waitFor(&once)
+	t.waitOnce(&once)
 	for n := range 30 {
 		commit(n + 1)
 	}
@@ -362,56 +410,4 @@ func loadsBesideCommits(t *tester, writer *handle, readers []*handle, wrong func
 		}
 	}
 	t.holds(writer, "after the last commit")
-}
-
-// doubt takes in creates of which it is not known whether they were made.
-func (t *tester) doubt(changes []customstatus.Change) {
-	for _, c := range changes {
-		t.unknown[c.Status.ID] = true
-	}
-}
-
-// closeWhileBusy closes a store in the middle of commits and loads, and takes
-// in the commits that were made.
-func (t *tester) closeWhileBusy(s *handle) {
-	t.Helper()
-	var results [4][]result
-	var failures [len(results)]error
-	var busy sync.WaitGroup
-	busy.Add(len(results))
-	done := t.begin(len(results), func(i int) {
-		var failure error
-		for n := 0; failure == nil; n++ {
-			id := fmt.Sprintf("%d-%d", i, n)
-			r := result{changes: []customstatus.Change{create(id, "name "+id), create("also "+id, "also name "+id)}}
-			r.revision, r.err = s.Commit(t.ctx, r.changes)
-			results[i] = append(results[i], r)
-			failure = r.err
-			if i%2 == 0 && failure == nil {
-				_, _, failure = s.Load(t.ctx)
-			}
-			if n == 0 {
-				busy.Done()
-			}
-		}
-		failures[i] = failure
-	})
-	t.waitFor(&busy)
-	t.close(s)
-	t.wait(done)
-	var made []result
-	for i, of := range results {
-		if err := failures[i]; !errors.Is(err, customstatus.ErrClosed) && !errors.Is(err, customstatus.ErrOutcomeUnknown) {
-			t.Errorf("A method beside Close = %v, want success or ErrClosed", err)
-		}
-		for _, r := range of {
-			switch {
-			case r.err == nil:
-				made = append(made, r)
-			case errors.Is(r.err, customstatus.ErrOutcomeUnknown):
-				t.doubt(r.changes)
-			}
-		}
-	}
-	t.settle(made)
 }

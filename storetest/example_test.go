@@ -10,8 +10,8 @@ import (
 
 // clusterStore is a store under test that can also forget its old commits.
 type clusterStore struct {
-	*customstatus.SharedMemoryStore
-	cluster *customstatus.SharedMemory
+	*storetest.SharedMemoryStore
+	cluster *storetest.SharedMemory
 }
 
 var _ storetest.Compacter = clusterStore{}
@@ -24,11 +24,11 @@ func (s clusterStore) Compact(_ context.Context, upTo customstatus.Revision) err
 
 // The test of a store that others write too: every case gets a new place, and
 // opens it as often as it needs.
-func ExampleRun() {
+func ExampleRunShared() {
 	testStore := func(t *testing.T) { // in your test file: func TestStore(t *testing.T)
-		storetest.Run(t, func(t *testing.T) storetest.Opener {
-			cluster := customstatus.NewSharedMemory()
-			return func() (customstatus.Store, error) {
+		storetest.RunShared(t, func(t *testing.T) storetest.SharedOpener {
+			cluster := storetest.NewSharedMemory()
+			return func() (customstatus.SharedStore, error) {
 				return clusterStore{cluster.Open(), cluster}, nil
 			}
 		})

@@ -13,32 +13,109 @@ import (
 // model is what a place has to hold, and the commits that led to it.
 type model struct {
 	statuses map[string]customstatus.CustomUserStatus
+	versions map[version]customstatus.CustomUserStatus // what statuses were
 	revision customstatus.Revision
-	log      []customstatus.Commit
+	log      []customstatus.Commit // as a feed has to tell it
 	// unknown are the ids of new statuses whose commit may or may not have
 	// been made.
 	unknown map[string]bool
 }
 
+type version struct {
+	id       string
+	revision customstatus.Revision
+}
+
 func newModel() model {
-	return model{statuses: make(map[string]customstatus.CustomUserStatus), unknown: make(map[string]bool)}
+	return model{
+		statuses: make(map[string]customstatus.CustomUserStatus),
+		versions: make(map[version]customstatus.CustomUserStatus),
+		unknown:  make(map[string]bool),
+	}
 }
 
 // made takes in a commit that the store has made.
 func (m *model) made(changes []customstatus.Change, revision customstatus.Revision) {
-	c := customstatus.Commit{Revision: revision, Changes: slices.Clone(changes)}
-	for i, change := range c.Changes {
-		id := change.Status.ID
-		if change.Deleted {
-			c.Changes[i].Status = customstatus.CustomUserStatus{ID: id}
-			delete(m.statuses, id)
+	c := customstatus.Commit{Revision: revision, Changes: slices.Clone(changes), FingerprintKnown: true}
+	for i := range c.Changes {
+		change := &c.Changes[i]
+		change.Before = customstatus.CustomUserStatus{ID: change.Before.ID, Revision: change.Before.Revision}
+		if change.Kind == customstatus.Deleted {
+			delete(m.statuses, change.ID())
 			continue
 		}
-		c.Changes[i].Status.Revision = revision
-		m.statuses[id] = c.Changes[i].Status
+		change.After.Revision = revision
+		m.statuses[change.ID()] = change.After
+		m.versions[version{change.ID(), revision}] = change.After
 	}
 	m.revision = revision
+	c.Fingerprint = m.fingerprint()
 	m.log = append(m.log, c)
+}
+
+func (m *model) fingerprint() customstatus.Fingerprint {
+	var sum customstatus.Fingerprint
+	for _, s := range m.statuses {
+		sum += s.Fingerprint()
+	}
+	return sum
+}
+
+// before returns the whole status as it was at a revision or, if there was none,
+// one that is made up.
+func (m *model) before(id string, revision customstatus.Revision) customstatus.CustomUserStatus {
+	if s, ok := m.versions[version{id, revision}]; ok {
+		return s
+	}
+	s, ok := m.statuses[id]
+	if !ok {
+		s = status(id, "name of "+id)
+	}
+	s.Revision = revision
+	return s
+}
+
+// write is a change that gives a status another name.
+func (m *model) write(id string, at customstatus.Revision, name string) customstatus.Change {
+	return update(m.before(id, at), name)
+}
+
+// remove is a change that deletes a status.
+func (m *model) remove(id string, at customstatus.Revision) customstatus.Change {
+	return customstatus.Change{Kind: customstatus.Deleted, Before: m.before(id, at)}
+}
+
+// put is a change that creates a status or, if it is there, gives it a name.
+func (m *model) put(id, name string) customstatus.Change {
+	if s, there := m.statuses[id]; there {
+		return update(s, name)
+	}
+	return create(id, name)
+}
+
+// removeNow is a change that deletes a status that is there.
+func (m *model) removeNow(id string) customstatus.Change {
+	return customstatus.Change{Kind: customstatus.Deleted, Before: m.statuses[id]}
+}
+
+// someTime is when statuses are written whose time does not matter.
+var someTime = time.Date(2023, time.November, 4, 11, 51, 28, 353_000_000, time.UTC)
+
+func status(id, name string) customstatus.CustomUserStatus {
+	return customstatus.CustomUserStatus{ID: id, Name: name, StatusType: customstatus.Busy, UpdatedAt: someTime}
+}
+
+// create is a change that brings in a status.
+func create(id, name string) customstatus.Change {
+	return customstatus.Change{Kind: customstatus.Created, After: status(id, name)}
+}
+
+// update is a change that gives a status another name. A caller leaves the
+// revision as it was, which must not count.
+func update(before customstatus.CustomUserStatus, name string) customstatus.Change {
+	after := before
+	after.Name = name
+	return customstatus.Change{Kind: customstatus.Updated, Before: before, After: after}
 }
 
 // conflict says why changes have to be refused, or "". No id stands twice in
@@ -49,36 +126,41 @@ func (m *model) conflict(changes []customstatus.Change) string {
 		names[s.Name] = id
 	}
 	for _, c := range changes {
-		old, there := m.statuses[c.Status.ID]
+		id := c.ID()
+		old, there := m.statuses[id]
 		switch {
-		case !there && c.Replaces != 0:
-			return fmt.Sprintf("there is no status %q to replace", c.Status.ID)
-		case there && c.Replaces != old.Revision:
-			return fmt.Sprintf("status %q is at revision %d", c.Status.ID, old.Revision)
+		case c.Kind == customstatus.Created && there:
+			return fmt.Sprintf("there is a status %q already", id)
+		case c.Kind != customstatus.Created && !there:
+			return fmt.Sprintf("there is no status %q", id)
+		case there && c.Before.Revision != old.Revision:
+			return fmt.Sprintf("status %q is at revision %d", id, old.Revision)
 		}
-		if !c.Deleted {
-			if id, taken := names[c.Status.Name]; taken && id != c.Status.ID {
-				return fmt.Sprintf("the name %q belongs to status %q in its turn", c.Status.Name, id)
-			}
+		if c.Kind == customstatus.Deleted {
+			delete(names, old.Name)
+			continue
+		}
+		if owner, taken := names[c.After.Name]; taken && owner != id {
+			return fmt.Sprintf("the name %q belongs to status %q in its turn", c.After.Name, owner)
 		}
 		if there {
 			delete(names, old.Name)
 		}
-		if !c.Deleted {
-			names[c.Status.Name] = c.Status.ID
-		}
+		names[c.After.Name] = id
 	}
 	return ""
 }
 
 // differences says in which ways what a store holds is not what it has to hold.
-func (m *model) differences(all []customstatus.CustomUserStatus, revision customstatus.Revision) []string {
+func (m *model) differences(all customstatus.Contents) []string {
 	var found []string
-	if revision != m.revision && (len(m.unknown) == 0 || revision < m.revision) {
-		found = append(found, fmt.Sprintf("the revision is %d, want %d, that of the last commit", revision, m.revision))
+	if all.Revision != m.revision && (len(m.unknown) == 0 || all.Revision < m.revision) {
+		found = append(found, fmt.Sprintf("the revision is %d, want %d, that of the last commit", all.Revision, m.revision))
 	}
-	seen := make(map[string]bool, len(all))
-	for _, got := range all {
+	var sum customstatus.Fingerprint
+	seen := make(map[string]bool, len(all.Statuses))
+	byID := func(a, b customstatus.CustomUserStatus) int { return strings.Compare(a.ID, b.ID) }
+	for _, got := range slices.SortedFunc(slices.Values(all.Statuses), byID) {
 		want, there := m.statuses[got.ID]
 		switch {
 		case seen[got.ID]:
@@ -91,11 +173,15 @@ func (m *model) differences(all []customstatus.CustomUserStatus, revision custom
 			found = append(found, fmt.Sprintf("a status that must not be there: %s", describe(got)))
 		}
 		seen[got.ID] = true
+		sum += got.Fingerprint()
 	}
 	for _, id := range slices.Sorted(maps.Keys(m.statuses)) {
 		if !seen[id] {
 			found = append(found, fmt.Sprintf("a status is missing: %s", describe(m.statuses[id])))
 		}
+	}
+	if all.FingerprintKnown && all.Fingerprint != sum {
+		found = append(found, fmt.Sprintf("the fingerprint is %#x, but that of the statuses is %#x", uint64(all.Fingerprint), uint64(sum)))
 	}
 	return found
 }
@@ -109,6 +195,8 @@ func difference(got, want customstatus.CustomUserStatus) string {
 		return fmt.Sprintf("Name is %+q, want %+q", got.Name, want.Name)
 	case got.StatusType != want.StatusType:
 		return fmt.Sprintf("StatusType is %+q, want %+q", got.StatusType, want.StatusType)
+	case got.Metadata != want.Metadata:
+		return fmt.Sprintf("Metadata is %s, want %s", shorten(got.Metadata), shorten(want.Metadata))
 	case !got.UpdatedAt.Equal(want.UpdatedAt):
 		return fmt.Sprintf("UpdatedAt is %v, want the instant %v", got.UpdatedAt, want.UpdatedAt)
 	case got.UpdatedAt.Location() != time.UTC:
@@ -130,53 +218,32 @@ func differenceOfCommits(got, want customstatus.Commit) string {
 	}
 	there := make(map[string]bool, len(got.Changes))
 	for _, c := range got.Changes {
-		there[c.Status.ID] = true
+		there[c.ID()] = true
 	}
 	for i, w := range want.Changes {
-		g := got.Changes[i]
+		g, id := got.Changes[i], w.ID()
 		switch {
-		case !there[w.Status.ID]:
-			return fmt.Sprintf("it lacks the change of status %+q", w.Status.ID)
-		case g.Status.ID != w.Status.ID:
-			return fmt.Sprintf("its change number %d is that of status %+q, want that of status %+q", i+1, g.Status.ID, w.Status.ID)
-		case g.Deleted != w.Deleted:
-			return fmt.Sprintf("the change of status %+q has Deleted %t, want %t", w.Status.ID, g.Deleted, w.Deleted)
-		case g.Replaces != w.Replaces:
-			return fmt.Sprintf("the change of status %+q has Replaces %d, want %d", w.Status.ID, g.Replaces, w.Replaces)
-		case w.Deleted:
+		case !there[id]:
+			return fmt.Sprintf("it lacks the change of status %+q", id)
+		case g.ID() != id:
+			return fmt.Sprintf("its change number %d is that of status %+q, want that of status %+q", i+1, g.ID(), id)
+		case g.Kind != w.Kind:
+			return fmt.Sprintf("the change of status %+q is of kind %v, want %v", id, g.Kind, w.Kind)
+		case g.Before.ID != w.Before.ID:
+			return fmt.Sprintf("the change of status %+q has Before.ID %+q, want %+q", id, g.Before.ID, w.Before.ID)
+		case g.Before.Revision != w.Before.Revision:
+			return fmt.Sprintf("the change of status %+q has Before.Revision %d, want %d", id, g.Before.Revision, w.Before.Revision)
+		case w.Kind == customstatus.Deleted && g.After != customstatus.CustomUserStatus{}:
+			return fmt.Sprintf("the change of status %+q is a deletion with an After, %s", id, describe(g.After))
+		case w.Kind == customstatus.Deleted:
 			continue
 		}
-		if d := difference(g.Status, w.Status); d != "" {
-			return fmt.Sprintf("the change of status %+q: %s", w.Status.ID, d)
+		if d := difference(g.After, w.After); d != "" {
+			return fmt.Sprintf("the change of status %+q: %s", id, d)
 		}
+	}
+	if got.FingerprintKnown && got.Fingerprint != want.Fingerprint {
+		return fmt.Sprintf("its fingerprint is %#x, but that of all statuses is %#x", uint64(got.Fingerprint), uint64(want.Fingerprint))
 	}
 	return ""
-}
-
-func describe(s customstatus.CustomUserStatus) string {
-	return fmt.Sprintf("{%+q %+q %s %s @%d}", s.ID, s.Name, s.StatusType, s.UpdatedAt.Format(time.RFC3339Nano), s.Revision)
-}
-
-// describeChanges shows a commit, the first changes of a long one.
-func describeChanges(changes []customstatus.Change) string {
-	const most = 6
-	var b strings.Builder
-	for i, c := range changes {
-		if i == most {
-			fmt.Fprintf(&b, ", … %d more", len(changes)-most)
-			break
-		}
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		switch {
-		case c.Deleted:
-			fmt.Fprintf(&b, "delete %+q@%d", c.Status.ID, c.Replaces)
-		case c.Replaces == 0:
-			fmt.Fprintf(&b, "create %+q as %+q", c.Status.ID, c.Status.Name)
-		default:
-			fmt.Fprintf(&b, "write %+q@%d as %+q", c.Status.ID, c.Replaces, c.Status.Name)
-		}
-	}
-	return "[" + b.String() + "]"
 }

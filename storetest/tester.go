@@ -7,26 +7,29 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/customstatus/customstatus"
 )
 
-// tester runs one case on one place, and knows what the place has to hold.
+// tester runs one case on one place, and knows what the place has to hold. Its
+// methods are for the goroutine of the case, as they may end it. What others find
+// they leave where the case finds it when they are done.
 type tester struct {
 	reporter
 	says     string          // the contract; told with the first failure
-	ctx      context.Context // ends with the case, or when it takes too long
+	ctx      context.Context // ends with the case
 	over     chan struct{}   // closed at the end of the case
 	patience time.Duration
+	hung     *bool // set when the store stops answering
 	opener   Opener
 	open     []*handle // to be closed at the end
 	model
-}
 
-// handle is a store that was opened for a case, so that it can be told from
-// others whatever its type.
-type handle struct{ customstatus.Store }
+	progress atomic.Uint64 // grows with every method that returns
+	calls    calls
+}
 
 // Errorf reports what is wrong, and the first time also the sentence that the
 // case checks.
@@ -41,6 +44,13 @@ func (t *tester) Fatalf(format string, args ...any) {
 	t.reporter.Fatalf("%s%s", fmt.Sprintf(format, args...), t.sentence())
 }
 
+// hangs is Fatalf for a store that has stopped answering.
+func (t *tester) hangs(format string, args ...any) {
+	t.Helper()
+	*t.hung = true
+	t.Fatalf(format, args...)
+}
+
 func (t *tester) sentence() string {
 	if t.says == "" {
 		return ""
@@ -50,108 +60,205 @@ func (t *tester) sentence() string {
 	return "\n\tThe contract says: " + says
 }
 
+// clock runs out when a step has made no progress for too long. It counts ticks
+// rather than time, so that a machine that stood still is no fault of the store.
+type clock struct {
+	*time.Ticker
+	left int
+}
+
+const clockTicks = 10
+
+func newClock(patience time.Duration) *clock {
+	return &clock{time.NewTicker(patience / clockTicks), clockTicks}
+}
+
+// out is called at every tick, and reports whether there was one too many.
+func (c *clock) out() bool {
+	c.left--
+	return c.left < 0
+}
+
+// patienceFor is for a step with so many changes.
+func (t *tester) patienceFor(changes int) time.Duration {
+	return t.patience * time.Duration(1000+changes) / 1000
+}
+
+// step runs f, which calls the store once, and ends the case if it does not
+// return. The name of the call is made only if it is needed.
+func (t *tester) step(changes int, f func(), name func() string) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	clock := newClock(t.patienceFor(changes))
+	defer clock.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-clock.C:
+			if clock.out() {
+				t.hangs("%s does not return.", name())
+			}
+		}
+	}
+}
+
+// try makes a commit and returns what came of it.
+func (t *tester) try(ctx context.Context, s *handle, changes ...customstatus.Change) (revision customstatus.Revision, err error) {
+	t.Helper()
+	t.step(len(changes), func() { revision, err = s.Commit(ctx, changes) },
+		func() string { return "Commit(" + describeChanges(changes) + ")" })
+	return revision, err
+}
+
+func (t *tester) tryLoad(ctx context.Context, s *handle) (all customstatus.Contents, err error) {
+	t.Helper()
+	t.step(len(t.statuses), func() { all, err = s.Load(ctx) }, func() string { return "Load" })
+	return all, err
+}
+
+func (t *tester) tryRevision(ctx context.Context, s *handle) (revision customstatus.Revision, err error) {
+	t.Helper()
+	t.step(0, func() { revision, err = s.Revision(ctx) }, func() string { return "Revision" })
+	return revision, err
+}
+
+// tryClose closes a store and returns what came of it.
+func (t *tester) tryClose(s *handle) (err error) {
+	t.Helper()
+	t.step(0, func() { err = s.Close() }, func() string { return "Close" })
+	return err
+}
+
+// tryOpen calls the Opener and returns what came of it. The store is closed at
+// the end.
+func (t *tester) tryOpen(what string) (h *handle, err error) {
+	t.Helper()
+	var s customstatus.Store
+	returned := false
+	t.step(len(t.statuses), func() {
+		s, err = t.opener()
+		returned = true
+	}, func() string { return what })
+	switch {
+	case !returned:
+		t.Fatalf("%s: the Opener stops the test; it has to return its error.", what)
+	case err != nil:
+		return nil, err
+	}
+	h = &handle{store: s, t: t}
+	t.open = append(t.open, h)
+	return h, nil
+}
+
 // start opens the place for the first time.
 func (t *tester) start() *handle {
 	t.Helper()
-	s, err := t.opener()
+	s, err := t.tryOpen("To open the new place")
 	if err != nil {
 		t.Fatalf("The Opener can't open its new place: %v", err)
-	}
-	return t.opened(s)
-}
-
-func (t *tester) opened(s customstatus.Store) *handle {
-	h := &handle{s}
-	t.open = append(t.open, h)
-	return h
-}
-
-// exclusive starts a store that only one process writes, or skips the case.
-func (t *tester) exclusive() *handle {
-	t.Helper()
-	s := t.start()
-	if _, ok := s.Store.(customstatus.Watcher); ok {
-		t.Skipf("Not for this store: it is a Watcher, which others write, too.")
 	}
 	return s
 }
 
-// shared starts a store that is a Watcher, or skips the case.
-func (t *tester) shared() (*handle, customstatus.Watcher) {
+// another opens a shared store beside the one that is open, or skips the case.
+func (t *tester) another() *handle {
 	t.Helper()
-	s := t.start()
-	w, ok := s.Store.(customstatus.Watcher)
-	if !ok {
-		t.Skipf("Not for this store: it is no Watcher.")
-	}
-	return s, w
-}
-
-// another opens a store that is a Watcher beside the one that is open, or skips
-// the case.
-func (t *tester) another() (*handle, customstatus.Watcher) {
-	t.Helper()
-	s, err := t.opener()
-	if errors.Is(err, ErrVolatile) || errors.Is(err, customstatus.ErrLocked) {
+	s, err := t.tryOpen("To open a second store beside the first")
+	if errors.Is(err, ErrVolatile) {
 		t.Skipf("Not checked: a second store can't be opened beside the first: %v", err)
 	}
 	if err != nil {
 		t.Fatalf("The Opener can't open a second store beside the first: %v", err)
 	}
-	h := t.opened(s)
-	w, ok := s.(customstatus.Watcher)
-	if !ok {
-		t.Fatalf("The Opener's first store is a Watcher, its second is none.")
-	}
-	return h, w
+	return s
 }
 
 // reopen closes a store and opens its place again, or skips the case.
 func (t *tester) reopen(h *handle) *handle {
 	t.Helper()
 	t.close(h)
-	s, err := t.opener()
+	return t.openAgain()
+}
+
+// openAgain opens the place when its store has been closed, or skips the case.
+func (t *tester) openAgain() *handle {
+	t.Helper()
+	s, err := t.tryOpen("To open the place again after Close")
 	if errors.Is(err, ErrVolatile) {
 		t.Skipf("Not checked: %v", err)
 	}
 	if err != nil {
 		t.Fatalf("The Opener can't open the place again after Close: %v", err)
 	}
-	return t.opened(s)
+	return s
 }
 
 // close closes a store, once and for all.
 func (t *tester) close(s *handle) {
 	t.Helper()
 	t.open = slices.DeleteFunc(t.open, func(o *handle) bool { return o == s })
-	if err := t.closing(s); err != nil {
+	if err := t.tryClose(s); err != nil {
 		t.Fatalf("Close: %v", err)
 	}
 }
 
+// closeAll closes what is open at the end. It waits for a store that has stopped
+// answering only for a moment, in which the store may see that ctx is done.
 func (t *tester) closeAll() {
 	t.Helper()
-	for _, s := range t.open {
-		if err := t.closing(s); err != nil {
-			t.Errorf("Close at the end: %v", err)
+	var failures []error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for _, s := range t.open {
+			if err := s.Close(); err != nil {
+				failures = append(failures, err)
+			}
+		}
+	}()
+	patience := t.patience
+	if *t.hung {
+		patience /= clockTicks
+	}
+	clock := newClock(patience)
+	defer clock.Stop()
+	for {
+		select {
+		case <-done:
+			for _, err := range failures {
+				if !*t.hung {
+					t.Errorf("Close at the end: %v", err)
+				}
+			}
+			return
+		case <-clock.C:
+			switch {
+			case !clock.out():
+			case *t.hung:
+				return
+			default:
+				*t.hung = true
+				t.Errorf("Close at the end does not return.")
+				return
+			}
 		}
 	}
 }
 
-func (t *tester) closing(s *handle) error {
-	done := make(chan error, 1)
-	go func() { done <- s.Close() }()
-	select {
-	case err := <-done:
-		return err
-	case <-time.After(t.patience):
-		return errors.New("it does not return")
+func (t *tester) reportPanics() {
+	t.Helper()
+	for _, p := range t.calls.allPanics() {
+		t.Errorf("%s", p)
 	}
 }
 
 // together calls f(0) to f(n-1) at once, each in its own goroutine, and waits
-// for them. They must not use t, but leave what they find where t finds it
-// when they are done.
+// for them.
 func (t *tester) together(n int, f func(i int)) {
 	t.Helper()
 	t.wait(t.begin(n, f))
@@ -168,39 +275,58 @@ func (t *tester) begin(n int, f func(i int)) (done <-chan struct{}) {
 			f(i)
 		})
 	}
-	ended := make(chan struct{})
+	return closedAfter(&all)
+}
+
+// closedAfter returns a channel that is closed when all are done.
+func closedAfter(all *sync.WaitGroup) <-chan struct{} {
+	done := make(chan struct{})
 	go func() {
 		all.Wait()
-		close(ended)
+		close(done)
 	}()
-	return ended
+	return done
 }
 
-// waitFor waits until the goroutines that begin has begun have come to a point.
-func (t *tester) waitFor(point *sync.WaitGroup) {
-	t.Helper()
-	reached := make(chan struct{})
-	go func() {
-		point.Wait()
-		close(reached)
-	}()
-	t.wait(reached)
-}
-
-// wait waits for what begin has begun.
+// wait waits for what begin has begun, as long as methods return.
 func (t *tester) wait(done <-chan struct{}) {
 	t.Helper()
-	select {
-	case <-done:
-	case <-time.After(t.patience):
-		t.Fatalf("Methods that run at the same time do not return.")
+	t.await(done, true)
+}
+
+// waitOnce is wait for a first step of each goroutine, of which those that are
+// quick go on.
+func (t *tester) waitOnce(point *sync.WaitGroup) {
+	t.Helper()
+	t.await(closedAfter(point), false)
+}
+
+// await waits, and has new patience whenever a method has returned if renew says
+// so.
+func (t *tester) await(done <-chan struct{}, renew bool) {
+	t.Helper()
+	clock := newClock(t.patience)
+	defer clock.Stop()
+	last := t.progress.Load()
+	for {
+		select {
+		case <-done:
+			return
+		case <-clock.C:
+			if now := t.progress.Load(); renew && now != last {
+				last, clock.left = now, clockTicks
+			}
+			if clock.out() {
+				t.hangs("Methods that run at the same time do not return: %s.", t.calls.running())
+			}
+		}
 	}
 }
 
 // commit makes a commit that the store has to accept.
 func (t *tester) commit(s *handle, changes ...customstatus.Change) customstatus.Revision {
 	t.Helper()
-	revision, err := s.Commit(t.ctx, slices.Clone(changes))
+	revision, err := t.try(t.ctx, s, slices.Clone(changes)...)
 	if err != nil {
 		t.Fatalf("Commit(%s) = %v, want success", describeChanges(changes), err)
 	}
@@ -208,11 +334,43 @@ func (t *tester) commit(s *handle, changes ...customstatus.Change) customstatus.
 	return revision
 }
 
+// commitAll makes one commit of many changes or, if that is too large for the
+// store, several of the size that the store says.
+func (t *tester) commitAll(s *handle, changes ...customstatus.Change) {
+	t.Helper()
+	revision, err := t.try(t.ctx, s, slices.Clone(changes)...)
+	if err == nil {
+		t.made(changes, revision)
+		return
+	}
+	most := t.tooLarge(err, changes)
+	t.holds(s, "after a commit that was too large")
+	for part := range slices.Chunk(changes, most) {
+		t.commit(s, part...)
+	}
+}
+
+// tooLarge returns the number of changes that would pass. It ends the case if
+// the error is no good reason to refuse the changes.
+func (t *tester) tooLarge(err error, changes []customstatus.Change) int {
+	t.Helper()
+	var large *customstatus.TooLargeError
+	switch {
+	case !errors.As(err, &large) || !errors.Is(err, customstatus.ErrTooLarge):
+		t.Fatalf("Commit(%s) = %v, want success or a *TooLargeError", describeChanges(changes), err)
+	case large.MaxChanges < customstatus.MinCommitChanges:
+		t.Fatalf("Commit(%s) = %v with MaxChanges %d, want at least %d", describeChanges(changes), err, large.MaxChanges, customstatus.MinCommitChanges)
+	case large.MaxChanges >= len(changes):
+		t.Fatalf("Commit(%s) = %v with MaxChanges %d, but the commit has %d changes", describeChanges(changes), err, large.MaxChanges, len(changes))
+	}
+	return large.MaxChanges
+}
+
 // conflicts makes a commit that has to be refused with ErrConflict, and checks
 // that it leaves nothing behind.
 func (t *tester) conflicts(s *handle, why string, changes ...customstatus.Change) {
 	t.Helper()
-	_, err := s.Commit(t.ctx, slices.Clone(changes))
+	_, err := t.try(t.ctx, s, slices.Clone(changes)...)
 	if !errors.Is(err, customstatus.ErrConflict) {
 		t.Errorf("Commit(%s) = %v, want ErrConflict: %s", describeChanges(changes), err, why)
 	}
@@ -220,26 +378,34 @@ func (t *tester) conflicts(s *handle, why string, changes ...customstatus.Change
 }
 
 // load loads a store that has to be in order.
-func (t *tester) load(s *handle) ([]customstatus.CustomUserStatus, customstatus.Revision) {
+func (t *tester) load(s *handle) customstatus.Contents {
 	t.Helper()
-	all, revision, err := s.Load(t.ctx)
+	all, err := t.tryLoad(t.ctx, s)
 	if err != nil {
 		t.Fatalf("Load: %v", err)
 	}
-	return all, revision
+	return all
 }
 
 // holds checks that a store holds what it has to hold.
 func (t *tester) holds(s *handle, when string) {
 	t.Helper()
-	all, revision := t.load(s)
-	found := t.differences(all, revision)
+	found := t.differences(t.load(s))
 	const most = 5
 	if len(found) > most {
 		found = append(found[:most], "and more")
 	}
 	if len(found) > 0 {
 		t.Errorf("Load %s:\n\t%s", when, strings.Join(found, "\n\t"))
+	}
+}
+
+// at checks what Revision returns.
+func (t *tester) at(s *handle, when string) {
+	t.Helper()
+	revision, err := t.tryRevision(t.ctx, s)
+	if err != nil || revision != t.revision {
+		t.Errorf("Revision %s = %d, %v, want %d, nil", when, revision, err, t.revision)
 	}
 }
 
@@ -269,24 +435,9 @@ func (t *tester) settle(results []result) {
 	}
 }
 
-// someTime is when statuses are written whose time does not matter.
-var someTime = time.Date(2023, time.November, 4, 11, 51, 28, 353_000_000, time.UTC)
-
-func status(id, name string) customstatus.CustomUserStatus {
-	return customstatus.CustomUserStatus{ID: id, Name: name, StatusType: customstatus.Busy, UpdatedAt: someTime}
-}
-
-// create is a change that brings in a status.
-func create(id, name string) customstatus.Change {
-	return customstatus.Change{Status: status(id, name)}
-}
-
-// write is a change that replaces a status.
-func write(id string, replaces customstatus.Revision, name string) customstatus.Change {
-	return customstatus.Change{Replaces: replaces, Status: status(id, name)}
-}
-
-// remove is a change that deletes a status.
-func remove(id string, replaces customstatus.Revision) customstatus.Change {
-	return customstatus.Change{Replaces: replaces, Deleted: true, Status: customstatus.CustomUserStatus{ID: id}}
+// doubt takes in creates of which it is not known whether they were made.
+func (t *tester) doubt(changes []customstatus.Change) {
+	for _, c := range changes {
+		t.unknown[c.ID()] = true
+	}
 }

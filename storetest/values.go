@@ -11,52 +11,105 @@ import (
 
 func valueCases() []testCase {
 	const (
-		says = "A store keeps every string to the byte and compares ids and names byte by byte. " +
-			"Ids and names have up to [MaxIDLength] bytes and [MaxNameLength] characters;"
-		times = "Times are in UTC with a resolution of one millisecond and a year from 0 to 9999, " +
+		says   = "A store keeps every string to the byte and compares ids and names byte by byte."
+		passes = "A [Catalog] passes ids of 1 to [MaxIDBytes] bytes, names of 1 to [MaxNameCharacters] characters, " +
+			"and status types, all valid UTF-8; the status type may be empty."
+		metadata = "Metadata has up to [MaxMetadataBytes] bytes of any value."
+		times    = "Times are in UTC with a resolution of one millisecond and a year from 0 to 9999, " +
 			"and come back as the same instant, in UTC."
 	)
 	return []testCase{
-		{"value-ids", says, func(t *tester) {
+		{name: "value-status-types", says: passes, run: func(t *tester) {
+			s := t.start()
+			types := []customstatus.StatusType{
+				customstatus.Online, customstatus.Away, customstatus.Busy, customstatus.Offline, "",
+			}
+			changes := make([]customstatus.Change, len(types))
+			for i, statusType := range types {
+				changes[i] = create(fmt.Sprint("id ", i), fmt.Sprint("name ", i))
+				changes[i].After.StatusType = statusType
+			}
+			t.commit(s, changes...)
+			t.holds(s, "after creating a status of each type, the empty one included")
+			for i := range changes {
+				changes[i] = t.put(fmt.Sprint("id ", i), fmt.Sprint("name ", i))
+				changes[i].After.StatusType = types[(i+1)%len(types)]
+			}
+			t.commit(s, changes...)
+			t.holds(s, "after changing the types")
+		}},
+		{name: "value-times", says: times, run: func(t *tester) {
+			s := t.start()
+			changes := make([]customstatus.Change, len(awkwardTimes()))
+			for i, at := range awkwardTimes() {
+				changes[i] = create(fmt.Sprint("id ", i), fmt.Sprint("name ", i))
+				changes[i].After.UpdatedAt = at
+			}
+			t.commit(s, changes...)
+			t.holds(s, "after creating statuses of awkward times")
+		}},
+		{name: "value-metadata", says: metadata, run: func(t *tester) {
+			s := t.start()
+			all := awkwardMetadata()
+			changes := make([]customstatus.Change, len(all))
+			for i, metadata := range all {
+				changes[i] = create(fmt.Sprint("id ", i), fmt.Sprint("name ", i))
+				changes[i].After.Metadata = metadata
+			}
+			t.commit(s, changes...)
+			t.holds(s, "after creating statuses with awkward metadata")
+			for i := range all {
+				changes[i] = t.put(fmt.Sprint("id ", i), fmt.Sprint("name ", i))
+				changes[i].After.Metadata = all[(i+1)%len(all)]
+			}
+			t.commit(s, changes...)
+			t.holds(s, "after changing nothing but the metadata")
+			for i := range all {
+				changes[i] = t.put(fmt.Sprint("id ", i), fmt.Sprint("new name ", i))
+			}
+			t.commit(s, changes...)
+			t.holds(s, "after changing the names but not the metadata")
+		}},
+		{name: "value-ids", says: says, run: func(t *tester) {
 			s := t.start()
 			ids := awkwardIDs()
 			changes := make([]customstatus.Change, len(ids))
 			for i, id := range ids {
 				changes[i] = create(id, fmt.Sprint("name ", i))
 			}
-			r := t.commit(s, changes...)
+			t.commitAll(s, changes...)
 			t.holds(s, "after creating statuses with awkward ids")
 			for i, id := range ids {
-				changes[i] = write(id, r, fmt.Sprint("new name ", i))
+				changes[i] = t.put(id, fmt.Sprint("new name ", i))
 			}
-			r = t.commit(s, changes...)
+			t.commitAll(s, changes...)
 			t.holds(s, "after renaming statuses with awkward ids")
 			for i, id := range ids {
-				changes[i] = remove(id, r)
+				changes[i] = t.removeNow(id)
 			}
-			t.commit(s, changes[:len(ids)/2]...)
+			t.commitAll(s, changes[:len(ids)/2]...)
 			t.holds(s, "after deleting half of the statuses with awkward ids")
 		}},
-		{"value-names", says, func(t *tester) {
+		{name: "value-names", says: says, run: func(t *tester) {
 			s := t.start()
 			names := awkwardNames()
 			changes := make([]customstatus.Change, len(names))
 			for i, name := range names {
 				changes[i] = create(fmt.Sprint("id ", i), name)
 			}
-			r := t.commit(s, changes...)
+			t.commitAll(s, changes...)
 			t.holds(s, "after creating statuses with awkward names")
 			// Every name goes to the next status.
 			for i := range names {
-				changes[i] = remove(fmt.Sprint("id ", i), r)
+				changes[i] = t.removeNow(fmt.Sprint("id ", i))
 			}
 			for i, name := range names {
 				changes = append(changes, create(fmt.Sprint("new id ", (i+1)%len(names)), name))
 			}
-			t.commit(s, changes...)
+			t.commitAll(s, changes...)
 			t.holds(s, "after handing awkward names on")
 		}},
-		{"value-names-unique", says, func(t *tester) {
+		{name: "value-names-unique", says: says, run: func(t *tester) {
 			s := t.start()
 			for i, name := range awkwardNames() {
 				// One by one: only the bytes of the earlier names are taken.
@@ -65,35 +118,6 @@ func valueCases() []testCase {
 			for _, name := range awkwardNames() {
 				t.conflicts(s, "the name belongs to another status", create("new", name))
 			}
-		}},
-		{"value-status-types", says, func(t *tester) {
-			s := t.start()
-			types := []customstatus.StatusType{
-				customstatus.Online, customstatus.Away, customstatus.Busy, customstatus.Offline, "",
-			}
-			changes := make([]customstatus.Change, len(types))
-			for i, statusType := range types {
-				changes[i] = create(fmt.Sprint("id ", i), fmt.Sprint("name ", i))
-				changes[i].Status.StatusType = statusType
-			}
-			r := t.commit(s, changes...)
-			t.holds(s, "after creating a status of each type, the empty one included")
-			for i := range changes {
-				changes[i].Replaces = r
-				changes[i].Status.StatusType = types[(i+1)%len(types)]
-			}
-			t.commit(s, changes...)
-			t.holds(s, "after changing the types")
-		}},
-		{"value-times", times, func(t *tester) {
-			s := t.start()
-			changes := make([]customstatus.Change, len(awkwardTimes()))
-			for i, at := range awkwardTimes() {
-				changes[i] = create(fmt.Sprint("id ", i), fmt.Sprint("name ", i))
-				changes[i].Status.UpdatedAt = at
-			}
-			t.commit(s, changes...)
-			t.holds(s, "after creating statuses of awkward times")
 		}},
 	}
 }
@@ -122,7 +146,7 @@ func awkward() []string {
 
 // awkwardIDs returns ids that are all different, up to the greatest length.
 func awkwardIDs() []string {
-	const most = customstatus.MaxIDLength
+	const most = customstatus.MaxIDBytes
 	return slices.Concat(awkward(), []string{
 		`"`, "'", "''", "&amp;", "&", "<", "<a>", "'; DROP TABLE statuses; --",
 		strings.Repeat("a", most), strings.Repeat("a", most-1) + "b", strings.Repeat("a", most-1),
@@ -133,7 +157,7 @@ func awkwardIDs() []string {
 
 // awkwardNames returns names that are all different, up to the greatest length.
 func awkwardNames() []string {
-	const most = customstatus.MaxNameLength
+	const most = customstatus.MaxNameCharacters
 	return slices.Concat(awkward(), []string{
 		strings.Repeat("a", most), strings.Repeat("a", most-1) + "b", strings.Repeat("a", most-1),
 		// 480 bytes, with the difference in the last, in the first and in the middle.
@@ -144,6 +168,31 @@ func awkwardNames() []string {
 		// A letter and as many marks as fit.
 		"e" + strings.Repeat("\u0301", most-1),
 	})
+}
+
+// awkwardMetadata returns metadata that are all different, up to the greatest
+// length and of any bytes.
+func awkwardMetadata() []string {
+	const most = customstatus.MaxMetadataBytes
+	every := make([]byte, 256)
+	for i := range every {
+		every[i] = byte(i)
+	}
+	return []string{
+		"", "\x00", "\x00\x00", " ", "\n", "\r\n", "null", "{}", `{"emoji":"☕"}`, `"\u0000"`, "<a>&amp;",
+		"a\x00b", "a", "\xff", "\xfe", "\xff\xfe", "\uFFFD", "\xc3", "\xc3\x28", "\xed\xa0\x80", "\xf0\x9f\x98",
+		string(every), strings.Repeat("m", most), strings.Repeat("\x00", most), strings.Repeat("\xff", most),
+		strings.Repeat(string(every), most/len(every)), strings.Repeat("m", most-1),
+	}
+}
+
+// largestStatus returns a status with the longest strings that a catalog passes.
+// The prefix tells it from others.
+func largestStatus(prefix string) customstatus.CustomUserStatus {
+	id := prefix + strings.Repeat("i", customstatus.MaxIDBytes-len(prefix))
+	s := status(id, prefix+strings.Repeat("\U0001F600", customstatus.MaxNameCharacters-len(prefix)))
+	s.Metadata = prefix + strings.Repeat("\x00", customstatus.MaxMetadataBytes-len(prefix))
+	return s
 }
 
 // awkwardTimes returns times at the ends of what there is, and around those of

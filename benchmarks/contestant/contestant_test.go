@@ -261,7 +261,7 @@ func testList(t *testing.T, open func(*testing.T) Contestant) {
 	wantNames(t, c)
 	want := []string{
 		"a", "a b", "a,b", "a0", "aa", "ab", "b", "Z", "z", "é", "日本", "\u00a0x", "~", "1", "10", "9",
-		strings.Repeat("日", customstatus.MaxNameLength),
+		strings.Repeat("日", customstatus.MaxNameCharacters),
 	}
 	for _, name := range want {
 		create(t, c, name, customstatus.Busy)

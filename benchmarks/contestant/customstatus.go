@@ -3,34 +3,38 @@ package contestant
 import (
 	"context"
 	"path/filepath"
+	"slices"
 
 	"github.com/customstatus/customstatus"
 )
 
+// boltImport is the number of statuses that this library's bbolt store takes in
+// one commit. Longer imports go in parts of this size, each of which is one
+// commit, as the library's documentation says.
+const boltImport = 50_000
+
 // catalog is this library.
 type catalog struct {
 	*customstatus.Catalog
+	importPart int // the size of the parts that an import goes in; 0 is one part
 }
 
 func openCustomStatusBolt(dir string) (Contestant, error) {
-	store, err := customstatus.OpenBolt(filepath.Join(dir, "status.db"), nil)
+	c, err := customstatus.OpenFile(context.Background(), filepath.Join(dir, "status.db"), nil)
 	if err != nil {
 		return nil, err
 	}
-	return openCatalog(store)
+	return catalog{c, boltImport}, nil
 }
 
 func openCustomStatusMemory(string) (Contestant, error) {
-	return openCatalog(customstatus.NewMemoryStore())
-}
-
-func openCatalog(store customstatus.Store) (Contestant, error) {
+	store := customstatus.NewMemoryStore()
 	c, err := customstatus.Open(context.Background(), store, nil)
 	if err != nil {
 		store.Close()
 		return nil, err
 	}
-	return catalog{c}, nil
+	return catalog{c, 0}, nil
 }
 
 func (c catalog) GetByID(id string) (customstatus.CustomUserStatus, error) {
@@ -51,8 +55,16 @@ func (c catalog) List(offset, limit int) ([]customstatus.CustomUserStatus, int, 
 }
 
 func (c catalog) Import(statuses []customstatus.CustomUserStatus) error {
-	_, err := c.Catalog.Import(context.Background(), statuses)
-	return err
+	part := len(statuses)
+	if c.importPart > 0 {
+		part = c.importPart
+	}
+	for statuses := range slices.Chunk(statuses, max(part, 1)) {
+		if _, err := c.Catalog.Import(context.Background(), statuses); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Catalog returns the catalog behind a contestant of this library, which the

@@ -5,62 +5,43 @@ package main
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"path/filepath"
-	"strconv"
 
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/httpadapter"
 )
 
-// openCatalog opens the catalog that is kept in a file in the folder. The
-// catalog owns its store from then on and closes it.
-func openCatalog(ctx context.Context, folder string) (*customstatus.Catalog, error) {
-	store, err := customstatus.OpenBolt(filepath.Join(folder, "statuses.db"), nil)
-	if err != nil {
-		return nil, err
-	}
-	catalog, err := customstatus.Open(ctx, store, nil)
-	if err != nil {
-		return nil, errors.Join(err, store.Close())
-	}
-	return catalog, nil
+// openCatalog opens the catalog that is kept in a file in the directory.
+func openCatalog(ctx context.Context, directory string) (*customstatus.Catalog, error) {
+	return customstatus.OpenFile(ctx, filepath.Join(directory, "statuses.db"), nil)
 }
 
 // catalogEndpoints returns the endpoints custom-user-status.* over the catalog,
-// to be mounted at /api/v1/. The adapter asks the server's own logins who is
-// calling.
+// to be mounted at [httpadapter.DefaultPrefix]. The adapter asks the server's own
+// logins who is calling.
 func catalogEndpoints(catalog *customstatus.Catalog, logins *accounts) *httpadapter.Handler {
-	return httpadapter.New(catalog, &httpadapter.Options{Authenticator: logins})
+	return httpadapter.New(catalog, logins, nil)
 }
 
 // Authenticate makes accounts an httpadapter.Authenticator. Admins may change
 // the catalog; everybody who is logged in may list it.
-func (a *accounts) Authenticate(_ context.Context, userID, authToken string) (httpadapter.Caller, error) {
-	session, ok := a.session(userID, authToken)
+func (a *accounts) Authenticate(r *http.Request) (httpadapter.Caller, error) {
+	session, ok := a.session(r)
 	if !ok {
 		return httpadapter.Caller{}, httpadapter.ErrUnauthenticated
 	}
-	return httpadapter.Caller{UserID: userID, MayManage: session.account.Admin}, nil
+	return httpadapter.Caller{UserID: session.account.ID, MayManage: session.account.Admin}, nil
 }
 
 // follow keeps what people see of each other up to date: when an admin renames
 // or deletes a status, everybody who has picked it shows it at once. It returns
-// when ctx is done.
-func (s *server) follow(ctx context.Context, after customstatus.Revision) {
-	for {
-		for commit, err := range s.catalog.Watch(ctx, after) {
-			if errors.Is(err, customstatus.ErrCompacted) {
-				break // we are further behind than the catalog remembers
-			}
-			if err != nil {
-				return
-			}
-			s.room.refresh()
-			after = commit.Revision
+// when ctx is done or the catalog is closed.
+func (s *server) follow(ctx context.Context, after customstatus.Position) {
+	for _, err := range s.catalog.Follow(ctx, after) {
+		if err != nil {
+			return
 		}
-		after = s.catalog.Revision()
 		s.room.refresh()
 	}
 }
@@ -69,45 +50,37 @@ func (s *server) follow(ctx context.Context, after customstatus.Revision) {
 // change. (The adapter has a stream of its own, custom-user-status.stream. A
 // server that already has a way to push to its clients, as this one, sends the
 // changes along that way, in the form that its clients like.) The id of an event
-// is the revision of the catalog that it leads to; a client that comes back with
-// the last id it has seen gets what it has missed.
+// is the position of the catalog that it leads to. A client that comes back with
+// the last id it has seen gets what it has missed. It gets all statuses again if
+// the catalog no longer knows that, or if the id is of another catalog.
 func (s *server) statusEvents(w http.ResponseWriter, r *http.Request, session *session) {
 	ctx, cancel := session.during(r.Context())
 	defer cancel()
 	stream := openStream(w)
 
-	seen, err := strconv.ParseUint(r.Header.Get("Last-Event-ID"), 10, 64)
-	after, resume := customstatus.Revision(seen), err == nil
-	for {
-		if !resume {
-			// List, then watch from the revision of the list: nothing
-			// is missed and nothing comes twice.
-			page, err := s.catalog.List(customstatus.Query{})
-			if err != nil {
-				return
-			}
-			after = page.Revision
-			if stream.send(uint64(after), "statuses", page.Statuses) != nil {
-				return
-			}
+	// What is no position is the zero one, after which Follow begins anew.
+	after, _ := customstatus.ParsePosition(r.Header.Get("Last-Event-ID"))
+	for update, err := range s.catalog.Follow(ctx, after) {
+		if err != nil {
+			return // the client, its session or the server has gone
 		}
-		for commit, err := range s.catalog.Watch(ctx, after) {
-			if errors.Is(err, customstatus.ErrCompacted) {
-				break // the client has been away for too long: list again
-			}
-			if err != nil {
-				return // the client, its session or the server has gone
-			}
-			changes := make([]statusChange, len(commit.Changes))
-			for i, c := range commit.Changes {
-				changes[i] = statusChange{Deleted: c.Deleted, Status: c.Status}
-			}
-			if stream.send(uint64(commit.Revision), "changes", changes) != nil {
-				return
-			}
+		if update.Reset {
+			err = stream.send(update.Position.String(), "statuses", update.Statuses)
+		} else {
+			err = stream.send(update.Position.String(), "changes", statusChanges(update.Changes))
 		}
-		resume = false
+		if err != nil {
+			return
+		}
 	}
+}
+
+func statusChanges(changes []customstatus.Change) []statusChange {
+	out := make([]statusChange, len(changes))
+	for i, c := range changes {
+		out[i] = statusChange{Deleted: c.Kind == customstatus.Deleted, Status: c.Status()}
+	}
+	return out
 }
 
 // statusChange is how clients get a change: what became of the status, or what

@@ -30,7 +30,7 @@ func openStream(w http.ResponseWriter) *eventStream {
 // send writes one event. Its time limit takes the place of the server's
 // WriteTimeout, which is meant for whole answers. An error means that the client
 // has gone, or does not read.
-func (s *eventStream) send(id uint64, name string, data any) error {
+func (s *eventStream) send(id, name string, data any) error {
 	encoded, err := json.Marshal(data)
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ func (s *eventStream) send(id uint64, name string, data any) error {
 	if err := s.control.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
 		return err
 	}
-	if _, err := fmt.Fprintf(s.w, "id: %d\nevent: %s\ndata: %s\n\n", id, name, encoded); err != nil {
+	if _, err := fmt.Fprintf(s.w, "id: %s\nevent: %s\ndata: %s\n\n", id, name, encoded); err != nil {
 		return err
 	}
 	if err := s.control.Flush(); err != nil {

@@ -29,7 +29,7 @@ var (
 	passwordLine = regexp.MustCompile(`^  (\w+) +(\S+)$`)
 )
 
-// start runs a server on the folder until the test ends, or stop is called.
+// start runs a server on the directory until the test ends, or stop is called.
 func start(t *testing.T, data string) *running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())

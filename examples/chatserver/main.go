@@ -10,7 +10,7 @@
 //
 //	go run ./examples/chatserver
 //
-// The catalog and the accounts are kept in the folder chatserver-data; messages,
+// The catalog and the accounts are kept in the directory chatserver-data; messages,
 // logins and who has picked which status are kept in memory only.
 package main
 
@@ -21,12 +21,10 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"syscall"
-	"time"
 )
 
 func main() {
@@ -34,7 +32,7 @@ func main() {
 	defer stop()
 	opts := options{rounds: passwordRounds}
 	flag.StringVar(&opts.addr, "addr", "127.0.0.1:3001", "`address` to listen on; port 0 takes a free one")
-	flag.StringVar(&opts.data, "data", "chatserver-data", "`folder` of the catalog and the accounts; made if it does not exist")
+	flag.StringVar(&opts.data, "data", "chatserver-data", "`directory` of the catalog and the accounts; made if it does not exist")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "chatserver: unexpected argument %q\n", flag.Arg(0))
@@ -59,10 +57,10 @@ func run(ctx context.Context, opts options, out io.Writer) (err error) {
 
 	// Sessions live in this context, and every stream in that of its session:
 	// ending it ends them all.
-	sessions, endSessions := context.WithCancel(context.WithoutCancel(ctx))
-	defer endSessions()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 
-	s, err := newServer(sessions, opts.data, opts.rounds)
+	s, err := newServer(ctx, opts.data, opts.rounds)
 	if err != nil {
 		return err
 	}
@@ -75,30 +73,12 @@ func run(ctx context.Context, opts options, out io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	web := &http.Server{
-		Handler:           s.handler(),
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      30 * time.Second, // streams set their own
-		IdleTimeout:       2 * time.Minute,
-	}
-	served := make(chan error, 1)
-	go func() { served <- web.Serve(listener) }()
 	fmt.Fprintf(out, "chatserver: open http://%s\n", listener.Addr())
-
-	select {
-	case err := <-served:
+	// Serve sets limits for all that a client can take its time for, and ends
+	// in order when ctx is done.
+	if err := s.endpoints.Serve(ctx, listener, s.handler()); err != nil {
 		return err
-	case <-ctx.Done():
 	}
-	// The order matters: Shutdown waits for requests to end, and streams end
-	// only when they are told to.
-	endSessions()
-	s.endpoints.EndStreams()
-	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	err = web.Shutdown(grace)
-	<-served
 	fmt.Fprintln(out, "chatserver: stopped")
-	return err
+	return nil
 }

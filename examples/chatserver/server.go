@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"github.com/customstatus/customstatus"
@@ -22,6 +23,10 @@ import (
 const (
 	maxBody    = 16 << 10 // bytes
 	maxMessage = 2000     // characters
+
+	// dropTimeout is how long the body of a request that is refused may take
+	// to come, before the connection is given up.
+	dropTimeout = time.Second
 )
 
 //go:embed web
@@ -33,17 +38,18 @@ type server struct {
 	endpoints *httpadapter.Handler
 	accounts  *accounts
 	room      *room
+	life      context.Context // ends with the server
 	running   sync.WaitGroup
 }
 
-// newServer opens what is kept in the folder. Logins, and all else that runs on,
+// newServer opens what is kept in the directory. Logins, and all else that runs on,
 // end with ctx; close has to be called after that.
-func newServer(ctx context.Context, folder string, rounds int) (*server, error) {
-	logins, err := openAccounts(ctx, folder, rounds)
+func newServer(ctx context.Context, directory string, rounds int) (*server, error) {
+	logins, err := openAccounts(ctx, directory, rounds)
 	if err != nil {
 		return nil, err
 	}
-	catalog, err := openCatalog(ctx, folder)
+	catalog, err := openCatalog(ctx, directory)
 	if err != nil {
 		return nil, err
 	}
@@ -52,11 +58,12 @@ func newServer(ctx context.Context, folder string, rounds int) (*server, error) 
 		endpoints: catalogEndpoints(catalog, logins),
 		accounts:  logins,
 		room:      newRoom(catalog),
+		life:      ctx,
 	}
 	for _, acc := range logins.all() {
 		s.room.enter(acc)
 	}
-	after := catalog.Revision()
+	after := catalog.Position()
 	s.running.Go(func() { s.follow(ctx, after) })
 	return s, nil
 }
@@ -109,7 +116,7 @@ func (s *server) handler() http.Handler {
 	mux.Handle("/", http.FileServerFS(pages))
 
 	// The catalog's endpoints, and JSON for every path that nobody serves.
-	mux.Handle("/api/v1/", s.endpoints)
+	mux.Handle(httpadapter.DefaultPrefix, s.endpoints)
 
 	mux.HandleFunc("POST /api/v1/login", s.login)
 	mux.HandleFunc("POST /api/v1/logout", s.loggedIn(s.logout))
@@ -126,13 +133,10 @@ func (s *server) handler() http.Handler {
 	})
 }
 
-// loggedIn lets only requests through that belong to a session, which a client
-// shows by the headers X-User-Id and X-Auth-Token, as Rocket.Chat's do. Other
-// pages can't make a browser send them, so that requests need no further
-// protection against being forged.
+// loggedIn lets only requests through that belong to a session.
 func (s *server) loggedIn(next func(http.ResponseWriter, *http.Request, *session)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		session, ok := s.accounts.session(r.Header.Get("X-User-Id"), r.Header.Get("X-Auth-Token"))
+		session, ok := s.accounts.session(r)
 		if !ok {
 			fail(w, http.StatusUnauthorized, "unauthorized")
 			return
@@ -144,7 +148,7 @@ func (s *server) loggedIn(next func(http.ResponseWriter, *http.Request, *session
 // login takes and answers what Rocket.Chat's login does.
 func (s *server) login(w http.ResponseWriter, r *http.Request) {
 	var in struct{ User, Password string }
-	if !read(w, r, &in) {
+	if !s.read(w, r, &in) {
 		return
 	}
 	session, token, err := s.accounts.login(r.Context(), in.User, in.Password)
@@ -171,6 +175,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 
 func (s *server) logout(w http.ResponseWriter, r *http.Request, session *session) {
 	session.close()
+	s.endpoints.RecheckLogins() // ends the adapter's streams of this session, too
 	answer(w, http.StatusOK, map[string]any{"status": "success", "data": map[string]any{"message": "You've been logged out!"}})
 }
 
@@ -180,7 +185,7 @@ func (s *server) createUser(w http.ResponseWriter, r *http.Request, session *ses
 		return
 	}
 	var in struct{ Username, Password string }
-	if !read(w, r, &in) {
+	if !s.read(w, r, &in) {
 		return
 	}
 	acc, err := s.accounts.add(r.Context(), in.Username, in.Password, false)
@@ -198,7 +203,7 @@ func (s *server) createUser(w http.ResponseWriter, r *http.Request, session *ses
 // setStatus picks a status of the catalog by its id, or none by an empty one.
 func (s *server) setStatus(w http.ResponseWriter, r *http.Request, session *session) {
 	var in struct{ StatusID string }
-	if !read(w, r, &in) {
+	if !s.read(w, r, &in) {
 		return
 	}
 	err := s.room.pick(session.account.ID, in.StatusID)
@@ -214,7 +219,7 @@ func (s *server) setStatus(w http.ResponseWriter, r *http.Request, session *sess
 
 func (s *server) postMessage(w http.ResponseWriter, r *http.Request, session *session) {
 	var in struct{ Text string }
-	if !read(w, r, &in) {
+	if !s.read(w, r, &in) {
 		return
 	}
 	if strings.TrimSpace(in.Text) == "" || utf8.RuneCountInString(in.Text) > maxMessage {
@@ -238,13 +243,13 @@ func (s *server) roomEvents(w http.ResponseWriter, r *http.Request, session *ses
 		if !ok {
 			var all welcome
 			all, seen = s.room.look()
-			if stream.send(seen, "room", all) != nil {
+			if stream.send(strconv.FormatUint(seen, 10), "room", all) != nil {
 				return
 			}
 			continue
 		}
 		for _, e := range events {
-			if stream.send(e.number, e.name, e.data) != nil {
+			if stream.send(strconv.FormatUint(e.number, 10), e.name, e.data) != nil {
 				return
 			}
 			seen = e.number
@@ -257,8 +262,12 @@ func (s *server) roomEvents(w http.ResponseWriter, r *http.Request, session *ses
 	}
 }
 
-// read decodes the JSON object in the body, or answers with what is wrong.
-func read(w http.ResponseWriter, r *http.Request, into any) bool {
+// read decodes the JSON object in the body, or answers with what is wrong. A body
+// that does not come to its end is waited for until the server's time limit or
+// the server's own end.
+func (s *server) read(w http.ResponseWriter, r *http.Request, into any) bool {
+	control := http.NewResponseController(w)
+	defer context.AfterFunc(s.life, func() { _ = control.SetReadDeadline(time.Now()) })()
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(into)
@@ -276,7 +285,10 @@ func read(w http.ResponseWriter, r *http.Request, into any) bool {
 	return true
 }
 
+// fail refuses a request. Its body may not have been read, and net/http reads what
+// is left: whoever sends half of one must not keep the connection for long.
 func fail(w http.ResponseWriter, code int, reason string) {
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(dropTimeout))
 	answer(w, code, map[string]any{"success": false, "error": reason})
 }
 

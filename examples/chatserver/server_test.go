@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -48,8 +47,10 @@ func TestLogin(t *testing.T) {
 
 	alice := s.login(t, "alice")
 	events, more := alice.listen("chat.statusEvents", ""), alice.listen("chat.roomEvents", "")
+	adapters := alice.listen("custom-user-status.stream", "")
 	events.names()
 	more.next("room", &welcome{})
+	adapters.next("ready", &struct{}{})
 	if code, body := alice.get("custom-user-status.list"); code != http.StatusOK || body["total"] != 4.0 {
 		t.Errorf("list: %d %v", code, body)
 	}
@@ -59,6 +60,7 @@ func TestLogin(t *testing.T) {
 	}
 	events.ended()
 	more.ended()
+	adapters.ended()
 }
 
 func TestPermissions(t *testing.T) {
@@ -123,7 +125,7 @@ func TestCatalogIsPushed(t *testing.T) {
 			if got := fmt.Sprint(c.Status.Name, " ", c.Status.StatusType, " ", c.Deleted); got != want || c.Status.ID != id {
 				t.Errorf("got %q of %s, want %q of %s", got, c.Status.ID, want, id)
 			}
-			if number(t, l.last) <= number(t, last) {
+			if position(t, l.last).Revision <= position(t, last).Revision {
 				t.Errorf("the id %s comes after %s", l.last, last)
 			}
 			last = l.last
@@ -131,13 +133,13 @@ func TestCatalogIsPushed(t *testing.T) {
 	}
 }
 
-func number(t *testing.T, id string) uint64 {
+func position(t *testing.T, id string) customstatus.Position {
 	t.Helper()
-	n, err := strconv.ParseUint(id, 10, 64)
+	p, err := customstatus.ParsePosition(id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return n
+	return p
 }
 
 func TestResume(t *testing.T) {
@@ -175,8 +177,14 @@ func TestResume(t *testing.T) {
 	all := append([]string{"One", "Two"}, seeds...)
 	slices.Sort(all)
 	alice, admin = again.login(t, "alice"), again.login(t, "admin")
-	last := number(t, catalog.last)
-	for _, after := range []string{fmt.Sprint(last - 1), fmt.Sprint(last + 1000), "nonsense", ""} {
+	last := position(t, catalog.last)
+	before, beyond, other := last, last, last
+	before.Revision--
+	before.Fingerprint++
+	beyond.Revision += 1000
+	beyond.Fingerprint++
+	other.Fingerprint++
+	for _, after := range []string{before.String(), beyond.String(), other.String(), fmt.Sprint(last.Revision), "nonsense", ""} {
 		if got := alice.listen("chat.statusEvents", after).names(); !slices.Equal(got, all) {
 			t.Errorf("after %q: %q, want the whole catalog", after, got)
 		}
@@ -429,7 +437,7 @@ func TestFollowAfterCompaction(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
-	go func() { s.follow(ctx, 0); close(ended) }() // 0: no longer known
+	go func() { s.follow(ctx, customstatus.Position{Revision: 1}); close(ended) }() // never was
 	select {
 	case <-more:
 	case <-time.After(patience):
@@ -476,7 +484,7 @@ func TestRoomTellsNews(t *testing.T) {
 	told(`{"id":"a","name":"alice","status":{"id":"` + s.ID + `","name":"In the lab","statusType":"busy"}}`)
 	r.refresh()
 	told()
-	if err := catalog.Delete(t.Context(), s.ID, nil); err != nil {
+	if _, err := catalog.Delete(t.Context(), s.ID, nil); err != nil {
 		t.Fatal(err)
 	}
 	r.look()

@@ -133,11 +133,11 @@ func (c *Change) check() error {
 			return wrong("creates it, but also names one before it")
 		}
 	case Updated:
-		if c.BeforeID != c.After.ID || c.Before == 0 {
+		if c.BeforeID != c.After.ID {
 			return wrong("updates it, but does not name it as it was before")
 		}
 	case Deleted:
-		if c.BeforeID == "" || c.Before == 0 || c.After != (Record{}) {
+		if c.BeforeID == "" || c.After != (Record{}) {
 			return wrong("deletes it, but does not name it as it was before, or names one after it")
 		}
 		return nil
@@ -272,7 +272,7 @@ func (e *edit) change(c *Change) ([]byte, error) {
 		e.state.Remove(sum, old.Fingerprint())
 	}
 	switch {
-	case old.Revision == c.Before:
+	case old.Revision == c.Before && (c.Kind == Created) == (old.Revision == 0):
 	case old.Revision == 0:
 		return nil, fmt.Errorf("no status %q at revision %d: %w", id, c.Before, sentinel.ErrConflict)
 	default:

@@ -54,14 +54,16 @@ func (s *Store) view(tx *bbolt.Tx) (v view, err error) {
 // way returns a way through the pages as they are before the transaction.
 func (s *Store) way(tx *bbolt.Tx) (*boltfile.Way, error) {
 	info := tx.DB().Info()
-	id := uint64(tx.ID())
-	if tx.Writable() {
-		id-- // its own has written nothing yet
-	}
 	// The mapping stays where it is until the transaction ends or has to make it
 	// larger, which is after the last look.
 	mapped := unsafe.Slice(*(**byte)(unsafe.Pointer(&info.Data)), tx.Size())
-	way, err := boltfile.NewWay(mapped, info.PageSize, id)
+	if !tx.Writable() {
+		// Commits go on beside a reader, and write both meta pages anew.
+		way, err := boltfile.NewReadWay(mapped, info.PageSize, uint64(tx.Cursor().Bucket().Root()))
+		return way, structure(err)
+	}
+	// The transaction itself has written nothing yet.
+	way, err := boltfile.NewWay(mapped, info.PageSize, uint64(tx.ID())-1)
 	return way, structure(err)
 }
 
@@ -102,6 +104,7 @@ func (s *Store) load(ctx context.Context, v view, size int64, yield func(count i
 		got      = State{Revision: want.Revision, Transaction: want.Transaction, Fingerprint: want.Fingerprint}
 		count    = int(min(want.Count, uint64(size/MinRecordBytes))) // for the number may be wrong
 		names    = make(map[string]struct{}, count)
+		r        Record
 		seen     int
 		previous []byte
 	)
@@ -110,7 +113,7 @@ func (s *Store) load(ctx context.Context, v view, size int64, yield func(count i
 		if seen%1024 == 0 && ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		r, sum, err := DecodeRecord(value, s.tag)
+		sum, err := r.decode(value, s.tag)
 		if err != nil {
 			return nil, s.damaged(key, "%v", err)
 		}

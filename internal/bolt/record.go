@@ -141,13 +141,20 @@ func RecordLength(b []byte) (int, error) {
 // ScanRecord returns the record at the start of b, of whatever catalog, with its
 // tag, its sum and its size. What it returns refers to no byte of b.
 func ScanRecord(b []byte) (r Record, tag Tag, sum uint64, size int, err error) {
+	tag, sum, size, err = r.scan(b)
+	return r, tag, sum, size, err
+}
+
+// scan sets r to the record at the start of b, and leaves it as it is if there is
+// none.
+func (r *Record) scan(b []byte) (tag Tag, sum uint64, size int, err error) {
 	if size, err = RecordLength(b); err != nil {
-		return Record{}, 0, 0, 0, err
+		return 0, 0, 0, err
 	}
 	end := size - sumSize
 	sum = Sum(b[:end])
 	if binary.BigEndian.Uint64(b[end:]) != sum {
-		return Record{}, 0, 0, 0, errors.New("wrong checksum")
+		return 0, 0, 0, errors.New("wrong checksum")
 	}
 	tag = Tag(binary.BigEndian.Uint32(b[recordTag:]))
 	r.Revision = binary.BigEndian.Uint64(b[recordRevision:])
@@ -160,7 +167,7 @@ func ScanRecord(b []byte) (r Record, tag Tag, sum uint64, size int, err error) {
 	r.ID, r.Name = text[:id], text[id:]
 	r.Type = typeText(b[id+name : id+name+typ])
 	r.Metadata = string(b[id+name+typ:])
-	return r, tag, sum, size, nil
+	return tag, sum, size, nil
 }
 
 // typeText returns b as a string, without an allocation for the usual types.
@@ -180,17 +187,25 @@ func typeText(b []byte) string {
 
 // DecodeRecord returns the record that is all of b and belongs to the catalog with
 // the given tag, and the record's sum.
-func DecodeRecord(b []byte, tag Tag) (Record, uint64, error) {
-	r, its, sum, size, err := ScanRecord(b)
-	switch {
-	case err != nil:
+func DecodeRecord(b []byte, tag Tag) (r Record, sum uint64, err error) {
+	if sum, err = r.decode(b, tag); err != nil {
 		return Record{}, 0, err
-	case size != len(b):
-		return Record{}, 0, fmt.Errorf("%d bytes behind the record", len(b)-size)
-	case its != tag:
-		return Record{}, 0, errors.New("the record belongs to another catalog")
 	}
 	return r, sum, nil
+}
+
+// decode sets r to what DecodeRecord returns.
+func (r *Record) decode(b []byte, tag Tag) (uint64, error) {
+	its, sum, size, err := r.scan(b)
+	switch {
+	case err != nil:
+		return 0, err
+	case size != len(b):
+		return 0, fmt.Errorf("%d bytes behind the record", len(b)-size)
+	case its != tag:
+		return 0, errors.New("the record belongs to another catalog")
+	}
+	return sum, nil
 }
 
 // State is what the file says of all records of a catalog together.

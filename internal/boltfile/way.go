@@ -63,6 +63,17 @@ func NewWay(mapped []byte, pageSize int, tx uint64) (*Way, error) {
 	return nil, damage(NoPage, "no meta page is of transaction %d any more", tx)
 }
 
+// NewReadWay returns a way through the pages that a reader sees, from the root
+// bucket's page. The mapping ends with the last page in use. It needs no meta page:
+// those that are written while the reader reads are not the reader's.
+func NewReadWay(mapped []byte, pageSize int, root uint64) (*Way, error) {
+	m := meta{pageSize: uint64(pageSize), root: root, freelist: noFreelist, pages: uint64(len(mapped) / pageSize)}
+	if m.pages < 4 {
+		return nil, damage(NoPage, "the file is cut short: %d bytes", len(mapped))
+	}
+	return &Way{mapped: mapped, meta: m, pages: make(map[uint64]*wayPage), buckets: make(map[string]*wayBucket)}, nil
+}
+
 // overflow returns the pages behind a page that belong to it.
 func (w *Way) overflow(number uint64) (uint64, error) {
 	if number < 2 || number >= w.meta.pages {

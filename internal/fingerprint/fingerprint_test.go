@@ -36,7 +36,9 @@ func TestOfTellsFieldsApart(t *testing.T) {
 }
 
 func TestOfDoesNotAllocate(t *testing.T) {
+	var sum uint64
 	require.Zero(t, testing.AllocsPerRun(100, func() {
-		Of("019a4f2c-1d5e-7000-8000-000000000001", "In a meeting", "busy", "", 1632664983057)
+		sum += Of("019a4f2c-1d5e-7000-8000-000000000001", "In a meeting", "busy", "", 1632664983057)
 	}))
+	require.NotZero(t, sum)
 }

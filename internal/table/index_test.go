@@ -2,6 +2,7 @@ package table
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"runtime"
 	"testing"
@@ -50,9 +51,7 @@ func TestIndex(t *testing.T) {
 	var kept []version
 	keep := func() {
 		copied := make(map[string]*value, len(want))
-		for k, v := range want {
-			copied[k] = v
-		}
+		maps.Copy(copied, want)
 		kept = append(kept, version{now, copied})
 	}
 
@@ -155,9 +154,7 @@ func TestNewIndex(t *testing.T) {
 
 	before := x
 	kept := map[string]*value{}
-	for name, s := range want {
-		kept[name] = s
-	}
+	maps.Copy(kept, want)
 	for i := range n - 5 {
 		name := fmt.Sprint(i)
 		x.remove(1, name)

@@ -6,6 +6,9 @@
 //	api -check   fails if they would change
 //
 // A line that does not hold on every platform ends in those where it does.
+//
+// It is ours because golang.org/x/exp/apidiff compares two versions and has no
+// text to commit, and the go command's own check knows the standard library only.
 package main
 
 import (

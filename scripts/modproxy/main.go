@@ -1,6 +1,7 @@
 // Command modproxy makes a file-system module proxy of the modules in this
 // checkout, at the version at which they require each other, and prints what to
-// set GOPROXY to.
+// set GOPROXY to. It is ours because a module proxy serves what is published, and
+// this shows what a user gets before it is.
 package main
 
 import (

@@ -1,10 +1,11 @@
 // Command stranger uses each module of this checkout as somebody does who has
 // never seen it: in throw-away projects, by version, without go.work. It shows
 // that the modules build alone, that the library works from outside, and what
-// embedding it brings along.
+// embedding it brings along. It is ours because what it tries is this library.
 package main
 
 import (
+	"debug/buildinfo"
 	"embed"
 	"errors"
 	"fmt"
@@ -75,7 +76,7 @@ func (s stranger) do(dir, name string, args ...string) (string, error) {
 }
 
 // project makes a new project that requires the module of ours, from the files
-// in the folder of testdata, if there is one.
+// in the directory of testdata, if there is one.
 func (s stranger) project(name, require string) (string, error) {
 	dir := filepath.Join(s.scratch, name)
 	if err := os.Mkdir(dir, 0o777); err != nil {
@@ -118,7 +119,7 @@ func (s stranger) embed() error {
 	if want := "the status was served\n"; got != want {
 		return fmt.Errorf("the program printed %q, want %q", got, want)
 	}
-	modules, err := s.modules(filepath.Join(dir, "program"))
+	modules, err := modules(filepath.Join(dir, "program"))
 	if err != nil {
 		return err
 	}
@@ -130,16 +131,14 @@ func (s stranger) embed() error {
 }
 
 // modules returns the modules that the program was built from, sorted.
-func (s stranger) modules(program string) ([]string, error) {
-	out, err := s.do("", "go", "version", "-m", program)
+func modules(program string) ([]string, error) {
+	info, err := buildinfo.ReadFile(program)
 	if err != nil {
 		return nil, err
 	}
 	var modules []string
-	for line := range strings.Lines(out) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == "dep" {
-			modules = append(modules, f[1])
-		}
+	for _, m := range info.Deps {
+		modules = append(modules, m.Path)
 	}
 	slices.Sort(modules)
 	return modules, nil

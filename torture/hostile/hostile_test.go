@@ -195,14 +195,14 @@ func status(t *testing.T, s *harness.Server, name string) uint64 {
 // sockets returns how many the process has open.
 func sockets(t *testing.T, s *harness.Server) int {
 	t.Helper()
-	folder := fmt.Sprintf("/proc/%d/fd", s.Cmd.Process.Pid)
-	entries, err := os.ReadDir(folder)
+	directory := fmt.Sprintf("/proc/%d/fd", s.Cmd.Process.Pid)
+	entries, err := os.ReadDir(directory)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := 0
 	for _, e := range entries {
-		if target, _ := os.Readlink(filepath.Join(folder, e.Name())); strings.HasPrefix(target, "socket:") {
+		if target, _ := os.Readlink(filepath.Join(directory, e.Name())); strings.HasPrefix(target, "socket:") {
 			n++
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"sync"
@@ -13,28 +14,58 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// watcher follows a catalog from a page on.
+// watcher knows a catalog from a page and the commits after it.
 type watcher struct {
+	follows bool // by Follow, not by List and Watch
 	start   customstatus.Page
 	commits []customstatus.Commit
-	// gaps are the pages from which the watcher went on after ErrCompacted,
-	// by the number of commits before each.
+	// gaps are the pages from which the watcher went on where it was not told
+	// of changes, by the number of commits before each.
 	gaps map[int]customstatus.Page
+	// back says that the catalog may turn out to hold another history, of a
+	// lower revision, after a gap.
+	back bool
 	err  error
+}
+
+// source is what watchers use of a catalog.
+type source interface {
+	List(customstatus.Query) (customstatus.Page, error)
+	Watch(context.Context, customstatus.Position) iter.Seq2[customstatus.Commit, error]
+	Follow(context.Context, customstatus.Position) iter.Seq2[customstatus.Update, error]
 }
 
 // watch lists and then watches, until it has seen a status with the name. A
 // goroutine of all does it.
-func watch(all *sync.WaitGroup, c *customstatus.Catalog, until string) *watcher {
+func watch(all *sync.WaitGroup, c source, until string) *watcher {
 	w := &watcher{gaps: make(map[int]customstatus.Page)}
 	if w.start, w.err = c.List(customstatus.Query{}); w.err == nil {
-		all.Go(func() { w.err = w.follow(c, until) })
+		all.Go(func() { w.err = w.watch(c, until) })
 	}
 	return w
 }
 
-func (w *watcher) follow(c *customstatus.Catalog, until string) error {
-	after := w.start.Revision
+// follow is watch by Follow.
+func follow(all *sync.WaitGroup, c source, until string) *watcher {
+	w := &watcher{follows: true, gaps: make(map[int]customstatus.Page)}
+	next, stop := iter.Pull2(c.Follow(context.Background(), customstatus.Position{}))
+	u, err, _ := next()
+	if w.start, w.err = pageOf(u), err; err == nil && !u.Reset {
+		w.err = errors.New("it does not begin with the whole catalog")
+	}
+	if w.err != nil {
+		stop()
+		return w
+	}
+	all.Go(func() {
+		defer stop()
+		w.err = w.follow(next, until)
+	})
+	return w
+}
+
+func (w *watcher) watch(c source, until string) error {
+	after := w.start.Position
 	for {
 		var ended error
 		for commit, err := range c.Watch(context.Background(), after) {
@@ -42,12 +73,9 @@ func (w *watcher) follow(c *customstatus.Catalog, until string) error {
 				ended = err
 				break
 			}
-			after = commit.Revision
-			w.commits = append(w.commits, commit)
-			for _, change := range commit.Changes {
-				if change.Status.Name == until {
-					return nil
-				}
+			after = commit.Position()
+			if w.take(commit, until) {
+				return nil
 			}
 		}
 		if !errors.Is(ended, customstatus.ErrCompacted) {
@@ -57,61 +85,131 @@ func (w *watcher) follow(c *customstatus.Catalog, until string) error {
 		if err != nil {
 			return err
 		}
-		w.gaps[len(w.commits)] = page
-		after = page.Revision
-		if slices.ContainsFunc(page.Statuses, func(s customstatus.CustomUserStatus) bool { return s.Name == until }) {
+		after = page.Position
+		if w.skip(page, until) {
 			return nil
 		}
 	}
 }
 
+func (w *watcher) follow(next func() (customstatus.Update, error, bool), until string) error {
+	for {
+		u, err, _ := next()
+		if err != nil {
+			return fmt.Errorf("follow ended: %w", err)
+		}
+		done := false
+		if u.Reset {
+			done = w.skip(pageOf(u), until)
+		} else {
+			done = w.take(customstatus.Commit{
+				Revision: u.Position.Revision, Changes: u.Changes,
+				Fingerprint: u.Position.Fingerprint, FingerprintKnown: true,
+			}, until)
+		}
+		if done {
+			return nil
+		}
+	}
+}
+
+func pageOf(u customstatus.Update) customstatus.Page {
+	return customstatus.Page{Statuses: u.Statuses, Total: len(u.Statuses), Position: u.Position}
+}
+
+// take notes a commit and reports whether it has a status with the name.
+func (w *watcher) take(commit customstatus.Commit, until string) bool {
+	w.commits = append(w.commits, commit)
+	return slices.ContainsFunc(commit.Changes, func(c customstatus.Change) bool { return c.Status().Name == until })
+}
+
+// skip notes a page after a gap, and reports whether it has a status with the
+// name.
+func (w *watcher) skip(page customstatus.Page, until string) bool {
+	w.gaps[len(w.commits)] = page
+	return slices.ContainsFunc(page.Statuses, func(s customstatus.CustomUserStatus) bool { return s.Name == until })
+}
+
 // replay returns what the catalog held at each revision that the watcher knows
-// of, or why what it saw cannot have been the commits in their order.
-func (w *watcher) replay() (at map[customstatus.Revision]customstatus.Page, err error) {
-	at = map[customstatus.Revision]customstatus.Page{w.start.Revision: w.start}
+// of, or why what it saw cannot have been the commits in their order. If positions
+// may stay, the watcher need not have been told that a status was written anew as
+// it was.
+func (w *watcher) replay(stays bool) (at map[customstatus.Revision]customstatus.Page, err error) {
+	at = map[customstatus.Revision]customstatus.Page{w.start.Position.Revision: w.start}
 	now := w.start
 	for i := 0; ; i++ {
 		if page, gap := w.gaps[i]; gap {
-			if page.Revision < now.Revision {
-				return nil, fmt.Errorf("after a gap, revision %d follows %d", page.Revision, now.Revision)
+			if page.Position.Revision < now.Position.Revision && !w.back {
+				return nil, fmt.Errorf("after a gap, revision %d follows %d", page.Position.Revision, now.Position.Revision)
 			}
 			now = page
-			at[now.Revision] = now
+			at[now.Position.Revision] = now
+		}
+		if got := fingerprint(now.Statuses); got != now.Position.Fingerprint {
+			return nil, fmt.Errorf("the fingerprint of revision %d is %x, that of its statuses %x", now.Position.Revision, now.Position.Fingerprint, got)
 		}
 		if i == len(w.commits) {
 			return at, nil
 		}
-		if now, err = apply(now, w.commits[i]); err != nil {
+		if now, err = apply(now, w.commits[i], stays); err != nil {
 			return nil, err
 		}
-		at[now.Revision] = now
+		at[now.Position.Revision] = now
 	}
 }
 
+// fingerprint is what the fingerprint of a catalog with the statuses has to be.
+func fingerprint(statuses []customstatus.CustomUserStatus) (sum customstatus.Fingerprint) {
+	for _, s := range statuses {
+		sum += s.Fingerprint()
+	}
+	return sum
+}
+
+// same reports whether the statuses are the same. If positions may stay, those
+// written anew as they were count as the same.
+func same(a, b []customstatus.CustomUserStatus, stays bool) bool {
+	return slices.EqualFunc(a, b, func(s, t customstatus.CustomUserStatus) bool {
+		if stays {
+			s.Revision = t.Revision
+		}
+		return s == t
+	})
+}
+
 // apply returns the page that a commit makes of one.
-func apply(p customstatus.Page, c customstatus.Commit) (customstatus.Page, error) {
-	if c.Revision <= p.Revision {
-		return p, fmt.Errorf("revision %d follows %d", c.Revision, p.Revision)
+func apply(p customstatus.Page, c customstatus.Commit, stays bool) (customstatus.Page, error) {
+	if c.Revision <= p.Position.Revision {
+		return p, fmt.Errorf("revision %d follows %d", c.Revision, p.Position.Revision)
+	}
+	if !c.FingerprintKnown {
+		return p, fmt.Errorf("revision %d has no fingerprint", c.Revision)
 	}
 	if len(c.Changes) == 0 {
 		return p, fmt.Errorf("revision %d changes nothing", c.Revision)
 	}
 	s := state{statuses: p.Statuses}
 	for _, change := range c.Changes {
-		t := change.Status
+		t := change.Status()
 		at := s.byID(t.ID)
 		var old customstatus.CustomUserStatus
 		if at >= 0 {
 			old = s.statuses[at]
+			if stays && change.Before.Revision > old.Revision {
+				old.Revision = change.Before.Revision
+			}
 		}
 		switch {
-		case change.Replaces != old.Revision:
-			return p, fmt.Errorf("revision %d replaces %q of revision %d, which is of %d", c.Revision, t.ID, change.Replaces, old.Revision)
-		case change.Deleted && t != old:
-			return p, fmt.Errorf("revision %d deletes %v as %v", c.Revision, old, t)
-		case change.Deleted:
+		case change.Before != old:
+			return p, fmt.Errorf("revision %d replaces %+v, which is %+v", c.Revision, change.Before, old)
+		case change.Kind == customstatus.Deleted && at >= 0:
+			if change.After != (customstatus.CustomUserStatus{}) {
+				return p, fmt.Errorf("revision %d deletes %q and leaves %+v", c.Revision, t.ID, change.After)
+			}
 			s = s.without(at)
 			continue
+		case (change.Kind == customstatus.Created) != (at < 0) || change.Kind == customstatus.Deleted:
+			return p, fmt.Errorf("revision %d has %q %v, which was %+v", c.Revision, t.ID, change.Kind, old)
 		case t.Revision != c.Revision:
 			return p, fmt.Errorf("revision %d has %q of revision %d", c.Revision, t.ID, t.Revision)
 		case t.UpdatedAt.Before(old.UpdatedAt):
@@ -122,7 +220,7 @@ func apply(p customstatus.Page, c customstatus.Commit) (customstatus.Page, error
 		}
 		s = s.with(at, t)
 	}
-	return customstatus.Page{Statuses: s.statuses, Total: len(s.statuses), Revision: c.Revision}, nil
+	return customstatus.Page{Statuses: s.statuses, Total: len(s.statuses), Position: c.Position()}, nil
 }
 
 // ofSeveral reports whether several writes share the commit. Each changes one
@@ -130,8 +228,8 @@ func apply(p customstatus.Page, c customstatus.Commit) (customstatus.Page, error
 func ofSeveral(commit customstatus.Commit) bool {
 	writes := make(map[string]bool)
 	for _, c := range commit.Changes {
-		write := c.Status.ID
-		if c.Created() && strings.HasPrefix(write, importedID) {
+		write := c.ID()
+		if c.Kind == customstatus.Created && strings.HasPrefix(write, importedID) {
 			write = write[:strings.LastIndexByte(write, '-')]
 		}
 		writes[write] = true
@@ -165,18 +263,19 @@ func account(ops []porcupine.Operation, w *watcher) error {
 		}
 	}
 	explained := func(c customstatus.Change) bool {
-		s := c.Status
-		if c.Deleted && deletes[s.ID] > 0 {
+		s := c.Status()
+		deleted := c.Kind == customstatus.Deleted
+		if deleted && deletes[s.ID] > 0 {
 			deletes[s.ID]--
 			return true
 		}
-		if !c.Deleted && puts[s] {
+		if !deleted && puts[s] {
 			delete(puts, s)
 			return true
 		}
 		imported := s
 		imported.Revision = 0
-		if _, ok := imports[imported]; ok && c.Created() {
+		if _, ok := imports[imported]; ok && c.Kind == customstatus.Created {
 			imports[imported] = true
 			return true
 		}
@@ -188,7 +287,7 @@ func account(ops []porcupine.Operation, w *watcher) error {
 	}
 	for _, commit := range w.commits {
 		for _, change := range commit.Changes {
-			if change.Status.Name != lastName && !explained(change) {
+			if change.Status().Name != lastName && !explained(change) {
 				return fmt.Errorf("nobody made the change %+v of revision %d", change, commit.Revision)
 			}
 		}
@@ -214,16 +313,22 @@ func account(ops []porcupine.Operation, w *watcher) error {
 
 // explains reports whether the operation can have made the change.
 func (op operation) explains(c customstatus.Change) bool {
-	s := c.Status
+	s := c.Status()
 	switch op.kind {
-	case create:
-		return c.Created() && s.Name == op.name && s.StatusType == op.statusType
-	case update:
-		return c.Replaces != 0 && !c.Deleted && s.ID == op.id && s.Name == op.name && s.StatusType == op.statusType
+	case create, update:
+		before := state{}
+		at := -1
+		kind := customstatus.Created
+		if op.kind == update {
+			before.statuses, at, kind = []customstatus.CustomUserStatus{c.Before}, 0, customstatus.Updated
+		}
+		made := before.made(op, at)
+		return c.Kind == kind && (at < 0 || s.ID == op.id) &&
+			s.Name == made.Name && s.StatusType == made.StatusType && s.Metadata == made.Metadata
 	case remove:
-		return c.Deleted && s.ID == op.id
+		return c.Kind == customstatus.Deleted && s.ID == op.id
 	case bulk:
-		return c.Created() && slices.ContainsFunc(op.statuses, func(t customstatus.CustomUserStatus) bool {
+		return c.Kind == customstatus.Created && slices.ContainsFunc(op.statuses, func(t customstatus.CustomUserStatus) bool {
 			t.Revision = s.Revision
 			return t == s
 		})
@@ -235,9 +340,11 @@ func (op operation) explains(c customstatus.Change) bool {
 // its catalog never held or an older revision than was known there already.
 func (h *history) localReads(at map[customstatus.Revision]customstatus.Page) error {
 	for _, l := range h.local {
-		if held, known := at[l.page.Revision]; known {
-			if want := query(held, l.query); want.Total != l.page.Total || !slices.Equal(want.Statuses, l.page.Statuses) {
-				return fmt.Errorf("a page of revision %d shows %v, the catalog held %v", l.page.Revision, l.page, want)
+		revision := l.page.Position.Revision
+		if held, known := at[revision]; known {
+			want := query(held, l.query)
+			if want.Total != l.page.Total || !same(want.Statuses, l.page.Statuses, h.stays) || l.page.Position.Fingerprint != held.Position.Fingerprint {
+				return fmt.Errorf("a page of revision %d shows %v, the catalog held %v", revision, l.page, want)
 			}
 		}
 		least := customstatus.Revision(0)
@@ -246,8 +353,8 @@ func (h *history) localReads(at map[customstatus.Revision]customstatus.Page) err
 				least = max(least, k.revision)
 			}
 		}
-		if l.page.Revision < least {
-			return fmt.Errorf("catalog %d shows revision %d after %d", l.catalog, l.page.Revision, least)
+		if l.reached < least || !h.stays && revision < least {
+			return fmt.Errorf("catalog %d shows revision %d after %d", l.catalog, revision, least)
 		}
 	}
 	return nil

@@ -23,8 +23,8 @@ import (
 type catalog interface {
 	Create(context.Context, customstatus.Fields) (customstatus.CustomUserStatus, error)
 	Update(context.Context, string, customstatus.Fields, *customstatus.WriteOptions) (customstatus.CustomUserStatus, error)
-	Delete(context.Context, string, *customstatus.WriteOptions) error
-	Import(context.Context, []customstatus.CustomUserStatus) (customstatus.Revision, error)
+	Delete(context.Context, string, *customstatus.WriteOptions) (customstatus.Revision, error)
+	Import(context.Context, []customstatus.CustomUserStatus) (customstatus.ImportResult, error)
 	Get(string) (customstatus.CustomUserStatus, error)
 	GetByName(string) (customstatus.CustomUserStatus, error)
 	List(customstatus.Query) (customstatus.Page, error)
@@ -40,6 +40,7 @@ type history struct {
 	refused map[error]int
 	failed  int // writes that left nothing behind
 	unknown int
+	stays   bool // see workload
 }
 
 // localPage is a page that was read without Sync before it.
@@ -48,6 +49,7 @@ type localPage struct {
 	call    int64
 	query   customstatus.Query
 	page    customstatus.Page
+	reached customstatus.Revision // by the catalog, after it
 }
 
 // known is a revision that one of the clients of a catalog had seen at a time.
@@ -68,6 +70,10 @@ type workload struct {
 	// for those that an import passes over need not be there at the instant
 	// at which it adds others.
 	shared bool
+	// stays says that the outcome of commits can be unknown. A catalog then
+	// loads its store. If it finds what it had, it keeps its position, which is
+	// that of all who have the same, and whose revision may be an older one.
+	stays bool
 }
 
 // short histories with few names: most writes collide with another one.
@@ -114,7 +120,7 @@ func (w workload) run(t *testing.T, seed uint64, catalogs ...catalog) *history {
 	}
 	close(begin)
 	all.Wait()
-	h := &history{refused: make(map[error]int)}
+	h := &history{refused: make(map[error]int), stays: w.stays}
 	for _, c := range clients {
 		h.ops = append(h.ops, c.ops...)
 		h.local = append(h.local, c.local...)
@@ -178,6 +184,7 @@ func (p *pool) batch(r *rand.Rand, w workload) []customstatus.CustomUserStatus {
 			Name:       w.names[n],
 			StatusType: customstatus.Offline,
 			UpdatedAt:  time.Date(2020, 1, 1, 0, 0, 0, r.IntN(1000)*1e6, time.UTC),
+			Metadata:   metadata(r),
 		})
 	}
 	if !w.shared || size == 1 {
@@ -185,6 +192,9 @@ func (p *pool) batch(r *rand.Rand, w workload) []customstatus.CustomUserStatus {
 	}
 	return batch
 }
+
+// metadata draws what hosts may keep in it: nothing, and any bytes.
+func metadata(r *rand.Rand) string { return []string{"", "🌴", "\xff\x00", "{}"}[r.IntN(4)] }
 
 // client is one of those who use a catalog at the same time.
 type client struct {
@@ -216,6 +226,10 @@ func (c *client) choose() operation {
 		name:       c.workload.names[c.rand.IntN(len(c.workload.names))],
 		statusType: types[c.rand.IntN(len(types))],
 	}
+	if c.rand.IntN(2) == 0 {
+		m := metadata(c.rand)
+		op.metadata = &m
+	}
 	known := c.pool.one(c.rand)
 	condition := func() {
 		op.id = known.ID
@@ -232,6 +246,7 @@ func (c *client) choose() operation {
 		if c.rand.IntN(3) == 0 && known.Name != "" {
 			op.name = known.Name
 		}
+		op.keepType = c.rand.IntN(4) == 0
 	case n < 13:
 		op.kind = remove
 		op.name = ""
@@ -248,7 +263,7 @@ func (c *client) choose() operation {
 		op = operation{kind: list}
 		switch c.rand.IntN(6) {
 		case 0:
-			op.query.Name = c.workload.names[c.rand.IntN(len(c.workload.names))]
+			op.query.NameContains = c.workload.names[c.rand.IntN(len(c.workload.names))]
 		case 1:
 			op.query.Offset, op.query.Limit = c.rand.IntN(3), c.rand.IntN(3)
 		case 2:
@@ -275,8 +290,8 @@ func (c *client) read(op operation) {
 			c.t.Error(err)
 			return
 		}
-		c.local = append(c.local, localPage{c.which, call, op.query, page})
-		c.knows(page.Revision)
+		c.local = append(c.local, localPage{c.which, call, op.query, page, c.catalog.Revision()})
+		c.knows(page.Position.Revision)
 		return
 	}
 	if err := c.catalog.Sync(context.Background()); err != nil {
@@ -304,7 +319,7 @@ func (c *client) read(op operation) {
 		return
 	}
 	c.record(op, out, call)
-	c.knows(max(out.status.Revision, out.page.Revision, out.revision))
+	c.knows(max(out.status.Revision, out.page.Position.Revision, out.revision))
 	if out.status.ID != "" {
 		c.pool.add(out.status)
 	}
@@ -337,8 +352,8 @@ func (c *client) write(op operation) {
 	var (
 		out     result
 		err     error
-		opts    = &customstatus.WriteOptions{IfRevision: op.ifRevision}
-		fields  = customstatus.Fields{Name: op.name, StatusType: op.statusType}
+		opts    = &customstatus.WriteOptions{IfRevision: op.ifRevision, KeepStatusType: op.keepType}
+		fields  = customstatus.Fields{Name: op.name, StatusType: op.statusType, Metadata: op.metadata}
 		imports *customstatus.ImportError
 	)
 	call := c.clock.Add(1)
@@ -348,9 +363,14 @@ func (c *client) write(op operation) {
 	case update:
 		out.status, err = c.catalog.Update(ctx, op.id, fields, opts)
 	case remove:
-		err = c.catalog.Delete(ctx, op.id, opts)
+		out.revision, err = c.catalog.Delete(ctx, op.id, opts)
 	case bulk:
-		out.revision, err = c.catalog.Import(ctx, op.statuses)
+		var imported customstatus.ImportResult
+		imported, err = c.catalog.Import(ctx, op.statuses)
+		out.revision = imported.Revision
+		if err == nil && imported.Added+imported.Unchanged != len(op.statuses) {
+			c.t.Errorf("of %d statuses, an import has added %d and found %d", len(op.statuses), imported.Added, imported.Unchanged)
+		}
 	}
 	switch {
 	case err == nil:
@@ -361,7 +381,7 @@ func (c *client) write(op operation) {
 		c.failed++
 		return
 	case errors.As(err, &imports):
-		for _, r := range imports.Records {
+		for _, r := range imports.Refused {
 			out.refusals = append(out.refusals, refusal{r.Index, sentinel(r.Err)})
 			c.refused[sentinel(r.Err)]++
 		}
@@ -385,7 +405,7 @@ func (c *client) write(op operation) {
 // check says why the history could not have happened one operation after the
 // other, or nothing.
 func (h *history) check(start customstatus.Page) string {
-	m := model(start)
+	m := model(start, h.stays)
 	switch porcupine.CheckOperationsTimeout(m, h.ops, time.Minute) {
 	case porcupine.Ok:
 		return ""
@@ -397,7 +417,7 @@ func (h *history) check(start customstatus.Page) string {
 
 // String returns the operations in the order of their calls.
 func (h *history) String() string {
-	describe := model(customstatus.Page{}).DescribeOperation
+	describe := model(customstatus.Page{}, false).DescribeOperation
 	ops := slices.SortedFunc(slices.Values(h.ops), func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
 	var b strings.Builder
 	for _, op := range ops {

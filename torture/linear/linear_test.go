@@ -13,9 +13,8 @@ import (
 	"sync"
 	"testing"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/storetest"
 	"github.com/customstatus/customstatus/torture/internal/harness"
 )
 
@@ -44,7 +43,7 @@ func (f *faults) commit(ctx context.Context, changes []customstatus.Change, inne
 	switch {
 	case n < f.fails:
 		return 0, fmt.Errorf("nothing was written: %w", errInjected)
-	case n < f.fails+f.unknown && len(changes) > 0:
+	case n < f.fails+f.unknown:
 		if write {
 			if _, err := inner.Commit(ctx, changes); err != nil {
 				return 0, err
@@ -82,12 +81,23 @@ func (s faultyStore) Commit(ctx context.Context, changes []customstatus.Change) 
 // faultyShared is a shared store with faults. Now and then its feed ends, or
 // says that it has forgotten what comes next.
 type faultyShared struct {
-	*customstatus.SharedMemoryStore
+	*storetest.SharedMemoryStore
 	*faults
 }
 
 func (s faultyShared) Commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
 	return s.commit(ctx, changes, s.SharedMemoryStore)
+}
+
+// Revision is what Sync asks, and fails now and then.
+func (s faultyShared) Revision(ctx context.Context) (customstatus.Revision, error) {
+	s.mu.Lock()
+	failing := !s.off && s.rand.Float64() < s.fails
+	s.mu.Unlock()
+	if failing {
+		return 0, errInjected
+	}
+	return s.SharedMemoryStore.Revision(ctx)
 }
 
 func (s faultyShared) Watch(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
@@ -129,25 +139,17 @@ func onMemory(t *testing.T, f *faults) ([]*customstatus.Catalog, func() *customs
 
 func onBolt(t *testing.T, f *faults) ([]*customstatus.Catalog, func() *customstatus.Catalog) {
 	path := filepath.Join(t.TempDir(), "catalog.db")
-	openBolt := func() customstatus.Store {
-		// Nothing crashes here, and thousands of syncs take minutes on a slow disk.
-		store, err := customstatus.OpenBolt(path, &customstatus.BoltOptions{Bolt: &bbolt.Options{NoSync: true}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return store
-	}
-	c := open(t, faultyStore{openBolt(), f})
-	return []*customstatus.Catalog{c}, func() *customstatus.Catalog { return open(t, openBolt()) }
+	c := open(t, faultyStore{openUnsynced(t, path), f})
+	return []*customstatus.Catalog{c}, func() *customstatus.Catalog { return open(t, openUnsynced(t, path)) }
 }
 
 func onShared(t *testing.T, f *faults) ([]*customstatus.Catalog, func() *customstatus.Catalog) {
-	place := customstatus.NewSharedMemory()
+	place := storetest.NewSharedMemory()
 	var catalogs []*customstatus.Catalog
 	for range 3 {
-		catalogs = append(catalogs, open(t, faultyShared{place.Open(), f}))
+		catalogs = append(catalogs, openShared(t, faultyShared{place.Open(), f}))
 	}
-	return catalogs, func() *customstatus.Catalog { return open(t, place.Open()) }
+	return catalogs, func() *customstatus.Catalog { return openShared(t, place.Open()) }
 }
 
 // TestHistories checks what concurrent clients are told, and what watchers see
@@ -156,13 +158,15 @@ func onShared(t *testing.T, f *faults) ([]*customstatus.Catalog, func() *customs
 func TestHistories(t *testing.T) {
 	shared := collide
 	shared.clients, shared.shared = 6, true
+	unknown, sharedUnknown := collide, shared
+	unknown.stays, sharedUnknown.stays = true, true
 	for _, s := range []setting{
 		{name: "memory", open: onMemory, many: 20000, load: collide, fails: 0.05},
-		{name: "memory, unknown outcomes", open: onMemory, many: 10000, load: collide, fails: 0.05, unknown: 0.1},
+		{name: "memory, unknown outcomes", open: onMemory, many: 10000, load: unknown, fails: 0.05, unknown: 0.1},
 		{name: "bbolt", open: onBolt, many: 6000, load: collide, fails: 0.05},
-		{name: "bbolt, unknown outcomes", open: onBolt, many: 3000, load: collide, fails: 0.05, unknown: 0.1},
+		{name: "bbolt, unknown outcomes", open: onBolt, many: 3000, load: unknown, fails: 0.05, unknown: 0.1},
 		{name: "three catalogs on one place", open: onShared, many: 10000, load: shared, fails: 0.05},
-		{name: "three catalogs on one place, unknown outcomes", open: onShared, many: 5000, load: shared, fails: 0.05, unknown: 0.1},
+		{name: "three catalogs on one place, unknown outcomes", open: onShared, many: 5000, load: sharedUnknown, fails: 0.05, unknown: 0.1},
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			total := &totals{refused: make(map[error]int)}
@@ -188,21 +192,26 @@ func (s setting) record(t *testing.T, seed uint64, histories int, total *totals)
 		catalogs = append(catalogs, c)
 	}
 
-	// Some watch from the beginning, one on each catalog, and some join.
+	// Some watch from the beginning, two on each catalog, and some join.
 	var watching sync.WaitGroup
 	var watchers []*watcher
 	for _, c := range opened {
-		watchers = append(watchers, watch(&watching, c, lastName))
+		watchers = append(watchers, watch(&watching, c, lastName), follow(&watching, c, lastName))
 	}
+	first := len(watchers)
 	all := &history{refused: make(map[error]int)}
 	var each []*history // whose clocks say nothing of one another
 	for n := range histories {
-		start := rest(t, opened)
+		start := rest(t, opened, s.load.stays)
+		join := watch
+		if n%2 == 0 {
+			join = follow
+		}
 		var joined *watcher
 		var joining sync.WaitGroup
 		joining.Go(func() {
 			pause(n)
-			joined = watch(&watching, opened[n%len(opened)], lastName)
+			joined = join(&watching, opened[n%len(opened)], lastName)
 		})
 		h := s.load.run(t, seed+uint64(n), catalogs...)
 		joining.Wait()
@@ -217,7 +226,8 @@ func (s setting) record(t *testing.T, seed uint64, histories int, total *totals)
 	if _, err := opened[0].Create(context.Background(), customstatus.Fields{Name: lastName, StatusType: customstatus.Busy}); err != nil {
 		t.Fatal(err)
 	}
-	end := rest(t, opened)
+	end := rest(t, opened, s.load.stays)
+	reached := opened[0].Revision()
 	watching.Wait()
 
 	held := make(map[customstatus.Revision]customstatus.Page)
@@ -225,12 +235,12 @@ func (s setting) record(t *testing.T, seed uint64, histories int, total *totals)
 		if w.err != nil {
 			t.Fatalf("seed %d: watcher %d: %v", seed, i, w.err)
 		}
-		at, err := w.replay()
+		at, err := w.replay(s.load.stays)
 		if err != nil {
 			t.Fatalf("seed %d: watcher %d: %v", seed, i, err)
 		}
 		for revision, page := range at {
-			if other, known := held[revision]; known && !slices.Equal(other.Statuses, page.Statuses) {
+			if other, known := held[revision]; known && !same(other.Statuses, page.Statuses, s.load.stays) {
 				t.Fatalf("seed %d: watcher %d has %v at revision %d, others %v", seed, i, page, revision, other)
 			}
 			held[revision] = page
@@ -239,6 +249,9 @@ func (s setting) record(t *testing.T, seed uint64, histories int, total *totals)
 			t.Fatalf("seed %d: watcher %d missed commits", seed, i)
 		}
 		total.commits += len(w.commits)
+		if w.follows {
+			total.followers++
+		}
 		total.gaps += len(w.gaps)
 		for _, commit := range w.commits {
 			if ofSeveral(commit) {
@@ -246,7 +259,7 @@ func (s setting) record(t *testing.T, seed uint64, histories int, total *totals)
 			}
 		}
 	}
-	for _, w := range watchers[:len(opened)] {
+	for _, w := range watchers[:first] {
 		if err := account(all.ops, w); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
@@ -271,7 +284,8 @@ func (s setting) record(t *testing.T, seed uint64, histories int, total *totals)
 		again := reopen()
 		defer closeAll(t, again)
 		page, err := again.List(customstatus.Query{})
-		if err != nil || !slices.Equal(page.Statuses, end.Statuses) || page.Revision != end.Revision {
+		if err != nil || !slices.Equal(page.Statuses, end.Statuses) ||
+			page.Position.Fingerprint != end.Position.Fingerprint || again.Revision() != reached {
 			t.Fatalf("seed %d: reopened, it holds %v (%v), not %v", seed, page, err, end)
 		}
 	}
@@ -282,7 +296,7 @@ const lastName = "the last one"
 
 // rest waits until all catalogs show the same and nothing is under way any more,
 // and returns that.
-func rest(t *testing.T, catalogs []*customstatus.Catalog) customstatus.Page {
+func rest(t *testing.T, catalogs []*customstatus.Catalog, stays bool) customstatus.Page {
 	t.Helper()
 	insist := func(what func() error, want error) {
 		for {
@@ -298,7 +312,10 @@ func rest(t *testing.T, catalogs []*customstatus.Catalog) customstatus.Page {
 	}
 	// After an unknown outcome, a catalog looks at what its store holds when
 	// the next write comes, if only to be refused.
-	insist(func() error { return catalogs[0].Delete(context.Background(), "nobody", nil) }, customstatus.ErrNotFound)
+	insist(func() error {
+		_, err := catalogs[0].Delete(context.Background(), "nobody", nil)
+		return err
+	}, customstatus.ErrNotFound)
 	var first customstatus.Page
 	for i, c := range catalogs {
 		insist(func() error { return c.Sync(context.Background()) }, nil)
@@ -308,7 +325,13 @@ func rest(t *testing.T, catalogs []*customstatus.Catalog) customstatus.Page {
 		}
 		if i == 0 {
 			first = page
-		} else if page.Revision != first.Revision || !slices.Equal(page.Statuses, first.Statuses) {
+			continue
+		}
+		got, want := page.Position, first.Position
+		if stays {
+			got.Revision, want.Revision = c.Revision(), catalogs[0].Revision()
+		}
+		if got != want || !slices.Equal(page.Statuses, first.Statuses) {
 			t.Fatalf("at rest, catalog %d shows %v, catalog 0 %v", i, page, first)
 		}
 	}
@@ -327,8 +350,8 @@ func (h *history) add(other *history) {
 
 // totals are the figures of a setting.
 type totals struct {
-	histories, ops, local, failed, unknown, watchers, commits, shared, gaps int
-	refused                                                                 map[error]int
+	histories, ops, local, failed, unknown, watchers, followers, commits, shared, gaps int
+	refused                                                                            map[error]int
 }
 
 // report hands out the figures, and fails if the histories had nothing in them of
@@ -338,8 +361,8 @@ func (n *totals) report(t *testing.T, s setting) {
 	inUse, notFound, conflict := n.refused[customstatus.ErrNameInUse], n.refused[customstatus.ErrNotFound], n.refused[customstatus.ErrConflict]
 	harness.Report(t, "histories", "%d linearizable, of %d operations: %d names in use, %d not found, %d conflicts, %d failed or cancelled, %d unknown",
 		n.histories, n.ops, inUse, notFound, conflict, n.failed, n.unknown)
-	harness.Report(t, "watchers", "%d saw %d commits in order, %d of which several writes shared; %d listed again",
-		n.watchers, n.commits, n.shared, n.gaps)
+	harness.Report(t, "watchers", "%d, %d of them by Follow, saw %d commits in order, %d of which several writes shared; %d times the whole again",
+		n.watchers, n.followers, n.commits, n.shared, n.gaps)
 	if inUse == 0 || notFound == 0 || conflict == 0 || n.failed == 0 || n.shared == 0 || (n.local == 0) == s.load.shared || (n.unknown == 0) != (s.unknown == 0) {
 		t.Error("the histories lack something")
 	}

@@ -16,6 +16,8 @@ type operation struct {
 	kind       kind
 	id, name   string
 	statusType customstatus.StatusType
+	metadata   *string // of a create or update
+	keepType   bool    // of an update
 	ifRevision customstatus.Revision
 	query      customstatus.Query
 	statuses   []customstatus.CustomUserStatus // to be imported
@@ -42,7 +44,7 @@ type result struct {
 	refusals []refusal                     // of an import
 	status   customstatus.CustomUserStatus // of a create, update or get
 	page     customstatus.Page             // of a list
-	revision customstatus.Revision         // of an import or of the catalog
+	revision customstatus.Revision         // of a delete, an import or the catalog
 }
 
 type refusal struct {
@@ -63,14 +65,17 @@ type state struct {
 	// written next has a later one. (Writes that share a commit share its
 	// revision.)
 	shown bool
+	// stays says that a page's position may have an older revision than the
+	// catalog has reached: see workload.
+	stays bool
 }
 
 // model is the specification that histories are checked against. It begins with
 // what the page shows.
-func model(start customstatus.Page) porcupine.Model {
+func model(start customstatus.Page, stays bool) porcupine.Model {
 	return porcupine.Model{
 		Init: func() any {
-			return state{statuses: start.Statuses, revision: start.Revision, shown: true}
+			return state{statuses: start.Statuses, revision: start.Position.Revision, shown: true, stays: stays}
 		},
 		Step: func(s, op, out any) (bool, any) {
 			next, ok := s.(state).step(op.(operation), out.(result))
@@ -162,10 +167,8 @@ func (s state) step(op operation, out result) (state, bool) {
 			return s, out.refused == refused
 		}
 		if op.kind == remove {
-			if s.shown {
-				s.revision, s.shown = s.revision+1, false
-			}
-			return s.without(at), true
+			s, ok := s.written(out.revision)
+			return s.without(at), ok
 		}
 		return s.put(op, at, out.status)
 	case bulk:
@@ -210,7 +213,8 @@ func (s state) check(op operation) (at int, refused error) {
 
 // put is a create or update, of the status at an index, that has made t.
 func (s state) put(op operation, at int, t customstatus.CustomUserStatus) (state, bool) {
-	if t.Name != op.name || t.StatusType != op.statusType {
+	want := s.made(op, at)
+	if t.Name != want.Name || t.StatusType != want.StatusType || t.Metadata != want.Metadata {
 		return s, false
 	}
 	if at < 0 && s.byID(t.ID) >= 0 {
@@ -223,6 +227,22 @@ func (s state) put(op operation, at int, t customstatus.CustomUserStatus) (state
 	}
 	s, ok := s.written(t.Revision)
 	return s.with(at, t), ok
+}
+
+// made returns what a create or update makes of the status at an index, as far as
+// its caller says it.
+func (s state) made(op operation, at int) customstatus.CustomUserStatus {
+	t := customstatus.CustomUserStatus{ID: op.id, Name: op.name, StatusType: op.statusType}
+	if at >= 0 {
+		t.Metadata = s.statuses[at].Metadata
+		if op.keepType {
+			t.StatusType = s.statuses[at].StatusType
+		}
+	}
+	if op.metadata != nil {
+		t.Metadata = *op.metadata
+	}
+	return t
 }
 
 // maybe is a write of which nobody knows whether it was made. If it wasn't, that
@@ -245,7 +265,7 @@ func (s state) maybe(op operation) state {
 	case op.kind == remove:
 		return s.without(at)
 	}
-	return s.with(at, customstatus.CustomUserStatus{ID: op.id, Name: op.name, StatusType: op.statusType})
+	return s.with(at, s.made(op, at))
 }
 
 // checkBulk returns what an import has to add, or why it has to be refused.
@@ -255,6 +275,9 @@ func (s state) checkBulk(statuses []customstatus.CustomUserStatus) (fresh []cust
 		if at := s.byID(t.ID); at >= 0 {
 			have := s.statuses[at]
 			have.Revision = t.Revision
+			if t.Metadata == "" { // which says nothing
+				have.Metadata = ""
+			}
 			if have == t {
 				continue
 			}
@@ -301,15 +324,18 @@ func (s state) list(q customstatus.Query, page customstatus.Page) (state, bool) 
 			return s, false
 		}
 	}
-	return s.at(page.Revision)
+	if s.stays && page.Position.Revision < s.revision {
+		return s, true
+	}
+	return s.at(page.Position.Revision)
 }
 
-// query returns what of all statuses, which are by name, a query asks for. Its
-// name must be in lower case, as all names are here.
+// query returns what of all statuses, which are by name, a query asks for. What
+// its names contain must be in lower case, as all names are here.
 func query(all customstatus.Page, q customstatus.Query) customstatus.Page {
-	page := customstatus.Page{Revision: all.Revision}
+	page := customstatus.Page{Position: all.Position}
 	for _, t := range all.Statuses {
-		if (q.ID == "" || t.ID == q.ID) && strings.Contains(t.Name, q.Name) {
+		if (q.ID == "" || t.ID == q.ID) && (q.Name == "" || t.Name == q.Name) && strings.Contains(t.Name, q.NameContains) {
 			page.Statuses = append(page.Statuses, t)
 		}
 	}

@@ -14,11 +14,20 @@ import (
 type naive struct {
 	statuses map[string]customstatus.CustomUserStatus // by id
 	revision customstatus.Revision
+	position customstatus.Position
 }
 
 func (n naive) clone() naive {
 	n.statuses = maps.Clone(n.statuses)
 	return n
+}
+
+// fingerprint adds up those of all statuses.
+func (n naive) fingerprint() (sum customstatus.Fingerprint) {
+	for _, s := range n.statuses {
+		sum += s.Fingerprint()
+	}
+	return sum
 }
 
 // ids returns all ids in their order.
@@ -40,9 +49,11 @@ func (n naive) create(id string, f customstatus.Fields, now time.Time) ([]custom
 	if _, taken := n.byName(f.Name); taken {
 		return nil, customstatus.ErrNameInUse
 	}
-	return []customstatus.Change{{Status: customstatus.CustomUserStatus{
-		ID: id, Name: f.Name, StatusType: f.StatusType, UpdatedAt: milliseconds(now),
-	}}}, nil
+	made := customstatus.CustomUserStatus{ID: id, Name: f.Name, StatusType: f.StatusType, UpdatedAt: milliseconds(now)}
+	if f.Metadata != nil {
+		made.Metadata = *f.Metadata
+	}
+	return []customstatus.Change{{Kind: customstatus.Created, After: made}}, nil
 }
 
 func (n naive) lookUp(id string, ifRevision customstatus.Revision) (customstatus.CustomUserStatus, error) {
@@ -56,31 +67,34 @@ func (n naive) lookUp(id string, ifRevision customstatus.Revision) (customstatus
 	return s, nil
 }
 
-func (n naive) update(id string, f customstatus.Fields, ifRevision customstatus.Revision, now time.Time) ([]customstatus.Change, error) {
-	s, err := n.lookUp(id, ifRevision)
+func (n naive) update(id string, f customstatus.Fields, opts customstatus.WriteOptions, now time.Time) ([]customstatus.Change, error) {
+	old, err := n.lookUp(id, opts.IfRevision)
 	if err != nil {
 		return nil, err
 	}
 	if other, taken := n.byName(f.Name); taken && other.ID != id {
 		return nil, customstatus.ErrNameInUse
 	}
-	old := s.Revision
+	s := old
 	s.Name = f.Name
-	if f.StatusType != "" {
+	if !opts.KeepStatusType {
 		s.StatusType = f.StatusType
+	}
+	if f.Metadata != nil {
+		s.Metadata = *f.Metadata
 	}
 	if now = milliseconds(now); now.After(s.UpdatedAt) {
 		s.UpdatedAt = now
 	}
-	return []customstatus.Change{{Replaces: old, Status: s}}, nil
+	return []customstatus.Change{{Kind: customstatus.Updated, Before: old, After: s}}, nil
 }
 
-func (n naive) delete(id string, ifRevision customstatus.Revision) ([]customstatus.Change, error) {
-	s, err := n.lookUp(id, ifRevision)
+func (n naive) delete(id string, opts customstatus.WriteOptions) ([]customstatus.Change, error) {
+	s, err := n.lookUp(id, opts.IfRevision)
 	if err != nil {
 		return nil, err
 	}
-	return []customstatus.Change{{Replaces: s.Revision, Deleted: true, Status: s}}, nil
+	return []customstatus.Change{{Kind: customstatus.Deleted, Before: s}}, nil
 }
 
 // add is an import of statuses of which some are invalid. Of all that are
@@ -102,6 +116,9 @@ func (n naive) add(statuses []customstatus.CustomUserStatus, invalid map[int]err
 		}
 		there, known := n.statuses[s.ID]
 		there.Revision = 0
+		if s.Metadata == "" { // it says nothing
+			there.Metadata = ""
+		}
 		if known && there == s {
 			continue
 		}
@@ -113,7 +130,7 @@ func (n naive) add(statuses []customstatus.CustomUserStatus, invalid map[int]err
 			bad[i] = customstatus.ErrNameInUse
 		}
 		ids[s.ID], names[s.Name] = true, true
-		changes = append(changes, customstatus.Change{Status: s})
+		changes = append(changes, customstatus.Change{Kind: customstatus.Created, After: s})
 	}
 	if len(bad) > 0 {
 		return nil, bad
@@ -127,21 +144,23 @@ func (n *naive) apply(changes []customstatus.Change, revision customstatus.Revis
 	changes = slices.Clone(changes)
 	for i := range changes {
 		c := &changes[i]
-		if c.Deleted {
-			delete(n.statuses, c.Status.ID)
+		if c.Kind == customstatus.Deleted {
+			delete(n.statuses, c.Before.ID)
 			continue
 		}
-		c.Status.Revision = revision
-		n.statuses[c.Status.ID] = c.Status
+		c.After.Revision = revision
+		n.statuses[c.After.ID] = c.After
 	}
-	return customstatus.Commit{Revision: revision, Changes: changes}
+	n.position = customstatus.Position{Revision: revision, Fingerprint: n.fingerprint()}
+	return customstatus.Commit{Revision: revision, Changes: changes, Fingerprint: n.position.Fingerprint, FingerprintKnown: true}
 }
 
 // list returns what a query with no error in it asks for.
 func (n naive) list(q customstatus.Query) customstatus.Page {
-	page := customstatus.Page{Revision: n.revision, Statuses: []customstatus.CustomUserStatus{}}
+	page := customstatus.Page{Position: n.position, Statuses: []customstatus.CustomUserStatus{}}
 	for _, s := range n.statuses {
-		if (q.ID == "" || s.ID == q.ID) && containsFold(s.Name, q.Name) {
+		if (q.ID == "" || s.ID == q.ID) && (q.Name == "" || s.Name == q.Name) &&
+			containsFold(s.Name, q.NameContains) && (q.Filter == nil || q.Filter(s)) {
 			page.Statuses = append(page.Statuses, s)
 		}
 	}
@@ -197,11 +216,13 @@ func milliseconds(t time.Time) time.Time { return t.UTC().Truncate(time.Millisec
 // log is the commits that a catalog keeps for watchers.
 type log struct {
 	limit   int // changes
-	base    customstatus.Revision
+	base    customstatus.Position
+	reached customstatus.Revision // no commit is missing up to it
 	commits []customstatus.Commit
 }
 
 func (l *log) append(c customstatus.Commit) {
+	l.reached = c.Revision
 	l.commits = append(l.commits, c)
 	for len(l.commits) > 1 {
 		kept := 0
@@ -211,18 +232,35 @@ func (l *log) append(c customstatus.Commit) {
 		if kept <= l.limit {
 			return
 		}
-		l.base = l.commits[0].Revision
+		l.base = l.commits[0].Position()
 		l.commits = l.commits[1:]
 	}
 }
 
-func (l *log) reset(base customstatus.Revision) { l.base, l.commits = base, nil }
+func (l *log) reset(base customstatus.Position) {
+	l.base, l.reached, l.commits = base, base.Revision, nil
+}
 
-// since returns the commits after a revision.
-func (l *log) since(after customstatus.Revision) []customstatus.Commit {
-	i := slices.IndexFunc(l.commits, func(c customstatus.Commit) bool { return c.Revision > after })
-	if i < 0 {
-		return nil
+// since returns the commits after a position, and false if a watcher can't be told
+// what came after it.
+func (l *log) since(after customstatus.Position) ([]customstatus.Commit, bool) {
+	last := l.base
+	rest := l.commits
+	for i, c := range l.commits {
+		if c.Revision <= after.Revision {
+			rest = l.commits[i+1:]
+		}
+		last = c.Position()
 	}
-	return l.commits[i:]
+	then := l.base // where the catalog was at the revision
+	if n := len(l.commits) - len(rest); n > 0 {
+		then = l.commits[n-1].Position()
+	}
+	switch {
+	case l.base.Revision <= after.Revision && after.Revision <= l.reached && then.Fingerprint == after.Fingerprint:
+		return rest, true
+	case last.Fingerprint == after.Fingerprint:
+		return nil, true // it holds what the catalog holds now
+	}
+	return nil, false
 }

@@ -89,7 +89,7 @@ func system() string {
 	return runtime.GOOS + " " + strings.TrimSpace(string(release))
 }
 
-// filesystemOf returns the type of the file system that a folder is on, or ""
+// filesystemOf returns the type of the file system that a directory is on, or ""
 // if that can't be told.
 func filesystemOf(dir string) string {
 	f, err := os.Open("/proc/self/mounts")

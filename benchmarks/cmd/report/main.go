@@ -60,7 +60,7 @@ func main() {
 	quick := flag.Bool("quick", false, "see whether all benchmarks work, in seconds; write no results")
 	render := flag.Bool("render", false, "run nothing, write the page from the results of the last run")
 	rounds := flag.Int("rounds", 0, "how often each benchmark runs; 0 is 6")
-	data := flag.String("data", "", "`folder` for the data sets, on a real disk; default: one in the checkout that is removed at the end")
+	data := flag.String("data", "", "`directory` for the data sets, on a real disk; default: one in the checkout that is removed at the end")
 	flag.Parse()
 	if flag.NArg() != 0 || *rounds < 0 {
 		flag.Usage()
@@ -106,7 +106,7 @@ func run(quick, render bool, rounds int, data string) (err error) {
 	}
 	filesystem := filesystemOf(data)
 	if filesystem == "tmpfs" && !quick {
-		return errors.New("the data would be on tmpfs, where a sync costs nothing: give -data a folder on a disk")
+		return errors.New("the data would be on tmpfs, where a sync costs nothing: give -data a directory on a disk")
 	}
 
 	binary := filepath.Join(scratch, "benchmarks.test")
@@ -246,7 +246,7 @@ func write(dir, raw string) error {
 	return nil
 }
 
-// output runs a command in a folder and returns what it prints.
+// output runs a command in a directory and returns what it prints.
 func output(dir, name string, args ...string) (string, error) {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = dir

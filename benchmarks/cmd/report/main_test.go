@@ -48,7 +48,7 @@ func TestFilesystemOf(t *testing.T) {
 		t.Errorf("/proc is %q", got)
 	}
 	if got := filesystemOf(t.TempDir()); got == "" || got == "proc" {
-		t.Errorf("the folder for temporary files is %q", got)
+		t.Errorf("the directory for temporary files is %q", got)
 	}
 }
 

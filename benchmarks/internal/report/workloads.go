@@ -69,8 +69,8 @@ func sections() []section {
 			Workloads: []workload{
 				{"Open", "open", Seconds, "Open a file whose pages the system has cached, up to the first get.",
 					"This library and buntdb read everything, which is what their reads in memory cost; this library also verifies each record's checksum. bbolt and bolthold read one page, SQLite counts its rows."},
-				{"Import", "import", Seconds, "All statuses into an empty catalog, their names in no order, all or none.",
-					"Sorting the ids, encoding the records and writing the pages, once; then the indexes in memory. What bbolt is given in order it takes at once. SQLite inserts each name where it belongs in an index on disk."},
+				{"Import", "import", Seconds, "All statuses into an empty catalog, their names in no order, all or none. This library on bbolt takes 50,000 in one commit; 100,000 go in two, each all or none.",
+					"Sorting the ids, encoding the records and writing the pages, once a commit; then the indexes in memory. What bbolt is given in order it takes at once. SQLite inserts each name where it belongs in an index on disk."},
 				{"Memory", "memory held per status", Held, "Bytes on Go's heap, with names of 20 bytes and ids of 36. bbolt, bolthold and SQLite keep their pages elsewhere.",
 					"The text of id and name, the status, and its places in two indexes and one order."},
 			},
@@ -78,7 +78,7 @@ func sections() []section {
 			Title: "Through HTTP", Chart: "perf-http.svg", ChartText: "Answers per second through 64 connections on loopback, with 100,000 statuses",
 			Workloads: []workload{
 				{"HTTPList", "list of 50, unchanged catalog", Seconds, "`GET custom-user-status.list` over 64 kept-alive connections, the client in the same process. `floor-http` is a bare net/http handler that writes the same bytes.",
-					"net/http and the kernel's sockets. The adapter authenticates (one SHA-256), parses the query, and writes bytes that were encoded once for the revision."},
+					"net/http and the kernel's sockets. The adapter authenticates (one SHA-256), parses the query, and writes bytes that were encoded once for the position."},
 				{"HTTPListNotModified", "the same with If-None-Match", Seconds, "The answer is 304 without a body.",
 					"As above, without copying the page into the socket."},
 				{"HTTPCreate", "create, durable", Seconds, "`POST custom-user-status.create`, each on disk when it is answered.",

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/mod/module"
+	"golang.org/x/mod/zip"
+
 	"github.com/customstatus/customstatus/scripts/internal/tree"
 )
 
@@ -79,11 +82,17 @@ func machine(t *testing.T) {
 	t.Setenv("GOFLAGS", "")
 	t.Setenv("GOSUMDB", "off")
 	download := filepath.Join(cache, "cache", "download")
-	write(t, filepath.Join(download, "example.com", "dep", "@v"), dependency)
-	makeZip(t, filepath.Join(download, "example.com", "dep", "@v", "v1.2.3.zip"), map[string]string{
-		"example.com/dep@v1.2.3/dep.go": "package dep\n\nconst Word = \"hello\"\n",
-		"example.com/dep@v1.2.3/go.mod": dependency["v1.2.3.mod"],
+	source := t.TempDir()
+	write(t, source, map[string]string{
+		"dep.go": "package dep\n\nconst Word = \"hello\"\n",
+		"go.mod": dependency["v1.2.3.mod"],
 	})
+	var zipped strings.Builder
+	if err := zip.CreateFromDir(&zipped, module.Version{Path: "example.com/dep", Version: "v1.2.3"}, source); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(download, "example.com", "dep", "@v"), dependency)
+	write(t, filepath.Join(download, "example.com", "dep", "@v"), map[string]string{"v1.2.3.zip": zipped.String()})
 	write(t, filepath.Join(download, "github.com", "customstatus", "customstatus", "@v"), map[string]string{
 		"list":        "v0.3.0\n",
 		"v0.3.0.info": `{"Version":"v0.3.0"}`,
@@ -200,11 +209,17 @@ func TestZip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nested := "github.com/customstatus/customstatus/cmd/hello"
-	got := listZip(t, filepath.Join(a, nested, "@v", "v0.3.0.zip"))
-	want := []string{nested + "@v0.3.0/LICENSE", nested + "@v0.3.0/go.mod", nested + "@v0.3.0/main.go"}
-	if !slices.Equal(got, want) {
-		t.Errorf("zip of the nested module\n got %q\nwant %q", got, want)
+	nested := module.Version{Path: "github.com/customstatus/customstatus/cmd/hello", Version: "v0.3.0"}
+	got, err := zip.CheckZip(nested, filepath.Join(a, nested.Path, "@v", "v0.3.0.zip"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, name := range []string{"go.mod", "main.go", "LICENSE"} {
+		want = append(want, nested.String()+"/"+name)
+	}
+	if !slices.Equal(got.Valid, want) {
+		t.Errorf("zip of the nested module\n got %q\nwant %q", got.Valid, want)
 	}
 }
 
@@ -223,6 +238,9 @@ func TestLoadRefuses(t *testing.T) {
 		{"a requirement that the go command would download", map[string]string{
 			"go.work": strings.TrimSuffix(repository["go.work"], replaced),
 		}, "go.work has no replace for github.com/customstatus/customstatus@v0.3.0"},
+		{"names that a file system may take for the same", map[string]string{
+			"Root.go": "package customstatus\n",
+		}, "case-insensitive file name collision"},
 		{"two versions", map[string]string{
 			"go.work": "go 1.26.0\n\nuse (\n\t.\n\t./cmd/hello\n\t./extra\n)\n" + replaced +
 				"\nreplace github.com/customstatus/customstatus v0.4.0 => .\n",

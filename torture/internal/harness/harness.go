@@ -77,14 +77,14 @@ func leftBehind(before map[string]int) []string {
 // descriptors returns what the process has open and how often, where the system
 // shows it. What the Go runtime opens for itself does not count.
 func descriptors() map[string]int {
-	const folder = "/proc/self/fd"
+	const directory = "/proc/self/fd"
 	open := make(map[string]int)
-	entries, err := os.ReadDir(folder)
+	entries, err := os.ReadDir(directory)
 	if err != nil {
 		return open
 	}
 	for _, e := range entries {
-		target, err := os.Readlink(filepath.Join(folder, e.Name()))
+		target, err := os.Readlink(filepath.Join(directory, e.Name()))
 		if err != nil || strings.HasPrefix(target, "anon_inode:") || strings.HasPrefix(target, "/proc/") {
 			continue
 		}

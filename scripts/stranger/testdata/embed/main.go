@@ -1,67 +1,108 @@
 // Command embed is a chat server's first attempt at the library: a catalog in a
-// file, and the endpoints in front of it.
+// file, the endpoints in front of it, and every other public package.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/httpadapter"
+	"github.com/customstatus/customstatus/httpadapter/loginlimit"
+	"github.com/customstatus/customstatus/httpadapter/tokenauth"
+	"github.com/customstatus/customstatus/salvage"
 )
 
 func main() {
 	dir, err := os.MkdirTemp("", "embed-")
+	if err == nil {
+		err = errors.Join(run(dir), os.RemoveAll(dir))
+	}
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
+	fmt.Println("the status was served")
+}
 
-	ctx := context.Background()
-	store, err := customstatus.OpenBolt(filepath.Join(dir, "statuses.db"), nil)
-	if err != nil {
-		log.Fatal(err)
+func run(dir string) error {
+	file := filepath.Join(dir, "chat.db")
+	if err := serve(file); err != nil {
+		return err
 	}
-	catalog, err := customstatus.Open(ctx, store, nil)
+	// What a backup script would look at.
+	saved, err := salvage.File(file, nil)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
-	defer catalog.Close()
-	if _, err := catalog.Create(ctx, customstatus.Fields{Name: "In a meeting", StatusType: customstatus.Busy}); err != nil {
-		log.Fatal(err)
+	if !saved.Complete || len(saved.Statuses) != 1 || saved.Statuses[0].Metadata != "📅" {
+		return fmt.Errorf("the file has %+v", saved)
+	}
+	return nil
+}
+
+// serve opens the file and is its own client.
+func serve(file string) (err error) {
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	catalog, err := customstatus.OpenFile(ctx, file, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, catalog.Close()) }()
+	emoji := "📅"
+	if _, err := catalog.Create(ctx, customstatus.Fields{Name: "In a meeting", StatusType: customstatus.Busy, Metadata: &emoji}); err != nil {
+		return err
 	}
 
-	anyone := func(context.Context, string, string) (httpadapter.Caller, error) {
-		return httpadapter.Caller{UserID: "u"}, nil
+	secret := tokenauth.Generate()
+	var tokens tokenauth.Tokens
+	if err := tokens.Add(tokenauth.Token{UserID: "u", Hash: tokenauth.HashOf(secret)}); err != nil {
+		return err
 	}
-	server := httptest.NewServer(httpadapter.New(catalog, &httpadapter.Options{
-		Authenticator: httpadapter.AuthenticatorFunc(anyone),
-	}))
-	defer server.Close()
-	request, err := http.NewRequest("GET", server.URL+"/api/v1/custom-user-status.list", nil)
+	api := httpadapter.New(catalog, httpadapter.HeaderAuth(tokens.Authenticate), nil)
+	mux := http.NewServeMux()
+	mux.Handle(httpadapter.DefaultPrefix, loginlimit.New(api, nil))
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		log.Fatal(err)
+		return err
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- api.Serve(ctx, listener, mux) }()
+	url := "http://" + listener.Addr().String() + "/api/v1/custom-user-status.list"
+	asked := errors.Join(
+		get(url, secret, http.StatusOK, `"name":"In a meeting"`),
+		get(url, "guessed", http.StatusUnauthorized, "unauthorized"),
+	)
+	stop()
+	return errors.Join(asked, <-ended)
+}
+
+func get(url, secret string, code int, part string) error {
+	request, err := http.NewRequest("GET", url, nil)
+	if err != nil {
+		return err
 	}
 	request.Header.Set("X-User-Id", "u")
-	request.Header.Set("X-Auth-Token", "t")
+	request.Header.Set("X-Auth-Token", secret)
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
-	if answer.StatusCode != http.StatusOK || !strings.Contains(string(body), `"name":"In a meeting"`) {
-		log.Fatalf("%s\n%s", answer.Status, body)
+	if answer.StatusCode != code || !strings.Contains(string(body), part) {
+		return fmt.Errorf("%s\n%s", answer.Status, body)
 	}
-	fmt.Println("the status was served")
+	return nil
 }

@@ -39,3 +39,24 @@ func TestStore(t *testing.T) {
 		t.Error("the suite never committed anything to the store")
 	}
 }
+
+// sharedCounting is a store that others write too.
+type sharedCounting struct {
+	customstatus.SharedStore
+	commits chan<- int
+}
+
+func (c sharedCounting) Commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
+	return counting{c.SharedStore, c.commits}.Commit(ctx, changes)
+}
+
+func TestSharedStore(t *testing.T) {
+	commits := make(chan int, 1)
+	storetest.RunShared(t, func(t *testing.T) storetest.SharedOpener {
+		place := storetest.NewSharedMemory()
+		return func() (customstatus.SharedStore, error) { return sharedCounting{place.Open(), commits}, nil }
+	})
+	if len(commits) == 0 {
+		t.Error("the suite never committed anything to the store")
+	}
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestHalfABodyIsRefused: who is refused is answered, whether or not the rest of
+// the body ever comes, and the server then ends without waiting for it.
+func TestHalfABodyIsRefused(t *testing.T) {
+	s := start(t, t.TempDir())
+	alice := s.login(t, "alice")
+	login := "X-User-Id: " + alice.userID + "\r\nX-Auth-Token: " + alice.token + "\r\n"
+	for _, tt := range []struct {
+		path, header string
+		want         int
+	}{
+		{"chat.postMessage", "", http.StatusUnauthorized},
+		{"users.setStatus", "X-User-Id: nobody\r\nX-Auth-Token: guessed\r\n", http.StatusUnauthorized},
+		{"custom-user-status.create", "", http.StatusUnauthorized},
+		{"users.create", login, http.StatusForbidden},
+	} {
+		t.Run(tt.path, func(t *testing.T) {
+			conn := s.dial(t)
+			send(t, conn, halfABody(tt.path, tt.header))
+			if got := code(t, bufio.NewReader(conn)); got != tt.want {
+				t.Errorf("answered %d, want %d", got, tt.want)
+			}
+		})
+	}
+	if err := s.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestHalfABodyHoldsUpNoEnd: a server that is told to end answers those whose
+// body has not come. One that waited for them would cut them off instead.
+func TestHalfABodyHoldsUpNoEnd(t *testing.T) {
+	s := start(t, t.TempDir())
+	alice := s.login(t, "alice")
+	login := "X-User-Id: " + alice.userID + "\r\nX-Auth-Token: " + alice.token + "\r\n"
+	conns := make(map[string]*bufio.Reader)
+	for path, header := range map[string]string{"login": "", "chat.postMessage": login} {
+		conn := s.dial(t)
+		conns[path] = bufio.NewReader(conn)
+		// The server asks for the body when it begins to read it.
+		head, body, _ := strings.Cut(halfABody(path, header+"Expect: 100-continue\r\n"), "\r\n\r\n")
+		send(t, conn, head+"\r\n\r\n")
+		if got := code(t, conns[path]); got != http.StatusContinue {
+			t.Fatalf("%s: answered %d before the body", path, got)
+		}
+		send(t, conn, body)
+	}
+	if err := s.stop(); err != nil {
+		t.Error(err)
+	}
+	for path, answers := range conns {
+		if got := code(t, answers); got != http.StatusBadRequest {
+			t.Errorf("%s: answered %d, want %d", path, got, http.StatusBadRequest)
+		}
+	}
+}
+
+func halfABody(path, header string) string {
+	return "POST /api/v1/" + path + " HTTP/1.1\r\nHost: chat\r\n" + header + "Content-Length: 100\r\n\r\n{\"user\":"
+}
+
+func (r *running) dial(t *testing.T) net.Conn {
+	t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(r.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	// The server's own limit for a body is twice as long: an answer that comes
+	// only then is too late.
+	if err := conn.SetDeadline(time.Now().Add(15 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+func send(t *testing.T, conn net.Conn, text string) {
+	t.Helper()
+	if _, err := io.WriteString(conn, text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// code reads an answer and returns its code.
+func code(t *testing.T, conn *bufio.Reader) int {
+	t.Helper()
+	answer, err := http.ReadResponse(conn, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer.Body.Close()
+	return answer.StatusCode
+}

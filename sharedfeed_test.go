@@ -1,0 +1,216 @@
+package customstatus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/storetest"
+)
+
+// feedOf is a feed that a test makes, one after the other.
+func feedOf(feeds ...func(yield func(customstatus.Commit, error) bool)) watchFunc {
+	n := 0
+	return func(ctx context.Context, _ customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+		if n++; n <= len(feeds) {
+			return feeds[n-1]
+		}
+		return func(yield func(customstatus.Commit, error) bool) {
+			<-ctx.Done()
+			yield(customstatus.Commit{}, ctx.Err())
+		}
+	}
+}
+
+// What becomes of a feed is told, and a panic of it does not end the host's process.
+func TestSharedFeedIsWatchedOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		failure := errors.New("connection lost")
+		store := &sharedFault{SharedMemoryStore: storetest.NewSharedMemory().Open()}
+		healthy := make(chan struct{})
+		store.watch = feedOf(
+			func(func(customstatus.Commit, error) bool) { panic("broken feed") },
+			func(yield func(customstatus.Commit, error) bool) { yield(customstatus.Commit{}, failure) },
+			func(yield func(customstatus.Commit, error) bool) {
+				yield(customstatus.Commit{Revision: 1}, nil)
+				<-healthy
+				yield(customstatus.Commit{}, failure)
+			},
+		)
+		var said []string
+		var logged strings.Builder
+		c := openShared(t, store, &customstatus.Options{
+			Logger:   slog.New(slog.NewTextHandler(&logged, nil)),
+			Observer: &customstatus.Observer{Feed: func(err error) { said = append(said, fmt.Sprint(err)) }},
+		})
+		synctest.Wait()
+		since := time.Now()
+		stats := c.Stats()
+		require.ErrorContains(t, stats.FeedError, "broken feed")
+		require.Equal(t, since.UTC(), stats.FeedErrorSince.UTC())
+		time.Sleep(time.Minute) // of the bubble's clock
+		synctest.Wait()
+		require.NoError(t, c.Stats().FeedError)
+		require.Zero(t, c.Stats().FeedErrorSince)
+		require.Equal(t, []string{"the store panicked in Watch: broken feed", "connection lost", "<nil>"}, said)
+		close(healthy)
+		synctest.Wait()
+		require.ErrorIs(t, c.Stats().FeedError, failure)
+		require.Contains(t, logged.String(), "sharedfeed_test.go", "the stack is in the log")
+		require.Equal(t, 2, strings.Count(logged.String(), "the feed of the store has ended"), "once for each outage")
+		require.NoError(t, c.Close())
+	})
+}
+
+// A store that forgets commits faster than they are read is loaded now and then,
+// not without end.
+func TestSharedStoreThatAlwaysCompacts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		place := storetest.NewSharedMemory()
+		other := openShared(t, place.Open(), nil)
+		store := &sharedFault{SharedMemoryStore: place.Open()}
+		store.watch = func(_ context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+			return func(yield func(customstatus.Commit, error) bool) {
+				if yield(customstatus.Commit{Revision: after}, nil) { // it even brings something
+					yield(customstatus.Commit{}, customstatus.ErrCompacted)
+				}
+			}
+		}
+		c := openShared(t, store, &customstatus.Options{Logger: slog.New(slog.DiscardHandler)})
+		create(t, other, "a", customstatus.Busy)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, 1, c.Len())
+		require.LessOrEqual(t, store.loads.Load(), int64(40))
+		require.EqualValues(t, store.loads.Load(), c.Stats().Loads)
+	})
+}
+
+// A feed that knows the fingerprint proves what the catalog made of it.
+func TestSharedFeedWithAnotherFingerprint(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		place := storetest.NewSharedMemory()
+		other := openShared(t, place.Open(), nil)
+		store := &sharedFault{SharedMemoryStore: place.Open()}
+		wrong := false
+		store.watch = func(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+			return func(yield func(customstatus.Commit, error) bool) {
+				for commit, err := range store.SharedMemoryStore.Watch(ctx, after) {
+					if wrong && len(commit.Changes) > 0 {
+						wrong = false
+						commit.Changes[0].After.Name = "not what was written"
+						commit.Fingerprint, commit.FingerprintKnown = other.Position().Fingerprint, true
+					}
+					if !yield(commit, err) {
+						return
+					}
+				}
+			}
+		}
+		c := openShared(t, store, &customstatus.Options{Logger: slog.New(slog.DiscardHandler)})
+		create(t, other, "a", customstatus.Busy)
+		require.NoError(t, c.Sync(ctx))
+		require.EqualValues(t, 1, c.Stats().Loads)
+		wrong = true
+		create(t, other, "b", customstatus.Busy)
+		require.NoError(t, c.Sync(ctx))
+		require.Equal(t, list(t, other), list(t, c))
+		require.Equal(t, other.Position(), c.Position())
+		require.EqualValues(t, 2, c.Stats().Loads)
+	})
+}
+
+// A failover can lose what was acknowledged. Then every node takes what is there.
+func TestSharedStoreGoesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		place := storetest.NewSharedMemory()
+		older := openShared(t, place.Open(), nil)
+		kept := create(t, older, "kept", customstatus.Busy)
+		contents, err := place.Open().Load(ctx)
+		require.NoError(t, err)
+		store := &rewinding{SharedMemoryStore: place.Open(), back: make(chan customstatus.Contents)}
+		c := openShared(t, store, &customstatus.Options{Logger: slog.New(slog.DiscardHandler)})
+		lost := create(t, c, "lost", customstatus.Busy)
+		ended := make(chan error, 1)
+		go func() {
+			for _, err := range c.Watch(ctx, c.Position()) {
+				ended <- err
+			}
+		}()
+		synctest.Wait()
+		waits := make(chan error, 1)
+		store.revision = lost.Revision + 100
+		go func() { waits <- c.Sync(ctx) }() // for a revision that will never come
+		synctest.Wait()
+		store.back <- contents
+		require.ErrorIs(t, <-ended, customstatus.ErrCompacted)
+		require.NoError(t, <-waits)
+		require.Equal(t, []customstatus.CustomUserStatus{kept}, list(t, c))
+		require.Equal(t, contents.Revision, c.Revision())
+		require.EqualValues(t, 1, c.Stats().Rewinds)
+		require.NoError(t, c.Close())
+	})
+}
+
+// rewinding is a shared store that goes back to older contents.
+type rewinding struct {
+	*storetest.SharedMemoryStore
+	back     chan customstatus.Contents
+	now      *customstatus.Contents
+	revision customstatus.Revision
+}
+
+func (r *rewinding) Load(ctx context.Context) (customstatus.Contents, error) {
+	if r.now != nil {
+		return *r.now, nil
+	}
+	return r.SharedMemoryStore.Load(ctx)
+}
+
+func (r *rewinding) Revision(ctx context.Context) (customstatus.Revision, error) {
+	if r.now != nil {
+		return r.now.Revision, nil
+	}
+	if r.revision != 0 {
+		return r.revision, nil
+	}
+	return r.SharedMemoryStore.Revision(ctx)
+}
+
+func (r *rewinding) Watch(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+	if r.now != nil {
+		return func(yield func(customstatus.Commit, error) bool) {
+			<-ctx.Done()
+			yield(customstatus.Commit{}, ctx.Err())
+		}
+	}
+	return func(yield func(customstatus.Commit, error) bool) {
+		watching, stop := context.WithCancel(ctx)
+		defer stop()
+		go func() {
+			select {
+			case contents := <-r.back:
+				r.now = &contents
+				stop()
+			case <-watching.Done():
+			}
+		}()
+		for commit, err := range r.SharedMemoryStore.Watch(watching, after) {
+			if err != nil && ctx.Err() == nil {
+				err = customstatus.ErrCompacted
+			}
+			if !yield(commit, err) {
+				return
+			}
+		}
+	}
+}

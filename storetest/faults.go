@@ -1,0 +1,269 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/customstatus/customstatus"
+)
+
+const (
+	saysFault = "A commit without changes, one in which an id stands twice, and one with a change of another kind " +
+		"or an update from one id to another is an error that is none of the sentinels: the caller is at fault."
+	saysOrder = "When several errors apply, a call returns the first of these: [ErrClosed], the error of ctx, " +
+		"an error for changes that no commit may have, [ErrTooLarge], [ErrConflict]."
+	saysUnknown = "After ErrOutcomeUnknown the commit is there as a whole or not at all, and the store decides which " +
+		"before the next Load or Commit returns: what that one finds is final."
+)
+
+// faultCases are those of calls that can't succeed.
+func faultCases() []testCase {
+	const doneCtx = "A ctx that is done before a call is the call's error."
+	return []testCase{
+		{name: "load-done-ctx", says: doneCtx, run: func(t *tester) {
+			s := t.start()
+			t.commit(s, create("a", "x"))
+			for _, ctx := range doneContexts() {
+				if _, err := t.tryLoad(ctx, s); !errors.Is(err, ctx.Err()) {
+					t.Errorf("Load(ctx) = %v, want %v", err, ctx.Err())
+				}
+			}
+			t.holds(s, "after a Load with a done ctx")
+		}},
+		{name: "revision-done-ctx", says: doneCtx, run: func(t *tester) {
+			s := t.start()
+			t.commit(s, create("a", "x"))
+			for _, ctx := range doneContexts() {
+				if _, err := t.tryRevision(ctx, s); !errors.Is(err, ctx.Err()) {
+					t.Errorf("Revision(ctx) = %v, want %v", err, ctx.Err())
+				}
+			}
+			t.at(s, "after a Revision with a done ctx")
+		}},
+		{name: "commit-done-ctx", says: "A ctx that is done before the commit has begun is its error.", run: func(t *tester) {
+			s := t.start()
+			r := t.commit(s, create("a", "x"))
+			for _, ctx := range doneContexts() {
+				for _, c := range []customstatus.Change{create("b", "y"), t.write("a", r, "y"), t.remove("a", r)} {
+					if _, err := t.try(ctx, s, c); !errors.Is(err, ctx.Err()) {
+						t.Errorf("Commit(ctx, …) = %v, want %v", err, ctx.Err())
+					}
+					t.holds(s, "after a commit with a done ctx")
+				}
+			}
+		}},
+		{name: "fault-empty", says: saysFault, run: func(t *tester) {
+			s := t.start()
+			t.faulty(s, "it has no changes")
+			r := t.commit(s, create("a", "x"))
+			t.faulty(s, "it has no changes")
+			t.commit(s, t.remove("a", r))
+			t.faulty(s, "it has no changes")
+			t.at(s, "after commits without changes")
+		}},
+		{name: "fault-id-twice", says: saysFault, run: func(t *tester) {
+			s := t.start()
+			r := t.commit(s, create("a", "x"), create("b", "y"))
+			for _, changes := range [][]customstatus.Change{
+				{create("c", "z"), create("c", "w")},
+				{create("c", "z"), create("c", "z")},
+				{t.write("a", r, "z"), t.write("a", r, "w")},
+				{t.write("a", r, "x"), t.remove("a", r)},
+				{t.remove("a", r), create("a", "z")},
+				{t.remove("a", r), t.remove("a", r)},
+				{t.remove("a", r), create("c", "x"), create("d", "z"), create("c", "w")},
+			} {
+				t.faulty(s, "an id stands twice", changes...)
+			}
+		}},
+		{name: "fault-kind", says: saysFault, run: func(t *tester) {
+			s := t.start()
+			r := t.commit(s, create("a", "x"), create("b", "y"))
+			for _, kind := range []customstatus.ChangeKind{0, customstatus.Deleted + 1, 255} {
+				for _, c := range []customstatus.Change{create("c", "z"), t.write("a", r, "z"), t.remove("a", r)} {
+					c.Kind = kind
+					if c.After.ID == "" {
+						c.After = c.Before
+					}
+					t.faulty(s, fmt.Sprintf("a change has kind %d", kind), c)
+					t.faulty(s, fmt.Sprintf("a change has kind %d", kind), create("d", "w"), c)
+				}
+			}
+		}},
+		{name: "fault-two-ids", says: saysFault, run: func(t *tester) {
+			s := t.start()
+			r := t.commit(s, create("a", "x"), create("b", "y"))
+			for _, id := range []string{"b", "c", ""} {
+				c := t.write("a", r, "z")
+				c.After.ID = id
+				t.faulty(s, "an update is from one id to another", c)
+			}
+		}},
+		{name: "order-ctx", says: saysOrder, run: func(t *tester) {
+			s := t.start()
+			t.commit(s, create("a", "x"))
+			ctx := doneContexts()[0]
+			for why, changes := range faultyCommits(t) {
+				if _, err := t.try(ctx, s, changes...); !errors.Is(err, context.Canceled) {
+					t.Errorf("Commit(%s) with a cancelled ctx = %v, want %v: %s, too", describeChanges(changes), err, context.Canceled, why)
+				}
+			}
+			t.holds(s, "after commits with a cancelled ctx")
+		}},
+		{name: "order-fault", says: saysOrder, run: func(t *tester) {
+			s := t.start()
+			r := t.commit(s, create("a", "x"), create("b", "y"))
+			conflict := create("a", "z")
+			other := t.write("b", r, "w")
+			other.After.ID = "d"
+			for why, fault := range map[string][]customstatus.Change{
+				"an id stands twice":                  {create("c", "z"), create("c", "w")},
+				"a change has kind 9":                 {{Kind: 9, Before: status("c", "z"), After: status("c", "z")}},
+				"an update is from one id to another": {other},
+			} {
+				why += ", and there is a conflict"
+				t.faulty(s, why, append([]customstatus.Change{conflict}, fault...)...)
+				t.faulty(s, why, append(slices.Clone(fault), conflict)...)
+			}
+		}},
+		{name: "order-closed", says: saysOrder, run: func(t *tester) {
+			s := t.start()
+			t.commit(s, create("a", "x"))
+			t.close(s)
+			for _, ctx := range []context.Context{t.ctx, doneContexts()[0], doneContexts()[1]} {
+				for why, changes := range faultyCommits(t) {
+					if _, err := t.try(ctx, s, changes...); !errors.Is(err, customstatus.ErrClosed) {
+						t.Errorf("Commit(%s) after Close = %v, want ErrClosed: %s, too", describeChanges(changes), err, why)
+					}
+				}
+				if _, err := t.tryLoad(ctx, s); !errors.Is(err, customstatus.ErrClosed) {
+					t.Errorf("Load after Close = %v, want ErrClosed", err)
+				}
+				if _, err := t.tryRevision(ctx, s); !errors.Is(err, customstatus.ErrClosed) {
+					t.Errorf("Revision after Close = %v, want ErrClosed", err)
+				}
+			}
+		}},
+		{name: "outcome-unknown", says: saysUnknown, run: func(t *tester) {
+			s := t.start()
+			for n := range 24 {
+				// The ctx is done in the middle of the commit, if the store asks.
+				ctx := &lateContext{Context: t.ctx, after: int32(1 + n%6), done: make(chan struct{})}
+				changes := []customstatus.Change{create(fmt.Sprint("a", n), fmt.Sprint("x", n)), create(fmt.Sprint("b", n), fmt.Sprint("y", n))}
+				revision, err := t.try(ctx, s, slices.Clone(changes)...)
+				switch {
+				case err == nil:
+					t.made(changes, revision)
+				case errors.Is(err, customstatus.ErrOutcomeUnknown):
+					t.settles(s, changes, n%2 == 0)
+				}
+				t.holds(s, "after a commit whose ctx was done in the middle")
+			}
+			t.holds(t.reopen(s), "after reopening")
+		}},
+	}
+}
+
+// faulty makes a commit that no store may have, and checks that it leaves nothing
+// behind.
+func (t *tester) faulty(s *handle, why string, changes ...customstatus.Change) {
+	t.Helper()
+	_, err := t.try(t.ctx, s, slices.Clone(changes)...)
+	switch {
+	case err == nil:
+		t.Errorf("Commit(%s) = nil, want an error: %s", describeChanges(changes), why)
+	case isSentinel(err):
+		t.Errorf("Commit(%s) = %v, want an error that is none of the sentinels: %s", describeChanges(changes), err, why)
+	}
+	t.holds(s, "after a commit that no store takes")
+}
+
+// isSentinel reports whether an error has a meaning for a catalog.
+func isSentinel(err error) bool {
+	return slices.ContainsFunc([]error{
+		customstatus.ErrClosed, customstatus.ErrConflict, customstatus.ErrTooLarge, customstatus.ErrOutcomeUnknown,
+		customstatus.ErrCompacted, customstatus.ErrDamaged, customstatus.ErrLocked, customstatus.ErrNotExclusive,
+		customstatus.ErrNeedsReopen, customstatus.ErrRequired, customstatus.ErrInvalid, customstatus.ErrNameInUse,
+		customstatus.ErrIDInUse, customstatus.ErrNotFound, customstatus.ErrFull, context.Canceled, context.DeadlineExceeded,
+	}, func(sentinel error) bool { return errors.Is(err, sentinel) })
+}
+
+// faultyCommits returns commits with each kind of fault, by what is wrong.
+func faultyCommits(t *tester) map[string][]customstatus.Change {
+	return map[string][]customstatus.Change{
+		"nothing else is wrong": {create("c", "z")},
+		"it has no changes":     nil,
+		"an id stands twice":    {create("c", "z"), create("c", "w")},
+		"a change has kind 0":   {{After: status("c", "z")}},
+		"there is a conflict":   {create("a", "y")},
+		"the name is taken":     {create("c", "x")},
+		"there is none such":    {t.remove("none", 1)},
+	}
+}
+
+// settles finds out what became of creates whose outcome was unknown: from Load,
+// or from the next commit first.
+func (t *tester) settles(s *handle, changes []customstatus.Change, loadFirst bool) {
+	t.Helper()
+	if !loadFirst {
+		// It has to conflict with all of them or with none.
+		again := []customstatus.Change{create(changes[0].ID()+" again", changes[0].After.Name)}
+		revision, err := t.try(t.ctx, s, slices.Clone(again)...)
+		switch {
+		case err == nil:
+			t.made(again, revision) // so it was not made
+			return
+		case !errors.Is(err, customstatus.ErrConflict):
+			t.Fatalf("Commit(%s) after an unknown outcome = %v, want nil or ErrConflict", describeChanges(again), err)
+		}
+	}
+	all := t.load(s)
+	there := 0
+	for _, c := range changes {
+		if slices.ContainsFunc(all.Statuses, func(s customstatus.CustomUserStatus) bool { return s.ID == c.ID() }) {
+			there++
+		}
+	}
+	switch {
+	case there == len(changes):
+		t.made(changes, all.Revision)
+	case there > 0:
+		t.Fatalf("Load after Commit(%s) with an unknown outcome has %d of its %d statuses", describeChanges(changes), there, len(changes))
+	case !loadFirst:
+		t.Fatalf("A commit of a name was refused, but its owner, whose commit had an unknown outcome, is not there")
+	}
+}
+
+// lateContext is done once somebody has asked a number of times whether it is.
+type lateContext struct {
+	context.Context
+	after int32
+	asked atomic.Int32
+	done  chan struct{}
+}
+
+func (c *lateContext) ask() bool {
+	n := c.asked.Add(1)
+	if n == c.after {
+		close(c.done)
+	}
+	return n >= c.after
+}
+
+func (c *lateContext) Done() <-chan struct{} {
+	c.ask()
+	return c.done
+}
+
+func (c *lateContext) Err() error {
+	if c.ask() {
+		return context.Canceled
+	}
+	return nil
+}
+
+func (c *lateContext) Deadline() (time.Time, bool) { return time.Time{}, false }
