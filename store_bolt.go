@@ -137,7 +137,13 @@ func OpenFile(ctx context.Context, path string, opts *Options) (*Catalog, error)
 		return nil, err
 	}
 	if own.Reopen == nil {
-		own.Reopen = func(context.Context) (Store, error) { return OpenBolt(absolute, nil) }
+		own.Reopen = func(context.Context) (Store, error) {
+			// A file that has gone must not be replaced by an empty one.
+			if _, err := os.Stat(absolute); err != nil {
+				return nil, err
+			}
+			return OpenBolt(absolute, nil)
+		}
 	}
 	store, err := OpenBolt(path, nil)
 	if err != nil {

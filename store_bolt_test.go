@@ -246,3 +246,29 @@ func TestOpenFile(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.NoError(t, openBolt(t, path, nil).Close())
 }
+
+// A file that has gone is not replaced by an empty one, which would take what is
+// in memory with it.
+func TestOpenFileDoesNotReopenAFileThatHasGone(t *testing.T) {
+	path := boltPath(t)
+	catalog, err := customstatus.OpenFile(t.Context(), path, nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, catalog.Close()) })
+	create := func(name string) error {
+		_, err := catalog.Create(t.Context(), customstatus.Fields{Name: name, StatusType: customstatus.Busy})
+		return err
+	}
+	require.NoError(t, create("one"))
+	whole, err := os.ReadFile(path)
+	require.NoError(t, err)
+	require.NoError(t, os.Truncate(path, 4096))
+	require.ErrorIs(t, create("two"), customstatus.ErrDamaged)
+	require.NoError(t, os.Remove(path))
+	require.ErrorIs(t, create("two"), os.ErrNotExist)
+	require.NoFileExists(t, path)
+	_, err = catalog.GetByName("one")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(path, whole, 0o600))
+	require.NoError(t, create("two"))
+	require.Equal(t, 2, catalog.Len())
+}

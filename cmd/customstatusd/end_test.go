@@ -24,6 +24,7 @@ func TestHalfABodyHoldsUpNoEnd(t *testing.T) {
 			// Requests that the server does not end by itself last for its read
 			// timeout of 30 seconds, and are cut.
 			s := launch(t, t.TempDir(), "first", "--shutdown-timeout", "20s")
+			var conns []net.Conn
 			for _, request := range []string{
 				"POST /api/v1/custom-user-status.create", "POST /api/v1/custom-user-status.list", "GET /api/v1/custom-user-status.list",
 				"GET /healthz", "POST /healthz", "POST /elsewhere", "OPTIONS *",
@@ -33,6 +34,9 @@ func TestHalfABodyHoldsUpNoEnd(t *testing.T) {
 				t.Cleanup(func() { conn.Close() })
 				_, err = fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\nX-User-Id: u\r\nX-Auth-Token: guessed\r\nContent-Length: 100\r\n\r\n{\"name\":", request)
 				require.NoError(t, err)
+				conns = append(conns, conn)
+			}
+			for _, conn := range conns {
 				if answered {
 					line, err := bufio.NewReader(conn).ReadString('\n')
 					require.NoError(t, err)

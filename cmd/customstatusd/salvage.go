@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/salvage"
@@ -88,11 +87,7 @@ func writeDatabase(ctx context.Context, path string, statuses []customstatus.Cus
 		_, err = importAll(ctx, db.catalog, statuses, quiet)
 		if refused := (*customstatus.ImportError)(nil); errors.As(err, &refused) {
 			left = refused.Refused
-			rest := slices.Clone(statuses)
-			for _, refusal := range slices.Backward(left) {
-				rest = slices.Delete(rest, refusal.Index, refusal.Index+1)
-			}
-			_, err = importAll(ctx, db.catalog, rest, quiet)
+			_, err = importAll(ctx, db.catalog, without(statuses, left), quiet)
 		}
 		if err != nil {
 			return err
@@ -100,4 +95,15 @@ func writeDatabase(ctx context.Context, path string, statuses []customstatus.Cus
 		return db.backup(ctx, w)
 	})
 	return left, err
+}
+
+// without returns the statuses that were not refused.
+func without(statuses []customstatus.CustomUserStatus, refused []customstatus.Refusal) []customstatus.CustomUserStatus {
+	var rest []customstatus.CustomUserStatus
+	next := 0
+	for _, refusal := range refused {
+		rest = append(rest, statuses[next:refusal.Index]...)
+		next = refusal.Index + 1
+	}
+	return append(rest, statuses[next:]...)
 }

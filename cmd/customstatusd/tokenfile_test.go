@@ -130,6 +130,37 @@ func TestTokenFileFollowsChanges(t *testing.T) {
 	require.Equal(t, loaded, f.loaded)
 }
 
+// Many tokens of one user are read without a copy of all for each of them, which
+// would take gigabytes.
+func TestTokenFileOfManyTokens(t *testing.T) {
+	const n = 20_000
+	path := filepath.Join(t.TempDir(), "x.tokens")
+	var first, last newToken
+	require.NoError(t, editTokens(path, func(r *tokenRecords) error {
+		first = r.addToken("alice", true, "")
+		for range n - 2 {
+			r.addToken("alice", false, "")
+		}
+		last = r.addToken("alice", false, "")
+		return nil
+	}))
+	allocated := func() uint64 {
+		var stats runtime.MemStats
+		runtime.ReadMemStats(&stats)
+		return stats.TotalAlloc
+	}
+	before := allocated()
+	f, err := openTokens(path, discard)
+	require.NoError(t, err)
+	require.Less(t, allocated()-before, uint64(200<<20))
+	require.Len(t, f.tokens.All(), n)
+	for made, manages := range map[newToken]bool{first: true, last: false} {
+		caller, err := f.Authenticate(t.Context(), made.userID, made.token)
+		require.NoError(t, err)
+		require.Equal(t, manages, caller.MayManage)
+	}
+}
+
 func TestTokenFileRefuses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.tokens")
 	hash := tokenauth.HashOf("x").String()
