@@ -227,24 +227,11 @@ func (c boltChanges) Len() int { return len(c) }
 func (c boltChanges) At(i int) bolt.Change {
 	change := &c[i]
 	return bolt.Change{
-		Kind:     boltKind(change.Kind),
+		Kind:     bolt.Kind(change.Kind), // the same numbers
 		BeforeID: change.Before.ID,
 		Before:   uint64(change.Before.Revision),
 		After:    boltRecord(&change.After),
 	}
-}
-
-// boltKind returns the engine's kind, or an unknown one.
-func boltKind(k ChangeKind) bolt.Kind {
-	switch k {
-	case Created:
-		return bolt.Created
-	case Updated:
-		return bolt.Updated
-	case Deleted:
-		return bolt.Deleted
-	}
-	return 0
 }
 
 // boltRecord returns the record of a status, which is zero for the zero status.
