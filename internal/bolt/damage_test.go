@@ -12,10 +12,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/customstatus/customstatus/internal/boltfile"
-	"github.com/customstatus/customstatus/internal/sentinel"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
+
+	"github.com/customstatus/customstatus/internal/boltfile"
+	"github.com/customstatus/customstatus/internal/damage"
+	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
 // image is a bbolt file that was written in many commits, with updates and
@@ -97,66 +99,6 @@ func sealed(b []byte) []byte {
 	return b
 }
 
-// hurt damages a file in a random way, and says how.
-func (img image) hurt(random *rand.Rand, b []byte) ([]byte, string) {
-	size := img.pageSize
-	pages := len(b) / size
-	if pages == 0 {
-		return b, "nothing left to hurt"
-	}
-	p, q := random.IntN(pages), random.IntN(pages)
-	from, to := b[p*size:(p+1)*size], b[q*size:(q+1)*size]
-	switch random.IntN(12) {
-	case 0:
-		at := random.IntN(len(b))
-		b[at] ^= 1 << random.IntN(8)
-		return b, fmt.Sprintf("bit at %d", at)
-	case 1:
-		at := random.IntN(len(b))
-		b[at] = byte(random.Uint32())
-		return b, fmt.Sprintf("byte at %d", at)
-	case 2:
-		from[random.IntN(64)] ^= 1 << random.IntN(8)
-		return b, fmt.Sprintf("head of page %d", p)
-	case 3:
-		clear(from)
-		return b, fmt.Sprintf("page %d zeroed", p)
-	case 4:
-		at := random.IntN(size/512) * 512
-		clear(from[at : at+512])
-		return b, fmt.Sprintf("sector at %d of page %d zeroed", at, p)
-	case 5:
-		page := bytes.Clone(from)
-		copy(from, to)
-		copy(to, page)
-		return b, fmt.Sprintf("pages %d and %d swapped", p, q)
-	case 6:
-		copy(to, from)
-		return b, fmt.Sprintf("page %d over page %d", p, q)
-	case 7: // as if the page had been written there
-		copy(to, from)
-		binary.NativeEndian.PutUint64(to, uint64(q))
-		return b, fmt.Sprintf("page %d over page %d, renumbered", p, q)
-	case 8:
-		for i := range from {
-			from[i] = byte(random.Uint32())
-		}
-		return b, fmt.Sprintf("page %d garbage", p)
-	case 9:
-		n := random.IntN(len(b))
-		return b[:n], fmt.Sprintf("cut to %d", n)
-	case 10: // a write that never came to the disk
-		if (p+1)*size <= len(img.past) {
-			copy(from, img.past[p*size:])
-		}
-		return b, fmt.Sprintf("page %d as it was", p)
-	default:
-		n := random.IntN(len(b))
-		clear(b[n:])
-		return b, fmt.Sprintf("zeros from %d", n)
-	}
-}
-
 func TestStoreFindsEveryFlippedByte(t *testing.T) {
 	t.Parallel()
 	img := makeImage(t, 5, 1024, 3, 12, 3)
@@ -206,7 +148,7 @@ func TestStoreFindsRandomDamage(t *testing.T) {
 		b := bytes.Clone(img.file)
 		var how, what string
 		for range 1 + random.IntN(3) {
-			b, how = img.hurt(random, b)
+			b, how = damage.Random(random, b, img.past, img.pageSize)
 			what += how + "; "
 		}
 		if img.rightOrRefused(t, path, b, what) {
