@@ -54,7 +54,9 @@ func TestOtherHistory(t *testing.T) {
 				if err := resume(ours, page, follows); err != nil {
 					t.Fatalf("seed %d: from %v, by Follow %v: %v", seed, page.Position, follows, err)
 				}
-				if resume(numbered{ours, at}, page, follows) != nil {
+				// Where a flawed one takes the position for the last it would
+				// say nothing, for ever.
+				if flawed := (numbered{ours, at}); flawed.own(page.Position) == ours.Position() || resume(flawed, page, follows) != nil {
 					misled++
 				}
 			}
