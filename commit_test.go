@@ -161,3 +161,21 @@ func TestWhoHasListedMayWatch(t *testing.T) {
 		}
 	}
 }
+
+// TestWhoHasListedIsNotToldAgain: a page shows a commit that leaves the catalog as
+// it was and that the feed does not have yet.
+func TestWhoHasListedIsNotToldAgain(t *testing.T) {
+	f := &feed{maxChanges: 10, maxBytes: 1 << 20}
+	f.reset(Position{1, 7})
+	listed := Position{2, 7}
+	shown := func() Revision { return 2 }
+	commits, more, err := f.since(&listed, shown)
+	require.NoError(t, err)
+	require.Empty(t, commits)
+	require.NotNil(t, more)
+	f.append(Commit{Revision: 2, Changes: make([]Change, 1), Fingerprint: 7, FingerprintKnown: true})
+	<-more
+	commits, _, err = f.since(&listed, shown)
+	require.NoError(t, err)
+	require.Empty(t, commits)
+}

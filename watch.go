@@ -155,7 +155,7 @@ func (f *feed) since(after *Position, shown func() Revision) ([]Commit, <-chan s
 	}
 	first, ok := f.find(*after)
 	switch {
-	case !ok && shown() != f.reached:
+	case (!ok || after.Revision > f.reached) && shown() != f.reached:
 		return nil, f.waiting(), nil
 	case !ok:
 		return nil, nil, ErrCompacted
