@@ -73,7 +73,7 @@ func (l *Log[T]) Since(after *Position, shown func() uint64) ([]T, <-chan struct
 	}
 	first, ok := l.find(*after)
 	switch {
-	case !ok && shown() != l.reached:
+	case (!ok || after.Revision > l.reached) && shown() != l.reached:
 		return nil, l.waiting(), nil
 	case !ok:
 		return nil, nil, ErrUnknown

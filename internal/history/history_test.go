@@ -85,6 +85,23 @@ func TestSinceOfWhatIsOnItsWay(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// A page can show an entry that leaves all as it was, and that the log does not
+// have yet: who has seen the page is not told of it again.
+func TestSinceDoesNotTellAgain(t *testing.T) {
+	l := New[string](100, 1e6)
+	l.Reset(Position{1, 7})
+	listed := Position{2, 7}
+	shown := func() uint64 { return 2 }
+	values, more, err := l.Since(&listed, shown)
+	require.NoError(t, err)
+	require.Empty(t, values)
+	l.Append(Entry[string]{Value: "2", After: Position{2, 7}, Changes: 1})
+	<-more
+	values, _, err = l.Since(&listed, shown)
+	require.NoError(t, err)
+	require.Empty(t, values)
+}
+
 func TestLimits(t *testing.T) {
 	for _, l := range []*Log[string]{filled(3, 1e6, 10), filled(100, 39, 10)} {
 		changes, bytes := l.Kept()
