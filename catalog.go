@@ -1,6 +1,7 @@
 package customstatus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,8 @@ import (
 )
 
 // Options configure a [Catalog]. A nil *Options and the zero value are the
-// defaults. The functions must be safe for concurrent use.
+// defaults. A negative number, and a combination without a meaning, is an error
+// of [Open]. The functions must be safe for concurrent use.
 type Options struct {
 	// Rules say which fields are taken. The zero value is the documented
 	// rules.
@@ -39,6 +41,9 @@ type Options struct {
 	// [ErrNeedsReopen] closes that store, takes the new one in its place, and
 	// goes on. It is for the stores of [Open], not of [OpenShared].
 	Reopen func(ctx context.Context) (Store, error)
+	// Bolt are the options of the store of [OpenFile], and mean nothing to
+	// Open.
+	Bolt *BoltOptions
 
 	// Logger gets what goes wrong behind the host's back. Nil is
 	// [slog.Default].
@@ -136,8 +141,9 @@ type Catalog struct {
 
 // Open returns the catalog of what an exclusive store holds. The store belongs
 // to the catalog from then on, which closes it with [Catalog.Close]; when Open
-// fails the caller closes it. ctx is for Open alone. A store that says it is
-// shared is refused: see [OpenShared].
+// fails the caller closes it. ctx is for Open alone. Errors: those of ctx and of
+// the store, and without a sentinel those of the options and of a store that says
+// it is shared, for which see [OpenShared].
 func Open(ctx context.Context, store Store, opts *Options) (*Catalog, error) {
 	return open(ctx, store, nil, opts)
 }
@@ -155,8 +161,11 @@ func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (
 	if opts == nil {
 		opts = &Options{}
 	}
-	if t := opts.Rules.StatusTypeDefault; t != "" && !t.Valid() {
-		return nil, fmt.Errorf("customstatus: Options.Rules.StatusTypeDefault: %w", errInvalid(FieldStatusType, string(t), ""))
+	if err := opts.check(); err != nil {
+		return nil, fmt.Errorf("customstatus: %w", err)
+	}
+	if store == nil {
+		return nil, errors.New("customstatus: no store")
 	}
 	c := &Catalog{
 		store:       store,
@@ -186,14 +195,8 @@ func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (
 	if opts.Observer != nil {
 		c.observer = *opts.Observer
 	}
-	changes, bytes := opts.HistoryChanges, opts.HistoryBytes
-	if changes <= 0 {
-		changes = DefaultHistoryChanges
-	}
-	if bytes <= 0 {
-		bytes = DefaultHistoryBytes
-	}
-	c.history = history.New[Commit](changes, bytes)
+	c.history = history.New[Commit](
+		cmp.Or(opts.HistoryChanges, DefaultHistoryChanges), cmp.Or(opts.HistoryBytes, DefaultHistoryBytes))
 	c.commits = context.Background()
 	c.ctx, c.cancel = context.WithCancel(c.commits)
 	if _, err := c.load(ctx); err != nil {
@@ -206,6 +209,19 @@ func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (
 		go c.follow()
 	}
 	return c, nil
+}
+
+// check returns an error if the options can't be meant.
+func (o *Options) check() error {
+	switch t := o.Rules.StatusTypeDefault; {
+	case o.MaxStatuses < 0, o.HistoryChanges < 0, o.HistoryBytes < 0:
+		return errors.New("negative number in Options")
+	case t != "" && !t.Valid():
+		return fmt.Errorf("Options.Rules.StatusTypeDefault: %w", errInvalid(FieldStatusType, string(t), ""))
+	case t != "" && !o.Rules.StatusTypeOptional:
+		return errors.New("Options.Rules.StatusTypeDefault without StatusTypeOptional")
+	}
+	return nil
 }
 
 // newUUID returns a time-ordered UUID, so that new keys go to the end of a
@@ -392,17 +408,19 @@ func (c *Catalog) Revision() Revision { return c.current.Load().revision }
 func (c *Catalog) Position() Position { return c.current.Load().position }
 
 // Backup writes a copy of the store to w, as it is at one instant, if the store
-// has a method Backup(io.Writer) error as [BoltStore] has. If it has none, the
+// has a method Backup(context.Context, io.Writer) error as [BoltStore] has. If it has none, the
 // error is [errors.ErrUnsupported].
-func (c *Catalog) Backup(w io.Writer) error {
+func (c *Catalog) Backup(ctx context.Context, w io.Writer) error {
 	c.replacing.RLock()
 	store := c.store
 	c.replacing.RUnlock()
-	s, ok := store.(interface{ Backup(io.Writer) error })
+	s, ok := store.(interface {
+		Backup(ctx context.Context, w io.Writer) error
+	})
 	if !ok {
 		return fmt.Errorf("customstatus: backup of a %T: %w", store, errors.ErrUnsupported)
 	}
-	return s.Backup(w)
+	return s.Backup(ctx, w)
 }
 
 // Close waits for the commit that is under way, refuses the writes that wait

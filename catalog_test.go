@@ -234,9 +234,19 @@ func TestCatalogStatusTypeDefault(t *testing.T) {
 		Rules: customstatus.Rules{StatusTypeOptional: true, StatusTypeDefault: "Online"},
 	})
 	require.ErrorIs(t, err, customstatus.ErrInvalid)
-	c = open(t, customstatus.NewMemoryStore(), &customstatus.Options{Rules: customstatus.Rules{StatusTypeDefault: customstatus.Online}})
-	_, err = c.Create(ctx, customstatus.Fields{Name: "a"})
-	require.ErrorIs(t, err, customstatus.ErrRequired, "only where the type is optional")
+}
+
+// What can't be meant is said at once.
+func TestOpenRefusesOptions(t *testing.T) {
+	for _, opts := range []customstatus.Options{
+		{MaxStatuses: -1}, {HistoryChanges: -1}, {HistoryBytes: -1},
+		{Rules: customstatus.Rules{StatusTypeDefault: customstatus.Online}},
+	} {
+		_, err := customstatus.Open(ctx, customstatus.NewMemoryStore(), &opts)
+		require.ErrorContains(t, err, "Options", "%+v", opts)
+	}
+	_, err := customstatus.Open(ctx, nil, nil)
+	require.EqualError(t, err, "customstatus: no store")
 }
 
 func TestCatalogKeepStatusType(t *testing.T) {
@@ -487,7 +497,7 @@ func (c closeFails) Close() error { return errors.Join(c.Store.Close(), c.err) }
 
 func TestCatalogBackup(t *testing.T) {
 	c := open(t, customstatus.NewMemoryStore(), nil)
-	require.ErrorIs(t, c.Backup(io.Discard), errors.ErrUnsupported)
+	require.ErrorIs(t, c.Backup(ctx, io.Discard), errors.ErrUnsupported)
 
 	c, err := customstatus.OpenFile(ctx, boltPath(t), nil)
 	require.NoError(t, err)
@@ -495,12 +505,17 @@ func TestCatalogBackup(t *testing.T) {
 	copied := boltPath(t)
 	w, err := os.Create(copied)
 	require.NoError(t, err)
-	require.NoError(t, c.Backup(w))
+	require.NoError(t, c.Backup(ctx, w))
 	require.NoError(t, w.Close())
+	done, cancel := context.WithCancel(ctx)
+	cancel()
+	require.ErrorIs(t, c.Backup(done, io.Discard), context.Canceled)
 	position := c.Position()
 	require.NoError(t, c.Close())
-	require.ErrorIs(t, c.Backup(io.Discard), customstatus.ErrClosed)
+	require.ErrorIs(t, c.Backup(ctx, io.Discard), customstatus.ErrClosed)
 
+	_, err = customstatus.OpenFile(ctx, copied, &customstatus.Options{Bolt: &customstatus.BoltOptions{Name: "other"}})
+	require.ErrorContains(t, err, "other")
 	c, err = customstatus.OpenFile(ctx, copied, nil)
 	require.NoError(t, err)
 	require.Equal(t, []customstatus.CustomUserStatus{s}, list(t, c))

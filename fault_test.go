@@ -246,8 +246,8 @@ func TestReopen(t *testing.T) {
 		s.c = open(t, s.broken, &customstatus.Options{
 			Logger: slog.New(slog.DiscardHandler),
 			Observer: &customstatus.Observer{
-				Load:   func(rewound bool, _ error) { s.loads = append(s.loads, rewound) },
-				Reopen: func(err error) { s.reopens = append(s.reopens, err) },
+				Load:   func(info customstatus.LoadInfo) { s.loads = append(s.loads, info.Rewound) },
+				Reopen: func(info customstatus.ReopenInfo) { s.reopens = append(s.reopens, info.Err) },
 			},
 			Reopen: func(context.Context) (customstatus.Store, error) {
 				require.True(t, s.broken.closed, "the old store is closed first: it may hold a lock")

@@ -50,7 +50,7 @@ func TestSharedFeedIsWatchedOver(t *testing.T) {
 		var logged strings.Builder
 		c := openShared(t, store, &customstatus.Options{
 			Logger:   slog.New(slog.NewTextHandler(&logged, nil)),
-			Observer: &customstatus.Observer{Feed: func(err error) { said = append(said, fmt.Sprint(err)) }},
+			Observer: &customstatus.Observer{Feed: func(info customstatus.FeedInfo) { said = append(said, fmt.Sprint(info.Err)) }},
 		})
 		synctest.Wait()
 		since := time.Now()

@@ -47,24 +47,41 @@ type Stats struct {
 type Observer struct {
 	// Commit is called after each commit that was tried.
 	Commit func(CommitInfo)
-	// Load is called when the catalog has loaded its store again, with the
-	// error if it could not. Rewound says that the store holds another
-	// history: what had been read may be gone.
-	Load func(rewound bool, err error)
-	// Reopen is called when [Options.Reopen] has been called, with its error.
-	Reopen func(err error)
-	// Feed is called when the feed of a shared store has ended with an error,
-	// and with nil when it is there again.
-	Feed func(err error)
+	// Load is called when the catalog has loaded its store again, or could not.
+	Load func(LoadInfo)
+	// Reopen is called after each call of [Options.Reopen].
+	Reopen func(ReopenInfo)
+	// Feed is called when the feed of a shared store has ended, and when it is
+	// there again.
+	Feed func(FeedInfo)
 }
 
-// CommitInfo describes a commit.
+// CommitInfo describes a commit that was tried.
 type CommitInfo struct {
 	Revision Revision // 0 if the commit failed
 	Writes   int      // callers that share it
 	Changes  int
 	Duration time.Duration // of the store's Commit
 	Err      error
+}
+
+// LoadInfo describes a load of the store.
+type LoadInfo struct {
+	// Rewound says that the store holds another history: what had been read
+	// may be gone.
+	Rewound bool
+	Err     error
+}
+
+// ReopenInfo describes an attempt to open the store again.
+type ReopenInfo struct {
+	Cause error // for which the store had to be reopened
+	Err   error
+}
+
+// FeedInfo says whether there is a feed.
+type FeedInfo struct {
+	Err error // with which it ended, or nil
 }
 
 // account is what a catalog knows of its own doings.
@@ -154,7 +171,7 @@ func (c *Catalog) noteLoad(rewound bool, err error) {
 			"position", c.Position().String())
 	}
 	if c.observer.Load != nil {
-		c.observe(func(o *Observer) { o.Load(rewound, err) })
+		c.observe(func(o *Observer) { o.Load(LoadInfo{rewound, err}) })
 	}
 }
 
@@ -171,7 +188,7 @@ func (c *Catalog) noteReopen(cause, err error) {
 		c.log.Warn("customstatus: the store was reopened", "cause", cause)
 	}
 	if c.observer.Reopen != nil {
-		c.observe(func(o *Observer) { o.Reopen(err) })
+		c.observe(func(o *Observer) { o.Reopen(ReopenInfo{cause, err}) })
 	}
 }
 
@@ -199,6 +216,6 @@ func (c *Catalog) noteFeed(err error) {
 		c.log.Info("customstatus: the feed of the store is back")
 	}
 	if c.observer.Feed != nil {
-		c.observe(func(o *Observer) { o.Feed(err) })
+		c.observe(func(o *Observer) { o.Feed(FeedInfo{err}) })
 	}
 }

@@ -81,9 +81,10 @@ func (s *CustomUserStatus) json() statusjson.Status {
 	return statusjson.Status{ID: s.ID, Name: s.Name, Type: string(s.StatusType), Metadata: s.Metadata, UpdatedAt: s.UpdatedAt}
 }
 
-// MarshalJSON returns the documented JSON form, see [CustomUserStatus.AppendJSON].
+// MarshalJSON returns the exported JSON form, see [CustomUserStatus.AppendExportJSON].
+// It has no Revision.
 func (s CustomUserStatus) MarshalJSON() ([]byte, error) {
-	return s.AppendJSON(nil), nil
+	return s.AppendExportJSON(nil), nil
 }
 
 // UnmarshalJSON reads the documented and the exported JSON form. Keys are

@@ -215,5 +215,5 @@ type Commit struct {
 }
 
 // Position returns the position of a catalog after the commit, from which a
-// watcher goes on. It is for commits whose fingerprint is known.
+// watcher goes on. Without a known fingerprint it is a position of no catalog.
 func (c Commit) Position() Position { return Position{c.Revision, c.Fingerprint} }

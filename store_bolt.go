@@ -142,10 +142,10 @@ func OpenFile(ctx context.Context, path string, opts *Options) (*Catalog, error)
 			if _, err := os.Stat(absolute); err != nil {
 				return nil, err
 			}
-			return OpenBolt(absolute, nil)
+			return OpenBolt(absolute, own.Bolt)
 		}
 	}
-	store, err := OpenBolt(path, nil)
+	store, err := OpenBolt(path, own.Bolt)
 	if err != nil {
 		return nil, err
 	}
@@ -262,8 +262,11 @@ func (s *BoltStore) Revision(ctx context.Context) (Revision, error) {
 //
 // The copy is first made in a temporary file, in the directory of the store or
 // else in that of the system, and its structure is verified; so a slow w holds up
-// no one. What is damaged is [ErrDamaged].
-func (s *BoltStore) Backup(w io.Writer) error { return s.engine.Backup(w) }
+// no one. What is damaged is [ErrDamaged]. A ctx that ends is its error, and what
+// w has got until then is no backup.
+func (s *BoltStore) Backup(ctx context.Context, w io.Writer) error {
+	return s.engine.Backup(ctx, w)
+}
 
 // Close implements [Store]. It closes the file, but not the database that was
 // given to [NewBoltStore].

@@ -127,7 +127,7 @@ func TestBoltStoreErrors(t *testing.T) {
 	require.ErrorIs(t, err, customstatus.ErrClosed)
 	_, err = s.Revision(done)
 	require.ErrorIs(t, err, customstatus.ErrClosed)
-	require.ErrorIs(t, s.Backup(&bytes.Buffer{}), customstatus.ErrClosed)
+	require.ErrorIs(t, s.Backup(ctx, &bytes.Buffer{}), customstatus.ErrClosed)
 	require.NoError(t, s.Close())
 
 	require.NoError(t, os.Truncate(path, 5000))

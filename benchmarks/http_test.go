@@ -99,7 +99,7 @@ func adapter(tb testing.TB, c contestant.Contestant) http.Handler {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return httpadapter.New(contestant.Catalog(c), httpadapter.HeaderAuth(tokens.Authenticate), nil)
+	return httpadapter.New(contestant.Catalog(c), httpadapter.HeaderAuth(tokens.Login), nil)
 }
 
 // bare is the HTTPFloor: it reads what it is sent, and writes body. That it

@@ -122,7 +122,7 @@ func TestRevokedTokenIsRefusedAtOnce(t *testing.T) {
 // TestMistakesOfTheCallerOfNew: each is said clearly, at once.
 func TestMistakesOfTheCallerOfNew(t *testing.T) {
 	s := newServer(t, setup{})
-	auth := httpadapter.HeaderAuth(s.tokens.Authenticate)
+	auth := httpadapter.HeaderAuth(s.tokens.Login)
 	for want, call := range map[string]func(){
 		"httpadapter: New needs an Authenticator":   func() { httpadapter.New(s.catalog, nil, nil) },
 		"httpadapter: New needs a catalog":          func() { httpadapter.New(nil, auth, nil) },

@@ -12,9 +12,9 @@ import (
 	"github.com/customstatus/customstatus/internal/strictjson"
 )
 
-// MaxBody is the greatest number of bytes in a request body, which is more than
+// MaxBodyBytes is the greatest number of bytes in a request body, which is more than
 // twice what the longest valid one needs.
-const MaxBody = 64 << 10
+const MaxBodyBytes = 64 << 10
 
 // How long a request body is waited for. It is up to the client when it sends one,
 // and until then the request holds up the end of a server.
@@ -41,7 +41,7 @@ func (o *optional) set(value string) { o.value, o.given = value, true }
 
 // decode reads the request body.
 func (x *exchange) decode(params ...param) error {
-	if x.r.ContentLength > MaxBody {
+	if x.r.ContentLength > MaxBodyBytes {
 		return errBodyTooLarge
 	}
 	body, err := x.readBody()
@@ -68,7 +68,7 @@ func (x *exchange) readBody() ([]byte, error) {
 	if server, ok := x.r.Context().Value(http.ServerContextKey).(*http.Server); !ok || server.ReadTimeout <= 0 {
 		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(bodyTimeout))
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, MaxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(x.w, x.r.Body, MaxBodyBytes))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return nil, errBodyTooLarge

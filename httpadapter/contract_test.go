@@ -61,7 +61,7 @@ func TestForms(t *testing.T) {
 		"invalid UTF-8, as it is":        bad(createPath, "name=\xff&statusType=busy", invalidParams(`Invalid parameter "name": not valid in a form`)),
 		"invalid escape":                 bad(createPath, "name=%zz", invalidParams(`Invalid parameter "name": not valid in a form`)),
 		"invalid key":                    bad(createPath, "%ff=a", invalidParams(`Invalid parameter "%ff": unknown`)),
-		"one byte too large":             {as: manager, path: createPath, body: "name=" + strings.Repeat("a", httpadapter.MaxBody-4), header: form, status: 413, want: tooLarge},
+		"one byte too large":             {as: manager, path: createPath, body: "name=" + strings.Repeat("a", httpadapter.MaxBodyBytes-4), header: form, status: 413, want: tooLarge},
 		"a form that isn't called one":   as("text/plain", bad(createPath, "name=a&statusType=busy", notJSON)),
 		"a form that is called JSON":     as("application/json", bad(createPath, "name=a&statusType=busy", notJSON)),
 		"a form of several parts":        as("multipart/form-data; boundary=x", bad(createPath, "--x--", notJSON)),

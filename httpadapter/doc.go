@@ -38,7 +38,7 @@
 // what only the catalog knows.
 //
 // A body is one JSON object, or the same keys as
-// application/x-www-form-urlencoded, of at most [MaxBody] bytes. It is read
+// application/x-www-form-urlencoded, of at most [MaxBodyBytes] bytes. It is read
 // strictly: a key that is unknown or given twice is refused, and so are the
 // parameters of a query. A key whose value is null counts as absent. A body called
 // a form that begins with { is read as JSON, for curl calls it so.
@@ -86,8 +86,8 @@
 // lastEventId, else after. Without any of them the stream begins with the next
 // change. A position that the catalog can't tell about, or that is none at all,
 // is answered by reset. The ready before it has the position that the client came
-// with, so that one which is cut off in between does not take itself for up to
-// date.
+// with or, if that was none, one that no catalog has, so that a client which is
+// cut off in between does not take itself for up to date.
 //
 // A stream ends when its client does not read for ten seconds, when its login is
 // no longer valid, at the age of [Options.MaxStreamTime], when the catalog is

@@ -104,7 +104,7 @@ func ExampleHandler_ListenAndServe() {
 	}
 	defer catalog.Close()
 	var tokens tokenauth.Tokens // nobody gets in until it has some
-	api := httpadapter.New(catalog, httpadapter.HeaderAuth(tokens.Authenticate), nil)
+	api := httpadapter.New(catalog, httpadapter.HeaderAuth(tokens.Login), nil)
 
 	stop() // for this example; an interrupt does the same
 	fmt.Println(api.ListenAndServe(ctx, "127.0.0.1:0", nil))
@@ -118,7 +118,7 @@ func ExampleHandler_EndStreams() {
 		log.Fatal(err)
 	}
 	defer catalog.Close()
-	handler := httpadapter.New(catalog, httpadapter.HeaderAuth(new(tokenauth.Tokens).Authenticate), nil)
+	handler := httpadapter.New(catalog, httpadapter.HeaderAuth(new(tokenauth.Tokens).Login), nil)
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second}
 	server.RegisterOnShutdown(handler.EndStreams)
 	fmt.Println(server.Shutdown(context.Background()))

@@ -61,9 +61,9 @@ const (
 // New returns a handler for the catalog, which stays the caller's to close. The
 // Authenticator says who makes a request. Nil opts are the defaults.
 //
-// New panics if the catalog or the Authenticator is nil, or if an option can't be
-// meant: a server that asks nobody who they are must be a decision, not an
-// oversight.
+// New panics if the catalog or the Authenticator is nil, because a server that asks
+// nobody who they are must be a decision, not an oversight. It also panics if
+// MaxCount is negative or a TrustedOrigin is no origin.
 func New(catalog *customstatus.Catalog, auth Authenticator, opts *Options) *Handler {
 	if catalog == nil {
 		panic("httpadapter: New needs a catalog")

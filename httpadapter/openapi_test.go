@@ -28,7 +28,7 @@ func TestOpenAPI(t *testing.T) {
 	write := `{"name":"vacay1","statusType":"online"}`
 	change := `{"_id":"` + id + `","name":"vacay1","statusType":"online"}`
 	remove := `{"customUserStatusId":"` + id + `"}`
-	big := strings.Repeat(" ", httpadapter.MaxBody) + "{}"
+	big := strings.Repeat(" ", httpadapter.MaxBodyBytes) + "{}"
 	foreign := http.Header{"Origin": {"https://evil.example"}, "Sec-Fetch-Site": {"cross-site"}}
 	rows := map[string]request{
 		"POST create 200 Written":           {as: manager, path: createPath, body: write},

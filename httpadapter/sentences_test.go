@@ -128,7 +128,7 @@ func TestContract(t *testing.T) {
 		s := newServer(t, setup{}) // every do checks it
 		for _, req := range []request{
 			{as: reader, path: listPath}, {path: listPath}, {as: manager, path: "none"}, {as: manager, method: "PUT", path: listPath},
-			{as: manager, path: createPath, body: strings.Repeat(" ", httpadapter.MaxBody+1)}, {as: broken, path: listPath},
+			{as: manager, path: createPath, body: strings.Repeat(" ", httpadapter.MaxBodyBytes+1)}, {as: broken, path: listPath},
 		} {
 			require.Equal(t, []string{"application/json"}, s.do(req).header["Content-Type"])
 		}

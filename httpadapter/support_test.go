@@ -93,7 +93,7 @@ func newServer(t testing.TB, with setup) *server {
 			case panicky[0]:
 				panic("secret of the login server")
 			}
-			return s.tokens.Authenticate(ctx, userID, token)
+			return s.tokens.Login(ctx, userID, token)
 		})
 	}
 	if with.adapter.Prefix != "" {

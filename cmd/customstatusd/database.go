@@ -120,4 +120,6 @@ func (db *localDatabase) export(_ context.Context, w io.Writer) error {
 	return bw.Flush()
 }
 
-func (db *localDatabase) backup(_ context.Context, w io.Writer) error { return db.catalog.Backup(w) }
+func (db *localDatabase) backup(ctx context.Context, w io.Writer) error {
+	return db.catalog.Backup(ctx, w)
+}

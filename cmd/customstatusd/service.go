@@ -43,7 +43,7 @@ func start(config *serveConfig, log *slog.Logger, ln net.Listener, certs *certif
 		controlEnded: make(chan error, 1),
 		reload:       func() error { return errors.Join(tokens.reload(), certs.reload()) },
 	}
-	api := httpadapter.New(db.catalog, httpadapter.HeaderAuth(tokens.Authenticate), &httpadapter.Options{
+	api := httpadapter.New(db.catalog, httpadapter.HeaderAuth(tokens.Login), &httpadapter.Options{
 		Prefix:          config.prefix,
 		Logger:          log,
 		Metadata:        config.metadata,

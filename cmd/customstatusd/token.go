@@ -24,7 +24,7 @@ func tokenAddCommand() command {
 		about: `Makes a token and prints the two headers that a client sends with it. Only its
 hash is kept. They can be given to curl as they are, without the token being seen
 in the list of processes:
-  customstatusd token add > headers
+  (umask 077 && customstatusd token add > headers)
   curl --header @headers http://127.0.0.1:3000/api/v1/custom-user-status.list
 A running server knows the token at once.`,
 		run: (*process).tokenAdd,

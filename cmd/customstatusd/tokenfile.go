@@ -125,11 +125,11 @@ func (r *tokenRecords) addToken(userID string, mayManage bool, label string) new
 	if userID == "" {
 		userID = strings.ToLower(rand.Text()[:17]) // as long as Rocket.Chat's ids
 	}
-	made := newToken{userID, tokenauth.Generate()}
+	made := newToken{userID, tokenauth.NewSecret()}
 	for made.token[0] == '-' {
 		// On a command line, where it doesn't belong, it would be taken for a
 		// flag and repeated in the error.
-		made.token = tokenauth.Generate()
+		made.token = tokenauth.NewSecret()
 	}
 	r.Tokens = append(r.Tokens, tokenRecord{
 		Token:     tokenauth.Token{UserID: userID, Hash: tokenauth.HashOf(made.token), MayManage: mayManage},
@@ -205,10 +205,10 @@ func (f *tokenFile) onChange(changed func()) {
 	f.changed = changed
 }
 
-// Authenticate is for httpadapter.HeaderAuth.
-func (f *tokenFile) Authenticate(ctx context.Context, userID, authToken string) (httpadapter.Caller, error) {
+// Login is for httpadapter.HeaderAuth.
+func (f *tokenFile) Login(ctx context.Context, userID, authToken string) (httpadapter.Caller, error) {
 	f.refresh()
-	caller, err := f.tokens.Authenticate(ctx, userID, authToken)
+	caller, err := f.tokens.Login(ctx, userID, authToken)
 	if err == nil {
 		noteUser(ctx, caller.UserID)
 	}

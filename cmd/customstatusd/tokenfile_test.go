@@ -76,7 +76,7 @@ func TestTokenFileFollowsChanges(t *testing.T) {
 	now := time.Now()
 	f.now = func() time.Time { return now }
 	in := func(made newToken) bool {
-		caller, err := f.Authenticate(t.Context(), made.userID, made.token)
+		caller, err := f.Login(t.Context(), made.userID, made.token)
 		if err != nil {
 			require.ErrorIs(t, err, httpadapter.ErrUnauthenticated)
 			return false
@@ -155,7 +155,7 @@ func TestTokenFileOfManyTokens(t *testing.T) {
 	require.Less(t, allocated()-before, uint64(200<<20))
 	require.Len(t, f.tokens.All(), n)
 	for made, manages := range map[newToken]bool{first: true, last: false} {
-		caller, err := f.Authenticate(t.Context(), made.userID, made.token)
+		caller, err := f.Login(t.Context(), made.userID, made.token)
 		require.NoError(t, err)
 		require.Equal(t, manages, caller.MayManage)
 	}
@@ -195,7 +195,7 @@ func TestTokenFileIsAFile(t *testing.T) {
 	require.NoError(t, os.Remove(path))
 	require.NoError(t, exec.Command("mkfifo", path).Run())
 	f.now = func() time.Time { return time.Now().Add(tokensCheckEvery) }
-	_, err = f.Authenticate(t.Context(), made.userID, made.token)
+	_, err = f.Login(t.Context(), made.userID, made.token)
 	require.NoError(t, err)
 	require.Contains(t, log.String(), "x.tokens: not a regular file")
 	require.ErrorContains(t, f.reload(), "x.tokens: not a regular file")

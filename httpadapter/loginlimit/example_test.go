@@ -20,7 +20,7 @@ func ExampleNew() {
 	}
 	defer catalog.Close()
 	var tokens tokenauth.Tokens
-	api := httpadapter.New(catalog, httpadapter.HeaderAuth(tokens.Authenticate), nil)
+	api := httpadapter.New(catalog, httpadapter.HeaderAuth(tokens.Login), nil)
 
 	cancel() // for this example; else it serves until ctx is done
 	fmt.Println(api.ListenAndServe(ctx, "127.0.0.1:0", loginlimit.New(api, nil)))

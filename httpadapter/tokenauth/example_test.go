@@ -13,7 +13,7 @@ import (
 // A server without logins of its own hands out tokens and keeps their hashes.
 func Example() {
 	var tokens tokenauth.Tokens
-	secret := tokenauth.Generate() // shown to the user once
+	secret := tokenauth.NewSecret() // shown to the user once
 	err := tokens.Add(tokenauth.Token{UserID: "alice", Hash: tokenauth.HashOf(secret), MayManage: true})
 	if err != nil {
 		log.Fatal(err)
@@ -24,10 +24,10 @@ func Example() {
 	}
 	fmt.Println("secret in the file:", bytes.Contains(file, []byte(secret)))
 
-	caller, err := tokens.Authenticate(context.Background(), "alice", secret)
+	caller, err := tokens.Login(context.Background(), "alice", secret)
 	fmt.Println(caller.UserID, caller.MayManage, err)
 	tokens.RevokeUser("alice")
-	_, err = tokens.Authenticate(context.Background(), "alice", secret)
+	_, err = tokens.Login(context.Background(), "alice", secret)
 	fmt.Println(err)
 	// Output:
 	// secret in the file: false

@@ -2,7 +2,7 @@
 // own.
 //
 //	var tokens tokenauth.Tokens
-//	api := httpadapter.New(catalog, httpadapter.HeaderAuth(tokens.Authenticate), nil)
+//	api := httpadapter.New(catalog, httpadapter.HeaderAuth(tokens.Login), nil)
 package tokenauth
 
 import (
@@ -31,7 +31,7 @@ type Token struct {
 
 // Hash is the SHA-256 hash of a secret. A hash made to be slow, as passwords need
 // it, would add nothing: there is no guessing 256 random bits, and every request
-// would pay for it. For the same reason only secrets that [Generate] made, or
+// would pay for it. For the same reason only secrets that [NewSecret] made, or
 // others that are as hard to guess, may be hashed so.
 type Hash [sha256.Size]byte
 
@@ -57,9 +57,9 @@ func (h *Hash) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// Generate returns a new secret: 256 random bits, as 43 characters that need no
+// NewSecret returns a new secret: 256 random bits, as 43 characters that need no
 // quoting in a header, a URL or a shell.
-func Generate() string {
+func NewSecret() string {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails, see its documentation
 	return base64.RawURLEncoding.EncodeToString(b[:])
@@ -80,10 +80,10 @@ type user struct {
 	at     map[Hash]int // where in tokens
 }
 
-// Authenticate is for [httpadapter.HeaderAuth]. The error is
+// Login is for [httpadapter.HeaderAuth]. The error is
 // [httpadapter.ErrUnauthenticated] if the user has no such token. The time it
 // takes depends on how many tokens the user has, not on how much of one is right.
-func (t *Tokens) Authenticate(_ context.Context, userID, secret string) (httpadapter.Caller, error) {
+func (t *Tokens) Login(_ context.Context, userID, secret string) (httpadapter.Caller, error) {
 	hash := HashOf(secret)
 	t.mu.RLock()
 	defer t.mu.RUnlock()

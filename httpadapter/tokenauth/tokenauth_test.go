@@ -19,7 +19,7 @@ func TestTokens(t *testing.T) {
 	ctx := t.Context()
 	var tokens tokenauth.Tokens
 	in := func(userID, token string) string {
-		caller, err := tokens.Authenticate(ctx, userID, token)
+		caller, err := tokens.Login(ctx, userID, token)
 		if err != nil {
 			require.ErrorIs(t, err, httpadapter.ErrUnauthenticated)
 			require.Zero(t, caller)
@@ -68,7 +68,7 @@ func TestTokens(t *testing.T) {
 
 func TestTokensAsJSON(t *testing.T) {
 	var tokens tokenauth.Tokens
-	secret := tokenauth.Generate()
+	secret := tokenauth.NewSecret()
 	require.NoError(t, tokens.Add(
 		tokenauth.Token{UserID: "b", Hash: tokenauth.HashOf("abc"), MayManage: true},
 		tokenauth.Token{UserID: "a", Hash: tokenauth.HashOf(secret)}))
@@ -93,10 +93,10 @@ func TestTokensAsJSON(t *testing.T) {
 	}
 }
 
-func TestGenerateToken(t *testing.T) {
+func TestNewSecret(t *testing.T) {
 	seen := make(map[string]bool)
 	for range 1000 {
-		token := tokenauth.Generate()
+		token := tokenauth.NewSecret()
 		require.Regexp(t, `^[A-Za-z0-9_-]{43}$`, token)
 		require.False(t, seen[token])
 		seen[token] = true
@@ -125,9 +125,9 @@ func TestTokensConcurrently(t *testing.T) {
 					return
 				default:
 				}
-				_, err := tokens.Authenticate(t.Context(), "u", "stays")
+				_, err := tokens.Login(t.Context(), "u", "stays")
 				assert.NoError(t, err)
-				_, err = tokens.Authenticate(t.Context(), "u", "never")
+				_, err = tokens.Login(t.Context(), "u", "never")
 				assert.ErrorIs(t, err, httpadapter.ErrUnauthenticated)
 			}
 		})
@@ -147,7 +147,7 @@ func TestManyTokensOfOneUser(t *testing.T) {
 		all[i] = tokenauth.Token{UserID: "u", Hash: tokenauth.HashOf(fmt.Sprint(i)), MayManage: i%2 == 0}
 	}
 	manages := func(tokens *tokenauth.Tokens, secret int) bool {
-		caller, err := tokens.Authenticate(t.Context(), "u", fmt.Sprint(secret))
+		caller, err := tokens.Login(t.Context(), "u", fmt.Sprint(secret))
 		require.NoError(t, err)
 		return caller.MayManage
 	}

@@ -14,10 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/customstatus/customstatus/internal/sentinel"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
 func TestStoreIsLocked(t *testing.T) {
@@ -155,7 +156,7 @@ func TestStoreForReading(t *testing.T) {
 		revision, err := r.Revision(context.Background())
 		require.NoError(t, err)
 		require.Equal(t, want.revision, revision)
-		require.NoError(t, r.Backup(&bytes.Buffer{}))
+		require.NoError(t, r.Backup(context.Background(), &bytes.Buffer{}))
 		defer func() { require.NoError(t, r.Close()) }()
 	}
 }
@@ -232,7 +233,7 @@ func TestStoreRefusesAFileThatSomeoneElseWrote(t *testing.T) {
 	require.ErrorIs(t, refused(t, s, put("c", "z", 0)), sentinel.ErrNeedsReopen)
 	_, err = loadAll(s)
 	require.ErrorIs(t, err, sentinel.ErrNeedsReopen)
-	require.ErrorIs(t, s.Backup(&bytes.Buffer{}), sentinel.ErrNeedsReopen)
+	require.ErrorIs(t, s.Backup(context.Background(), &bytes.Buffer{}), sentinel.ErrNeedsReopen)
 	require.NoError(t, s.Close())
 	require.Len(t, load(t, openStore(t, path)).statuses, 1)
 }
@@ -291,7 +292,7 @@ func TestBackupHoldsUpNobody(t *testing.T) {
 	want := h.run(t, 10, 10, s)
 	slow := &blocked{begun: make(chan struct{}), end: make(chan struct{})}
 	done := make(chan error)
-	go func() { done <- s.Backup(slow) }()
+	go func() { done <- s.Backup(context.Background(), slow) }()
 	<-slow.begun
 	h.run(t, 10, 200, s) // it grows, too
 	require.NoError(t, s.Close())
@@ -322,7 +323,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	}()
 	copies := make([]bytes.Buffer, 25)
 	for i := range copies {
-		require.NoError(t, s.Backup(&copies[i]))
+		require.NoError(t, s.Backup(context.Background(), &copies[i]))
 	}
 	close(stop)
 	<-stopped
@@ -347,9 +348,9 @@ func (full) Write([]byte) (int, error) { return 0, errFull }
 
 func TestBackupFails(t *testing.T) {
 	s := openStore(t, tempPath(t))
-	require.ErrorIs(t, s.Backup(full{}), errFull)
+	require.ErrorIs(t, s.Backup(context.Background(), full{}), errFull)
 	require.NoError(t, s.Close())
-	require.ErrorIs(t, s.Backup(&bytes.Buffer{}), sentinel.ErrClosed)
+	require.ErrorIs(t, s.Backup(context.Background(), &bytes.Buffer{}), sentinel.ErrClosed)
 }
 
 func TestBackupFindsDamage(t *testing.T) {
@@ -367,7 +368,7 @@ func TestBackupFindsDamage(t *testing.T) {
 	_, err = f.WriteAt(make([]byte, 16), int64(at))
 	require.NoError(t, errors.Join(err, f.Close()))
 	var backup bytes.Buffer
-	require.ErrorIs(t, s.Backup(&backup), sentinel.ErrDamaged)
+	require.ErrorIs(t, s.Backup(context.Background(), &backup), sentinel.ErrDamaged)
 	require.Zero(t, backup.Len())
 	// bbolt panics over such a page.
 	_, err = loadAll(s)
@@ -398,7 +399,7 @@ func TestNewStoreLeavesTheHostsDataAlone(t *testing.T) {
 	require.Len(t, want.statuses, len(first.statuses)+1)
 	others = load(t, other)
 	var backup bytes.Buffer
-	require.NoError(t, s.Backup(&backup))
+	require.NoError(t, s.Backup(context.Background(), &backup))
 	require.NoError(t, s.Close())
 	_, err = loadAll(s)
 	require.ErrorIs(t, err, sentinel.ErrClosed)

@@ -9,9 +9,10 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/customstatus/customstatus/internal/sentinel"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
+
+	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
 func panicOfOurOwn() { panic("a fault of ours") }

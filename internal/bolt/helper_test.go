@@ -12,9 +12,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/customstatus/customstatus/internal/sentinel"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
+
+	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
 // torture asks for the long versions of the tests.

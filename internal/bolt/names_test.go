@@ -2,14 +2,16 @@ package bolt
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"os"
 	"strings"
 	"testing"
 
-	"github.com/customstatus/customstatus/internal/sentinel"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
+
+	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
 // catalogs are names of which some begin with others.
@@ -44,7 +46,7 @@ func TestCatalogsInOneFileDoNotDisturbEachOther(t *testing.T) {
 	for name, s := range stores {
 		same(name, s)
 		backups[name] = new(bytes.Buffer)
-		require.NoError(t, s.Backup(backups[name]))
+		require.NoError(t, s.Backup(context.Background(), backups[name]))
 		require.NoError(t, s.Close())
 	}
 	require.NoError(t, db.Close())

@@ -14,9 +14,10 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/customstatus/customstatus/internal/sentinel"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
+
+	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
 // A file that is damaged while it is open can lead bbolt astray: it calls itself

@@ -18,9 +18,10 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/customstatus/customstatus/internal/sentinel"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
+
+	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
 // Some faults end a process that does not bear them, or concern the whole
@@ -221,7 +222,7 @@ func TestStoreOnAReadOnlyDisk(t *testing.T) {
 	require.True(t, want.equal(load(t, s)))
 	refused(t, s, put("new", "new", 0))
 	var backup bytes.Buffer
-	require.NoError(t, s.Backup(&backup), "in another directory")
+	require.NoError(t, s.Backup(context.Background(), &backup), "in another directory")
 	require.NotZero(t, backup.Len())
 	require.NoError(t, s.Close())
 }
@@ -281,13 +282,13 @@ func childNoDescriptors(t *testing.T, path string) {
 	}
 	require.Equal(t, uint64(2), commit(t, s, put("b", "y", 0)))
 	require.Len(t, load(t, s).statuses, 2)
-	require.ErrorIs(t, s.Backup(io.Discard), syscall.EMFILE)
+	require.ErrorIs(t, s.Backup(context.Background(), io.Discard), syscall.EMFILE)
 	_, err := Open(path+"2", nil)
 	require.ErrorIs(t, err, syscall.EMFILE)
 	for _, f := range taken {
 		require.NoError(t, f.Close())
 	}
-	require.NoError(t, s.Backup(io.Discard))
+	require.NoError(t, s.Backup(context.Background(), io.Discard))
 	openStore(t, path+"2")
 	commit(t, s, put("c", "z", 0))
 }
@@ -489,7 +490,7 @@ func childFaults(t *testing.T, path string) {
 			require.NoError(t, want)
 			_, err := loadAll(s)
 			require.ErrorIs(t, err, sentinel.ErrNeedsReopen)
-			require.ErrorIs(t, s.Backup(io.Discard), sentinel.ErrNeedsReopen)
+			require.ErrorIs(t, s.Backup(context.Background(), io.Discard), sentinel.ErrNeedsReopen)
 			err = refused(t, s, changes...)
 			require.ErrorIs(t, err, sentinel.ErrNeedsReopen)
 			fmt.Println(err)

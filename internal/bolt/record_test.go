@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/customstatus/customstatus/internal/sentinel"
 	"github.com/stretchr/testify/require"
+
+	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
 func TestRecordsComeBackAsTheyWere(t *testing.T) {

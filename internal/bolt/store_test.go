@@ -10,9 +10,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/customstatus/customstatus/internal/sentinel"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
+
+	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
 func TestStoreDoesWhatTheModelDoes(t *testing.T) {
@@ -216,7 +217,7 @@ func TestBackupIsACopyThatOpens(t *testing.T) {
 	s := openStore(t, tempPath(t))
 	want := newHistory(1).run(t, 50, 20, s)
 	var backup bytes.Buffer
-	require.NoError(t, s.Backup(&backup))
+	require.NoError(t, s.Backup(context.Background(), &backup))
 	path := tempPath(t)
 	require.NoError(t, os.WriteFile(path, backup.Bytes(), 0o600))
 	copied := openStore(t, path)

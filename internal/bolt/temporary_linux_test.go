@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -42,7 +43,7 @@ func childMaking(t *testing.T, path string, openFile func(string, int, os.FileMo
 func childBackingUp(t *testing.T, path string) {
 	s := openStore(t, path)
 	newHistory(1).run(t, 3, 30, s)
-	require.NoError(t, s.Backup(stopper{}))
+	require.NoError(t, s.Backup(context.Background(), stopper{}))
 }
 
 // killed runs a child until it says where it is, kills it, and returns the names

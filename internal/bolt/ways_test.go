@@ -7,9 +7,10 @@ import (
 	"os"
 	"testing"
 
-	"github.com/customstatus/customstatus/internal/boltfile"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
+
+	"github.com/customstatus/customstatus/internal/boltfile"
 )
 
 // fileWays are the ways in which a file comes to be: each makes one at a path from
@@ -96,7 +97,7 @@ func openFast(t *testing.T, path, name string) *Store {
 func backUp(t *testing.T, s *Store, path string) {
 	f, err := os.Create(path)
 	require.NoError(t, err)
-	require.NoError(t, errors.Join(s.Backup(f), f.Close()))
+	require.NoError(t, errors.Join(s.Backup(context.Background(), f), f.Close()))
 }
 
 func compact(t *testing.T, s *Store, path string, txSize int64) {

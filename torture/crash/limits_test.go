@@ -221,13 +221,13 @@ func (c child) noDescriptors() error {
 	}
 	err = errors.Join(
 		crowd.write(c.Writers, 10, nil),
-		expect(catalog.Backup(io.Discard), syscall.EMFILE),
+		expect(catalog.Backup(context.Background(), io.Discard), syscall.EMFILE),
 	)
 	_, openErr := customstatus.OpenFile(context.Background(), c.Path+".other", nil)
 	if err := errors.Join(err, expect(openErr, syscall.EMFILE), lift()); err != nil {
 		return err
 	}
-	if err := errors.Join(crowd.write(c.Writers, 10, nil), catalog.Backup(io.Discard)); err != nil {
+	if err := errors.Join(crowd.write(c.Writers, 10, nil), catalog.Backup(context.Background(), io.Discard)); err != nil {
 		return fmt.Errorf("without the limit: %w", err)
 	}
 	left, err := filepath.Glob(c.Path + ".*")

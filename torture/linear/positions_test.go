@@ -143,7 +143,7 @@ func TestGoingBackIsSeen(t *testing.T) {
 		all := []*watcher{watch(&watching, c, lastName), follow(&watching, c, lastName)}
 		collide.run(t, 2*seed, c)
 		var copied bytes.Buffer
-		if err := errors.Join(c.Backup(&copied), os.WriteFile(older, copied.Bytes(), 0o600)); err != nil {
+		if err := errors.Join(c.Backup(context.Background(), &copied), os.WriteFile(older, copied.Bytes(), 0o600)); err != nil {
 			t.Fatal(err)
 		}
 		collide.run(t, 2*seed+1, c)

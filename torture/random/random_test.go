@@ -106,7 +106,7 @@ func boltPlace(t *rapid.T, m *machine) place {
 		},
 		backup: func(t *rapid.T) customstatus.Store {
 			var b bytes.Buffer
-			if err := current.Backup(&b); err != nil {
+			if err := current.Backup(context.Background(), &b); err != nil {
 				t.Fatal(err)
 			}
 			path := filepath.Join(directory, "backup.db")

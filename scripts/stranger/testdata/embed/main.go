@@ -62,12 +62,12 @@ func serve(file string) (err error) {
 		return err
 	}
 
-	secret := tokenauth.Generate()
+	secret := tokenauth.NewSecret()
 	var tokens tokenauth.Tokens
 	if err := tokens.Add(tokenauth.Token{UserID: "u", Hash: tokenauth.HashOf(secret)}); err != nil {
 		return err
 	}
-	api := httpadapter.New(catalog, httpadapter.HeaderAuth(tokens.Authenticate), nil)
+	api := httpadapter.New(catalog, httpadapter.HeaderAuth(tokens.Login), nil)
 	mux := http.NewServeMux()
 	mux.Handle(httpadapter.DefaultPrefix, loginlimit.New(api, nil))
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
