@@ -351,10 +351,9 @@ func (e *edit) lookUp(id string, opts *WriteOptions) (*CustomUserStatus, error) 
 
 // freshID returns an id that no status has and that is not taken either. A source
 // that gives only ids in use is broken, which must not hang the writer.
-func (c *Catalog) freshID(e *edit, taken map[string]string) (string, error) {
+func (c *Catalog) freshID(e *edit, taken map[string]bool) (string, error) {
 	for range 10 {
-		id := c.newID()
-		if _, used := taken[id]; !used && validID(id) && e.table.ByID(id) == nil && e.base.table.ByID(id) == nil {
+		if id := c.newID(); validID(id) && !taken[id] && e.table.ByID(id) == nil && e.base.table.ByID(id) == nil {
 			return id, nil
 		}
 	}

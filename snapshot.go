@@ -90,15 +90,19 @@ func (e *edit) put(old, status *CustomUserStatus) {
 	e.made = append(e.made, status)
 }
 
-// putNew puts statuses that are all new.
-func (e *edit) putNew(statuses []*CustomUserStatus) {
-	e.table.PutNew(e.number, statuses)
+// putNew puts statuses that are all new, and returns an error, with e as it was, if
+// an id or a name is not.
+func (e *edit) putNew(statuses []*CustomUserStatus) error {
+	if err := e.table.Add(e.number, statuses); err != nil {
+		return err
+	}
 	e.position.Fingerprint += fingerprintOf(statuses)
 	e.changes = slices.Grow(e.changes, len(statuses))
 	for _, s := range statuses {
 		e.changes = append(e.changes, Change{Kind: Created, After: *s})
 	}
 	e.made = append(e.made, statuses...)
+	return nil
 }
 
 func (e *edit) delete(old *CustomUserStatus) {

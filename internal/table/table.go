@@ -82,12 +82,27 @@ func New[T any](keys Keys[T], values []*T, edit uint64) (Table[T], error) {
 	return t, nil
 }
 
+// sortedByName returns the values in the order of names.
 func (t *Table[T]) sortedByName(values []*T) []named[T] {
-	sorted := make([]named[T], len(values))
-	for i, v := range values {
-		sorted[i] = t.keys.named(v)
+	// With the names at hand, sorting doesn't go to where the values lie.
+	type key struct {
+		named named[T]
+		name  string
 	}
-	slices.SortFunc(sorted, t.keys.compare)
+	keys := make([]key, len(values))
+	for i, v := range values {
+		keys[i] = key{t.keys.named(v), t.keys.Name(v)}
+	}
+	slices.SortFunc(keys, func(a, b key) int {
+		if a.named.first != b.named.first {
+			return cmp.Compare(a.named.first, b.named.first)
+		}
+		return strings.Compare(a.name, b.name)
+	})
+	sorted := make([]named[T], len(keys))
+	for i := range keys {
+		sorted[i] = keys[i].named
+	}
 	return sorted
 }
 
@@ -121,20 +136,38 @@ func (t *Table[T]) Put(edit uint64, old, value *T) {
 	t.order.Set(t.keys.named(value))
 }
 
-// PutNew adds values whose ids and names are new, in the order in which that is
-// fastest.
-func (t *Table[T]) PutNew(edit uint64, values []*T) {
-	if t.ids.len == 0 {
-		filled, err := New(t.keys, values, edit)
-		if err != nil {
-			panic(err) // the caller has not kept its word
+// Add adds values whose ids and names are new, in the way in which that is fastest.
+// The error is [ErrSameID] or [ErrSameName] if they are not, and t is as it was
+// then.
+func (t *Table[T]) Add(edit uint64, values []*T) error {
+	if len(values) >= t.ids.len/2 {
+		all := make([]*T, 0, t.ids.len+len(values))
+		t.Scan(func(v *T) bool {
+			all = append(all, v)
+			return true
+		})
+		filled, err := New(t.keys, append(all, values...), edit)
+		if err == nil {
+			*t = filled
 		}
-		*t = filled
-		return
+		return err
 	}
-	for _, n := range t.sortedByName(values) {
+	ids := make(map[string]struct{}, len(values))
+	sorted := t.sortedByName(values)
+	for i, n := range sorted {
+		id, name := t.keys.ID(n.value), t.keys.Name(n.value)
+		if _, twice := ids[id]; twice || t.ids.get(id) != nil {
+			return ErrSameID
+		}
+		if i > 0 && name == t.keys.Name(sorted[i-1].value) || t.names.get(name) != nil {
+			return ErrSameName
+		}
+		ids[id] = struct{}{}
+	}
+	for _, n := range sorted {
 		t.Put(edit, nil, n.value)
 	}
+	return nil
 }
 
 // Delete removes a value of the table.

@@ -65,8 +65,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-func TestPutNew(t *testing.T) {
-	for _, there := range []int{0, 3} {
+func TestAdd(t *testing.T) {
+	for _, there := range []int{0, 3, 900, 2000} {
 		empty, err := New(valueKeys, nil, 0)
 		require.NoError(t, err)
 		before := empty.Edit()
@@ -84,7 +84,16 @@ func TestPutNew(t *testing.T) {
 			fresh = append(fresh, v)
 			want[v.ID] = v
 		}
-		after.PutNew(2, fresh)
+		refused := map[*value]error{{"0", "other"}: ErrSameID, {"other", "x7"}: ErrSameName}
+		if there > 0 {
+			refused[&value{"there0", "other"}] = ErrSameID
+			refused[&value{"other", "0"}] = ErrSameName
+		}
+		for v, wantErr := range refused {
+			require.ErrorIs(t, after.Add(2, append(fresh[:500:500], v)), wantErr, "%v beside %d", v, there)
+			checkTable(t, &after, held)
+		}
+		require.NoError(t, after.Add(2, fresh))
 		checkTable(t, &after, want)
 		checkTable(t, &before, held)
 	}
