@@ -26,8 +26,10 @@ type Options struct {
 	Rules Rules
 	// MaxStatuses is the greatest number of statuses that writes lead to; a
 	// write that would exceed it is [ErrFull]. It bounds the memory that
-	// callers can fill, at about 300 bytes a status beside its metadata. 0 is
-	// no limit.
+	// callers can fill, at about 300 bytes a status beside its metadata. Each
+	// catalog over a shared store counts what it sees, so that several may
+	// exceed the number together by what they add at the same time. 0 is no
+	// limit.
 	MaxStatuses int
 
 	// HistoryChanges is the number of changes that are kept for [Catalog.Watch]
@@ -111,6 +113,8 @@ type Catalog struct {
 	account     account
 
 	current  atomic.Pointer[snapshot] // what reads see
+	stopFeed atomic.Pointer[func()]   // ends the feed, so that the store is loaded again
+	loads    atomic.Int64
 	history  *history.Log[Commit]
 	watchers atomic.Int64
 
@@ -360,6 +364,18 @@ func (c *Catalog) freshID(e *edit, taken map[string]bool) (string, error) {
 	return "", errors.New("customstatus: the source of ids gives none that is valid and unused")
 }
 
+// clock is now, whatever the host's clock does: what the catalog does by itself must
+// not end by a panic of it.
+func (c *Catalog) clock() (now time.Time) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("customstatus: the clock panicked", "panic", p)
+			now = time.Now()
+		}
+	}()
+	return c.now()
+}
+
 // time is now, as a status can have it.
 func (c *Catalog) time() (time.Time, error) {
 	now := stamp(c.now())
@@ -419,7 +435,12 @@ func (c *Catalog) Backup(ctx context.Context, w io.Writer) error {
 	if !ok {
 		return fmt.Errorf("customstatus: backup of a %T: %w", store, errors.ErrUnsupported)
 	}
-	return s.Backup(ctx, w)
+	err := s.Backup(ctx, w)
+	if errors.Is(err, ErrClosed) && !c.current.Load().closed {
+		// The store could not be reopened yet.
+		err = fmt.Errorf("%w: %v", ErrNeedsReopen, err)
+	}
+	return err
 }
 
 // Close waits for the commit that is under way, refuses the writes that wait
@@ -447,7 +468,7 @@ func (c *Catalog) Close() error {
 		c.history.Close()
 		c.replacing.Lock()
 		defer c.replacing.Unlock()
-		c.closeErr = c.guard("Close", c.store.Close)
+		c.closeErr = c.guard("Close", func() error { return c.store.Close() })
 	})
 	return c.closeErr
 }

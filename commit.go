@@ -106,6 +106,17 @@ func (c *Catalog) withdraw(w *write) bool {
 
 // putBack lets writes wait for the next commit, before those that came later.
 func (c *Catalog) putBack(writes []*write) {
+	c.wait(writes, func() { c.pending = slices.Concat(writes, c.pending) })
+}
+
+// putLast lets writes wait behind those that came later: many writes of one
+// status, of which each commit can have one, must not hold up all others.
+func (c *Catalog) putLast(writes []*write) {
+	c.wait(writes, func() { c.pending = append(c.pending, writes...) })
+}
+
+// wait has writes wait again, in the place where put puts them.
+func (c *Catalog) wait(writes []*write, put func()) {
 	if len(writes) == 0 {
 		return
 	}
@@ -118,7 +129,7 @@ func (c *Catalog) putBack(writes []*write) {
 	for _, w := range writes {
 		w.waiting = true
 	}
-	c.pending = slices.Concat(writes, c.pending)
+	put()
 }
 
 // lead commits for all that wait until w is finished, and gives up the turn.
@@ -182,6 +193,19 @@ func (c *Catalog) takePending() []*write {
 
 // commit makes one commit of the group and finishes its writes or puts them back.
 func (c *Catalog) commit(leader *write, group []*write) {
+	// Nothing is known to panic from here on. But the other writers of the group,
+	// who have nobody else to finish them, must not wait for ever.
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("customstatus: a commit panicked", "panic", p, "stack", string(debug.Stack()))
+			c.stale = c.shared == nil
+			for _, w := range group {
+				if !w.finished() {
+					w.finish(fmt.Errorf("%w: the commit panicked: %v", ErrOutcomeUnknown, p))
+				}
+			}
+		}
+	}()
 	synced := c.shared == nil // what current shows is all there is
 	reopened := false
 	for conflicts := 0; ; {
@@ -191,7 +215,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 		}
 		e := c.edit(len(group))
 		planned, later, ok := c.plan(e, group)
-		c.putBack(later)
+		c.putLast(later)
 		group = planned
 		switch {
 		case len(group) == 0:
@@ -394,10 +418,12 @@ func (c *Catalog) refresh() error {
 func (c *Catalog) reopen(cause error) error {
 	c.replacing.Lock()
 	defer c.replacing.Unlock()
-	_ = c.guard("Close", c.store.Close) // it is broken, and its error known
+	_ = c.guard("Close", func() error { return c.store.Close() }) // it is broken, and its error known
 	var store Store
 	err := c.guard("Options.Reopen", func() (err error) {
-		store, err = c.reopenStore(c.commits)
+		if store, err = c.reopenStore(c.commits); err == nil && store == nil {
+			err = errors.New("Options.Reopen has returned no store")
+		}
 		return err
 	})
 	if err == nil {
@@ -441,8 +467,14 @@ func (c *Catalog) load(ctx context.Context) (rewound bool, err error) {
 		c.history.Reset(next.position.inHistory())
 		return false, nil
 	}
+	c.loads.Add(1) // before those who wait for it are told
 	same := next.position.Fingerprint == before.position.Fingerprint
 	rewound = next.revision < before.revision || next.revision == before.revision && !same
+	if c.shared == nil && !same && next.revision > before.revision {
+		// Nobody else writes the store. One commit, whose outcome was unknown, is
+		// all that there can be.
+		rewound = !c.stale || next.revision != before.revision+1
+	}
 	next.rewinds = before.rewinds
 	if rewound {
 		next.rewinds++

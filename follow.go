@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime/debug"
 	"time"
 )
@@ -53,12 +54,17 @@ func (c *Catalog) sync(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)()
+	before := c.current.Load()
 	var revision Revision
 	err := c.guard("Revision", func() (err error) {
 		revision, err = c.store.Revision(ctx)
 		return err
 	})
-	if err == nil {
+	switch {
+	case err != nil:
+	case revision < before.revision:
+		err = c.reloaded(ctx, before)
+	default:
 		err = c.await(ctx, revision)
 	}
 	if err != nil && c.ctx.Err() != nil {
@@ -113,11 +119,22 @@ func (e *storePanic) Error() string {
 	return fmt.Sprintf("the store panicked in %s: %v", e.method, e.value)
 }
 
+// draw returns a random number, whatever the host's source does.
+func (c *Catalog) draw() (n uint64) {
+	defer func() {
+		if p := recover(); p != nil {
+			c.log.Error("customstatus: the source of randomness panicked", "panic", p)
+			n = rand.Uint64()
+		}
+	}()
+	return c.random()
+}
+
 // backOff keeps catalogs that write to the same statuses from running into each
 // other again and again.
 func (c *Catalog) backOff(conflicts int) {
 	limit := uint64(time.Millisecond << min(conflicts, 6))
-	wait := time.NewTimer(time.Duration(c.random() % limit))
+	wait := time.NewTimer(time.Duration(c.draw() % limit))
 	defer wait.Stop()
 	select {
 	case <-wait.C:
@@ -138,7 +155,8 @@ func (c *Catalog) follow() {
 	var failing, loading time.Duration // the last waits for these reasons
 	var loaded time.Time
 	for {
-		commits, err := c.followFeed()
+		from := c.current.Load().revision
+		err := c.followFeed()
 		if c.ctx.Err() != nil {
 			return
 		}
@@ -158,8 +176,8 @@ func (c *Catalog) follow() {
 			c.noteLoad(rewound, err) // if it failed, the feed says the same again
 			loaded = time.Now()
 			wait, loading = loading, min(max(2*loading, firstFeedWait), lastFeedWait)
-		case commits > 0:
-			failing = 0 // as long as the feed brings something, it is taken up again at once
+		case c.current.Load().revision > from:
+			failing = 0 // as long as the feed brings something new, it is taken up again at once
 		default:
 			failing = min(max(2*failing, firstFeedWait), lastFeedWait)
 			wait = failing
@@ -177,15 +195,20 @@ func (c *Catalog) follow() {
 // errFeed is returned when the feed doesn't fit what the catalog has.
 var errFeed = errors.New("the store's feed has a gap or a change that doesn't fit")
 
-// followFeed shows the commits of one feed and returns their number, and why the
-// feed ended.
-func (c *Catalog) followFeed() (commits int, err error) {
-	err = c.guard("Watch", func() error {
-		for commit, err := range c.shared.Watch(c.ctx, c.current.Load().revision) {
+// followFeed shows the commits of one feed and returns why the feed ended.
+func (c *Catalog) followFeed() error {
+	ctx, cancel := context.WithCancelCause(c.ctx)
+	defer cancel(nil)
+	stop := func() { cancel(errFeed) }
+	c.stopFeed.Store(&stop)
+	first := true
+	err := c.guard("Watch", func() error {
+		for commit, err := range c.shared.Watch(ctx, c.current.Load().revision) {
 			if err != nil {
 				return err
 			}
-			if commits++; commits == 1 {
+			if first {
+				first = false
 				c.noteFeed(nil)
 			}
 			if err := c.take(commit); err != nil {
@@ -194,7 +217,34 @@ func (c *Catalog) followFeed() (commits int, err error) {
 		}
 		return errors.New("the store's feed has ended without an error")
 	})
-	return commits, err
+	if cause := context.Cause(ctx); cause != nil && c.ctx.Err() == nil {
+		return cause
+	}
+	return err
+}
+
+// reloaded has the store loaded again and waits for that. The store says that it is
+// at a revision before one that reads have reached: it holds another history, or
+// its feed has reported progress that there was not.
+func (c *Catalog) reloaded(ctx context.Context, before *snapshot) error {
+	loads := c.loads.Load()
+	if stop := c.stopFeed.Load(); stop != nil && c.current.Load().rewinds == before.rewinds {
+		(*stop)()
+	}
+	for c.current.Load().rewinds == before.rewinds && c.loads.Load() == loads {
+		more := c.history.Wait()
+		if c.loads.Load() != loads {
+			break
+		}
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.ctx.Done():
+			return ErrClosed
+		}
+	}
+	return nil
 }
 
 // take shows a commit of the feed.

@@ -316,3 +316,53 @@ func TestCloseWithDeferredWrites(t *testing.T) {
 		require.NoError(t, <-closed)
 	})
 }
+
+// Many writes of one status, of which each commit can have one, do not hold up
+// others.
+func TestWritesOfOneStatusHoldUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		c := open(t, g, nil)
+		first := goCreate(ctx, c, "a")
+		<-g.arrived
+		g.proceed <- nil
+		a := (<-first).status
+		blocker := goCreate(ctx, c, "blocker")
+		<-g.arrived
+		const updates = 3000
+		errs := make(chan error, updates)
+		for range updates {
+			go func() {
+				_, err := c.Update(ctx, a.ID, customstatus.Fields{Name: "a", StatusType: "away"}, nil)
+				errs <- err
+			}()
+		}
+		synctest.Wait()
+		other := goCreate(ctx, c, "other")
+		synctest.Wait()
+		g.proceed <- nil
+		require.NoError(t, (<-blocker).err)
+		commits := 0
+		for done := false; !done; {
+			select {
+			case r := <-other:
+				require.NoError(t, r.err)
+				done = true
+			case <-g.arrived:
+				commits++
+				g.proceed <- nil
+			}
+		}
+		require.LessOrEqual(t, commits, 5)
+		go func() {
+			for range g.arrived {
+				g.proceed <- nil
+			}
+		}()
+		for range updates {
+			require.NoError(t, <-errs)
+		}
+		require.NoError(t, c.Close())
+		close(g.arrived)
+	})
+}

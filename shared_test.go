@@ -460,6 +460,10 @@ func TestSharedFeedRepeatsAndReportsProgress(t *testing.T) {
 			}
 		}
 	}
+	store.revision = func(ctx context.Context) (customstatus.Revision, error) {
+		revision, err := store.SharedMemoryStore.Revision(ctx)
+		return revision + 1, err
+	}
 	c := openShared(t, store, nil)
 	a := create(t, c, "a", customstatus.Busy)
 	remove(t, c, a.ID, nil)

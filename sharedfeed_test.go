@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -213,4 +214,93 @@ func (r *rewinding) Watch(ctx context.Context, after customstatus.Revision) iter
 			}
 		}
 	}
+}
+
+// A feed that brings nothing new and breaks is not taken up again without end.
+func TestSharedFeedThatOnlyRepeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &sharedFault{SharedMemoryStore: storetest.NewSharedMemory().Open()}
+		var feeds atomic.Int64
+		store.watch = func(_ context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+			return func(yield func(customstatus.Commit, error) bool) {
+				feeds.Add(1)
+				if yield(customstatus.Commit{Revision: after}, nil) {
+					yield(customstatus.Commit{}, errors.New("connection reset"))
+				}
+			}
+		}
+		c := openShared(t, store, &customstatus.Options{Logger: slog.New(slog.DiscardHandler)})
+		time.Sleep(time.Minute)
+		require.LessOrEqual(t, feeds.Load(), int64(40))
+		require.NoError(t, c.Close())
+	})
+}
+
+// A feed reports progress that there was not. The store's own revision tells.
+func TestSharedFeedThatReportsTooMuch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &sharedFault{SharedMemoryStore: storetest.NewSharedMemory().Open()}
+		said := false
+		store.watch = func(ctx context.Context, _ customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+			return func(yield func(customstatus.Commit, error) bool) {
+				if !said {
+					said = true
+					if !yield(customstatus.Commit{Revision: 1 << 62}, nil) {
+						return
+					}
+				}
+				store.SharedMemoryStore.Watch(ctx, 0)(yield)
+			}
+		}
+		c := openShared(t, store, &customstatus.Options{Logger: slog.New(slog.DiscardHandler)})
+		synctest.Wait()
+		require.EqualValues(t, 1<<62, c.Revision())
+		s := create(t, c, "a", customstatus.Busy)
+		require.NoError(t, c.Sync(ctx))
+		got, err := c.Get(s.ID)
+		require.NoError(t, err)
+		require.Equal(t, s, got)
+		require.NoError(t, c.Close())
+	})
+}
+
+// While the store can't be asked about a position that is ahead, Watch and Follow
+// wait: they end with none of the store's errors.
+func TestSharedWatchWhileTheStoreIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &sharedFault{SharedMemoryStore: storetest.NewSharedMemory().Open()}
+		away := true
+		asked := 0
+		store.revision = func(ctx context.Context) (customstatus.Revision, error) {
+			if asked++; away {
+				return 0, fmt.Errorf("dial: %w", context.DeadlineExceeded)
+			}
+			return store.SharedMemoryStore.Revision(ctx)
+		}
+		c := openShared(t, store, nil)
+		ahead := customstatus.Position{Revision: 99, Fingerprint: 1}
+		ended := make(chan error, 1)
+		go func() {
+			for _, err := range c.Watch(ctx, ahead) {
+				ended <- err
+			}
+		}()
+		followed := make(chan customstatus.Update, 1)
+		go func() {
+			for u, err := range c.Follow(ctx, ahead) {
+				if err == nil {
+					followed <- u
+				}
+				return
+			}
+		}()
+		time.Sleep(10500 * time.Millisecond)
+		synctest.Wait()
+		require.Empty(t, ended)
+		require.Equal(t, 2*11, asked, "once a second")
+		away = false
+		require.ErrorIs(t, <-ended, customstatus.ErrCompacted)
+		require.True(t, (<-followed).Reset)
+		require.NoError(t, c.Close())
+	})
 }

@@ -136,7 +136,7 @@ func (c *Catalog) noteCommit(info CommitInfo) {
 		s.FailedCommits++
 		if s.CommitError == nil {
 			failing = true
-			s.CommitErrorSince = c.now()
+			s.CommitErrorSince = c.clock()
 		}
 		s.CommitError = info.Err
 	})
@@ -201,7 +201,7 @@ func (c *Catalog) noteFeed(err error) {
 		case err == nil:
 			s.FeedErrorSince = time.Time{}
 		case changed:
-			s.FeedErrorSince = c.now()
+			s.FeedErrorSince = c.clock()
 		}
 		s.FeedError = err
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 	"unsafe"
 
 	"github.com/customstatus/customstatus/internal/history"
@@ -16,7 +17,9 @@ import (
 // memory.
 //
 // A position that holds just what the catalog holds now is current, whatever its
-// revision.
+// revision. So a status that was deleted and imported again, or that was read from
+// a restored file, may have another [CustomUserStatus.Revision] than a watcher was
+// told.
 //
 // The sequence ends with one error. [ErrCompacted] is returned when the commits
 // after the position are no longer kept (the watcher is slower than
@@ -36,15 +39,19 @@ func (c *Catalog) Watch(ctx context.Context, after Position) iter.Seq2[Commit, e
 				return
 			}
 			commits, more, err := c.history.Since(&seen, shown)
+			var again <-chan time.Time
 			switch {
 			case err == nil:
 			case errors.Is(err, history.ErrClosed):
 				err = ErrClosed
 			case !synced && seen.Revision > shown():
 				// Another server has shown the position, and this one will soon.
-				synced = true
 				if err = c.Sync(ctx); err == nil {
+					synced = true
 					continue
+				}
+				if ctx.Err() == nil && !errors.Is(err, ErrClosed) {
+					again, err = time.After(watchRetry), nil // the store can't tell now
 				}
 			default:
 				err = ErrCompacted
@@ -62,15 +69,20 @@ func (c *Catalog) Watch(ctx context.Context, after Position) iter.Seq2[Commit, e
 					return
 				}
 			}
-			if more != nil {
+			if more != nil || again != nil {
 				select {
 				case <-more:
+				case <-again:
 				case <-ctx.Done():
+				case <-c.ctx.Done():
 				}
 			}
 		}
 	}
 }
+
+// watchRetry is the time between questions to a shared store that fails.
+const watchRetry = time.Second
 
 // Update is what [Catalog.Follow] yields.
 type Update struct {

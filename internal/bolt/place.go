@@ -23,6 +23,7 @@ func (s *Store) inPlace() error {
 	if err == nil && size < reached {
 		err = fmt.Errorf("%w: the file was cut from %d bytes to %d while it was open", sentinel.ErrDamaged, reached, size)
 		s.refuse(err, true)
+		return s.refused()
 	}
 	if err == nil {
 		s.size.Store(size)
