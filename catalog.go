@@ -435,7 +435,7 @@ func (c *Catalog) Backup(ctx context.Context, w io.Writer) error {
 	if !ok {
 		return fmt.Errorf("customstatus: backup of a %T: %w", store, errors.ErrUnsupported)
 	}
-	err := s.Backup(ctx, w)
+	err := c.guard("Backup", func() error { return s.Backup(ctx, w) })
 	if errors.Is(err, ErrClosed) && !c.current.Load().closed {
 		// The store could not be reopened yet.
 		err = fmt.Errorf("%w: %v", ErrNeedsReopen, err)

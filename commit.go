@@ -14,6 +14,10 @@ import (
 // so that none waits long for those before it. An import has as many as it has.
 const maxGroup = 1024
 
+// maxConflicts is how often in a row a commit to a shared store may be in conflict
+// with those of others.
+const maxConflicts = 100
+
 // write is one caller's part of a commit.
 type write struct {
 	ctx      context.Context
@@ -22,6 +26,7 @@ type write struct {
 	err      error
 	idle     bool          // the plan has changed nothing
 	revision Revision      // of its commit; if idle, the one it was planned at
+	rewinds  uint64        // of the history that the revision is of
 	waiting  bool          // for the next commit, in Catalog.pending; guarded by Catalog.mu
 	done     chan struct{} // closed when err says what came of it
 }
@@ -80,7 +85,7 @@ func (c *Catalog) write(ctx context.Context, size int, plan func(*edit) error) (
 	if w.err == nil && c.shared != nil {
 		// It is done whatever comes of the wait, which is only for the
 		// caller to see it.
-		_ = c.await(ctx, w.revision)
+		_ = c.await(ctx, w.revision, w.rewinds)
 	}
 	return w.revision, w.err
 }
@@ -137,7 +142,7 @@ func (c *Catalog) lead(w *write) {
 	defer func() { <-c.turn }()
 	for !w.finished() {
 		if c.shared != nil && c.lastRewinds == c.current.Load().rewinds {
-			if err := c.await(w.ctx, c.last); err != nil {
+			if err := c.await(w.ctx, c.last, c.lastRewinds); err != nil {
 				if c.withdraw(w) {
 					w.finish(err)
 				}
@@ -183,10 +188,10 @@ func (c *Catalog) takePending() []*write {
 		}
 		taken++
 	}
-	if taken == len(c.pending) {
+	clear(c.pending[:taken]) // for the garbage collector: they may hold on to imports
+	c.pending = c.pending[taken:]
+	if len(c.pending) == 0 {
 		c.pending = nil
-	} else {
-		c.pending = c.pending[taken:]
 	}
 	return group
 }
@@ -209,7 +214,12 @@ func (c *Catalog) commit(leader *write, group []*write) {
 	synced := c.shared == nil // what current shows is all there is
 	reopened := false
 	for conflicts := 0; ; {
+		if c.ctx.Err() != nil {
+			finish(group, ErrClosed)
+			return
+		}
 		if err := c.ready(); err != nil {
+			c.noteCommit(CommitInfo{Writes: len(group), Err: err})
 			finish(group, err)
 			return
 		}
@@ -229,7 +239,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 			synced = true
 			continue
 		case len(e.changes) == 0:
-			settle(group, e.base.revision, e.base.revision)
+			settle(group, e.base, e.base.revision)
 			return
 		}
 		err := c.makeDurable(e, group)
@@ -242,7 +252,12 @@ func (c *Catalog) commit(leader *write, group []*write) {
 			group = c.split(group, tooLarge.MaxChanges)
 			continue
 		case errors.Is(err, ErrConflict) && c.shared != nil:
-			conflicts++
+			if conflicts++; conflicts > maxConflicts {
+				// What it is in conflict with can't be seen: the store is at fault.
+				err = fmt.Errorf("customstatus: gave up after %d conflicts with other servers: %v", maxConflicts, err)
+				c.noteCommit(CommitInfo{Writes: len(group), Changes: len(e.changes), Err: err})
+				break
+			}
 			c.backOff(conflicts)
 			if group = c.catchUp(leader, group); group == nil {
 				return
@@ -331,7 +346,7 @@ func (c *Catalog) makeDurable(e *edit, group []*write) error {
 		}
 		c.last, c.lastRewinds = info.Revision, e.base.rewinds
 		c.noteCommit(info)
-		settle(group, e.base.revision, info.Revision)
+		settle(group, e.base, info.Revision)
 		return nil
 	case errors.As(info.Err, &panicked):
 		info.Err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, info.Err)
@@ -370,11 +385,11 @@ func finish(writes []*write, err error) {
 
 // settle ends writes with what plan said of each. What is true at base need not
 // be at the revision of the commit, if others write the store too.
-func settle(writes []*write, base, revision Revision) {
+func settle(writes []*write, base *snapshot, revision Revision) {
 	for _, w := range writes {
-		w.revision = revision
+		w.revision, w.rewinds = revision, base.rewinds
 		if w.idle {
-			w.revision = base
+			w.revision = base.revision
 		}
 		w.finish(w.err)
 	}
@@ -406,7 +421,10 @@ func (c *Catalog) refresh() error {
 	case !c.stale:
 		return nil
 	}
-	rewound, err := c.load(c.commits)
+	rewound, err := c.load(c.ctx)
+	if c.ctx.Err() != nil {
+		return ErrClosed
+	}
 	if err == nil {
 		c.stale = false
 	}
@@ -416,21 +434,25 @@ func (c *Catalog) refresh() error {
 
 // reopen replaces the store by a new one on the same place, and loads it.
 func (c *Catalog) reopen(cause error) error {
-	c.replacing.Lock()
-	defer c.replacing.Unlock()
 	_ = c.guard("Close", func() error { return c.store.Close() }) // it is broken, and its error known
 	var store Store
 	err := c.guard("Options.Reopen", func() (err error) {
-		if store, err = c.reopenStore(c.commits); err == nil && store == nil {
+		if store, err = c.reopenStore(c.ctx); err == nil && store == nil {
 			err = errors.New("Options.Reopen has returned no store")
 		}
 		return err
 	})
 	if err == nil {
+		c.replacing.Lock()
 		c.store = store
+		c.replacing.Unlock()
 		var rewound bool
-		rewound, err = c.load(c.commits)
+		rewound, err = c.load(c.ctx)
 		c.noteLoad(rewound, err)
+	}
+	if c.ctx.Err() != nil {
+		c.lost = ErrClosed
+		return ErrClosed
 	}
 	c.noteReopen(cause, err)
 	if err != nil {
@@ -490,25 +512,44 @@ func (c *Catalog) load(ctx context.Context) (rewound bool, err error) {
 }
 
 // catchUp waits until current shows all that the shared store holds now, and
-// returns the group. If that fails, the group is finished or put back, and
-// catchUp returns nil.
+// returns those of the group that have waited so long. If that fails, the group is
+// finished or put back, and catchUp returns nil.
 func (c *Catalog) catchUp(leader *write, group []*write) []*write {
-	err := c.sync(leader.ctx)
-	if err == nil {
-		return group
+	for {
+		err := c.syncFor(leader, group)
+		if err == nil {
+			return group
+		}
+		// Whose time is up gives up alone.
+		patient := slices.DeleteFunc(slices.Clone(group), func(w *write) bool { return w.ctx.Err() != nil })
+		for _, w := range group {
+			if w.ctx.Err() != nil {
+				w.finish(w.ctx.Err())
+			}
+		}
+		switch {
+		case leader.ctx.Err() != nil:
+			if !leader.finished() && c.withdraw(leader) { // it was left for the next commit
+				leader.finish(leader.ctx.Err())
+			}
+			c.putBack(patient)
+			return nil
+		case len(patient) == len(group):
+			finish(group, err)
+			return nil
+		case len(patient) == 0:
+			return nil
+		}
+		group = patient
 	}
-	if leader.ctx.Err() == nil {
-		finish(group, err)
-		return nil
+}
+
+// syncFor is sync for as long as all of the writes have time.
+func (c *Catalog) syncFor(leader *write, group []*write) error {
+	ctx, cancel := context.WithCancel(leader.ctx)
+	defer cancel()
+	for _, w := range group {
+		defer context.AfterFunc(w.ctx, cancel)()
 	}
-	// It is the leader who gives up; the others have contexts of their own.
-	i := slices.Index(group, leader)
-	if i >= 0 {
-		group = slices.Delete(group, i, i+1)
-	}
-	if i >= 0 || c.withdraw(leader) { // else it was left for the next commit
-		leader.finish(leader.ctx.Err())
-	}
-	c.putBack(group)
-	return nil
+	return c.sync(ctx)
 }

@@ -24,10 +24,14 @@ func (c *Catalog) Sync(ctx context.Context) error {
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
-		if err := c.ready(); err != nil || c.reopenStore == nil {
-			return err
+		err := c.ready()
+		if err == nil && c.reopenStore != nil {
+			err = c.reopenNeeded()
 		}
-		return c.reopenNeeded()
+		if err != nil && !errors.Is(err, ErrClosed) {
+			c.noteCommit(CommitInfo{Err: err}) // what the next commit would meet
+		}
+		return err
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-c.ctx.Done():
@@ -65,7 +69,7 @@ func (c *Catalog) sync(ctx context.Context) error {
 	case revision < before.revision:
 		err = c.reloaded(ctx, before)
 	default:
-		err = c.await(ctx, revision)
+		err = c.await(ctx, revision, before.rewinds)
 	}
 	if err != nil && c.ctx.Err() != nil {
 		return ErrClosed
@@ -74,9 +78,9 @@ func (c *Catalog) sync(ctx context.Context) error {
 }
 
 // await waits until reads see the revision. It gives up when the store turns out
-// to hold another history, in which the revision may never come.
-func (c *Catalog) await(ctx context.Context, revision Revision) error {
-	rewinds := c.current.Load().rewinds
+// to hold another history than the one that the revision is of, which is known by
+// the number of rewinds: there, the revision may never come.
+func (c *Catalog) await(ctx context.Context, revision Revision, rewinds uint64) error {
 	for {
 		more := c.history.Wait()
 		s := c.current.Load()

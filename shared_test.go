@@ -514,7 +514,7 @@ func TestSharedFeedThatSkipsAnUpdate(t *testing.T) {
 	store.watch = func(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
 		return func(yield func(customstatus.Commit, error) bool) {
 			for commit, err := range store.SharedMemoryStore.Watch(ctx, after) {
-				if err == nil && !skipped {
+				if err == nil && !skipped && len(commit.Changes) > 0 {
 					skipped = true
 					continue
 				}
@@ -578,8 +578,9 @@ func TestSharedFeedBreaksOften(t *testing.T) {
 			return func(yield func(customstatus.Commit, error) bool) {
 				pauses.Add(1)
 				for commit, err := range store.SharedMemoryStore.Watch(ctx, after) {
-					yield(commit, err)
-					return
+					if !yield(commit, err) || err != nil || len(commit.Changes) > 0 {
+						return
+					}
 				}
 			}
 		}

@@ -24,8 +24,10 @@ type Stats struct {
 	Changes       uint64 // that they made
 	FailedCommits uint64 // for reasons of the store
 
-	// CommitError is the error of the last commit, and CommitErrorSince the
-	// time since which all have failed. They are zero while commits succeed.
+	// CommitError is the error of the last commit, or that of a store that could
+	// not be loaded or reopened for one. CommitErrorSince is the time since which
+	// there was nothing else. They are zero while commits can be made, as far as
+	// is known.
 	CommitError      error
 	CommitErrorSince time.Time
 
@@ -41,9 +43,9 @@ type Stats struct {
 }
 
 // Observer has functions that a [Catalog] calls when something has happened
-// behind its host's back. Each may be nil. They must be fast, must not call the
-// catalog's writes, and may be called by several goroutines at once. A panic of
-// one is logged and goes no further.
+// behind its host's back. Each may be nil. They must be fast, may call the
+// catalog's reads but not its writes, Sync or Close, and may be called by several
+// goroutines at once. A panic of one is logged and goes no further.
 type Observer struct {
 	// Commit is called after each commit that was tried.
 	Commit func(CommitInfo)
@@ -125,6 +127,10 @@ func (c *Catalog) observe(call func(*Observer)) {
 // noteCommit counts a commit that was tried.
 func (c *Catalog) noteCommit(info CommitInfo) {
 	failing := false
+	var now time.Time
+	if info.Err != nil {
+		now = c.clock()
+	}
 	c.account.update(func(s *Stats) {
 		if info.Err == nil {
 			failing = s.CommitError != nil
@@ -136,7 +142,7 @@ func (c *Catalog) noteCommit(info CommitInfo) {
 		s.FailedCommits++
 		if s.CommitError == nil {
 			failing = true
-			s.CommitErrorSince = c.clock()
+			s.CommitErrorSince = now
 		}
 		s.CommitError = info.Err
 	})
@@ -180,6 +186,7 @@ func (c *Catalog) noteReopen(cause, err error) {
 	c.account.update(func(s *Stats) {
 		if err == nil {
 			s.Reopens++
+			s.CommitError, s.CommitErrorSince = nil, time.Time{}
 		}
 	})
 	if err != nil {
@@ -195,13 +202,14 @@ func (c *Catalog) noteReopen(cause, err error) {
 // noteFeed records whether there is a feed.
 func (c *Catalog) noteFeed(err error) {
 	changed := false
+	now := c.clock()
 	c.account.update(func(s *Stats) {
 		changed = (s.FeedError == nil) != (err == nil)
 		switch {
 		case err == nil:
 			s.FeedErrorSince = time.Time{}
 		case changed:
-			s.FeedErrorSince = c.clock()
+			s.FeedErrorSince = now
 		}
 		s.FeedError = err
 	})

@@ -120,9 +120,11 @@ type SharedStore interface {
 	// everybody else: each once, whole, in the order of their revisions, none
 	// missing. Then it waits for those to come.
 	//
-	// A [Commit] with no changes may come at any time. It says that every
-	// commit up to its revision has been yielded. If Load or Revision returns
-	// r > after, Watch eventually yields a commit at or beyond r.
+	// A [Commit] with no changes says that every commit up to its revision
+	// has been yielded. Watch begins with one at the revision after, as soon
+	// as it follows the store; others may come at any time. If Load or
+	// Revision returns r > after, Watch eventually yields a commit at or
+	// beyond r.
 	//
 	// The changes of a commit come in the order in which they were made.
 	// After.Revision is that of the commit. Of Before only the ID and the

@@ -248,6 +248,7 @@ func (s *SharedMemoryStore) Revision(ctx context.Context) (customstatus.Revision
 // [customstatus.ErrClosed] as soon as it is ready for the next commit.
 func (s *SharedMemoryStore) Watch(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
 	return func(yield func(customstatus.Commit, error) bool) {
+		begun := false
 		for after := after; ; {
 			if err := s.ready(ctx); err != nil {
 				yield(customstatus.Commit{}, err)
@@ -257,6 +258,13 @@ func (s *SharedMemoryStore) Watch(ctx context.Context, after customstatus.Revisi
 			if err != nil {
 				yield(customstatus.Commit{}, err)
 				return
+			}
+			if !begun {
+				begun = true
+				if !yield(customstatus.Commit{Revision: after}, nil) {
+					return
+				}
+				continue
 			}
 			if news != nil {
 				select {
