@@ -39,7 +39,8 @@ Only one process can hold the database. The other commands reach the server that
 does by the socket beside it (its path and .sock), which only the owner can use.
 
 SIGTERM and SIGINT end it when the running requests are answered, a second one at
-once. SIGHUP reads the tokens and the TLS certificate again.
+once; one within a second of the first counts as the same. SIGHUP reads the tokens
+and the TLS certificate again.
 
 Exit codes: 0 after SIGTERM or SIGINT; 1 if it can't start, if requests did not
 end in time, or on the second signal; 2 for a bad command line.`,
@@ -183,12 +184,23 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.stop() }()
+	return errors.Join(failed, awaitStop(stopped, signals))
+}
+
+// sameSignal is how long a signal counts as the first one that comes again: what
+// stops a program may send one to it and one to its process group, as timeout does.
+const sameSignal = time.Second
+
+// awaitStop returns what stop has returned, or an error at a second signal. It is
+// called at the first.
+func awaitStop(stopped <-chan error, signals <-chan os.Signal) error {
+	first := time.Now()
 	for {
 		select {
 		case err := <-stopped:
-			return errors.Join(failed, err)
+			return err
 		case sig := <-signals:
-			if sig != syscall.SIGHUP {
+			if sig != syscall.SIGHUP && time.Since(first) >= sameSignal {
 				return errSecondSignal
 			}
 		}
