@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"path"
@@ -18,9 +19,12 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
+// serveName is the name of the command that is the default.
+const serveName = "serve"
+
 func serveCommand() command {
 	return command{
-		name: "serve", summary: "serve the catalog over HTTP (the default)",
+		name: serveName, summary: "serve the catalog over HTTP (the default)",
 		about: `Serves the custom-user-status endpoints of Rocket.Chat's REST API from the
 database, which it makes if there is none.
 
@@ -83,6 +87,9 @@ func (cl *commandLine) serveConfig() (*serveConfig, error) {
 		return nil, usagef("serve: --tls-cert and --tls-key go together")
 	case c.logFormat != "text" && c.logFormat != "json":
 		return nil, usagef("serve: --log-format %q is neither text nor json", c.logFormat)
+	case (&url.URL{Path: c.prefix}).EscapedPath() != c.prefix:
+		// The address that the first start prints would be none.
+		return nil, usagef("serve: --prefix %q may have only letters, digits and -._~/:@&=+$,; in it", c.prefix)
 	case c.shutdownTimeout < 0:
 		return nil, usagef("serve: --shutdown-timeout is negative")
 	}
