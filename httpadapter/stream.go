@@ -155,6 +155,9 @@ func (s *eventStream) run(ctx context.Context) {
 	now := time.Now()
 	s.check, s.end = s.due(now, s.recheckLogin), s.due(now, s.streamTime)
 	s.hello()
+	if s.after == nowhere {
+		s.reset() // without the catalog, which might ask a shared store about it
+	}
 	for s.err == nil {
 		err := s.follow(ctx)
 		if ctx.Err() != nil || s.streaming.Err() != nil || s.err != nil || !s.end.IsZero() && !time.Now().Before(s.end) {
@@ -164,17 +167,15 @@ func (s *eventStream) run(ctx context.Context) {
 			err = e
 		}
 		switch {
-		case errors.Is(err, customstatus.ErrClosed), errors.Is(err, ErrUnauthenticated), errors.Is(err, errEnd):
-			return
-		case errors.Is(err, customstatus.ErrCompacted):
-			s.after = s.catalog.Position()
-			s.send(appendPositionEvent(nil, "reset", s.after))
-			s.flush()
-		case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		case err == nil:
 			if !time.Now().Before(s.beat) {
 				s.send(appendPositionEvent(nil, "heartbeat", s.after))
 				s.flush()
 			}
+		case errors.Is(err, customstatus.ErrClosed), errors.Is(err, ErrUnauthenticated), errors.Is(err, errEnd):
+			return
+		case errors.Is(err, customstatus.ErrCompacted):
+			s.reset()
 		default:
 			s.logFailure(err)
 			return
@@ -187,6 +188,13 @@ func (s *eventStream) hello() {
 	b := append([]byte(nil), "retry: "...)
 	b = strconv.AppendInt(b, s.between(leastRetry, mostRetry).Milliseconds(), 10)
 	s.send(appendPositionEvent(append(b, '\n'), "ready", s.after))
+	s.flush()
+}
+
+// reset tells the client to list again, and goes on from now.
+func (s *eventStream) reset() {
+	s.after = s.catalog.Position()
+	s.send(appendPositionEvent(nil, "reset", s.after))
 	s.flush()
 }
 
@@ -217,8 +225,8 @@ func (s *eventStream) due(now time.Time, d time.Duration) time.Time {
 	return now.Add(s.about(d))
 }
 
-// follow writes the commits until something else is to be done, and returns why
-// it ended if not because of s.err.
+// follow writes the commits until something else is to be done or s.err is set,
+// and returns any other reason to end.
 func (s *eventStream) follow(ctx context.Context) error {
 	until := s.beat
 	for _, t := range []time.Time{s.check, s.end} {
@@ -230,7 +238,11 @@ func (s *eventStream) follow(ctx context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(s.logins, cancel)()
 	for commit, err := range s.catalog.Watch(pause, s.after) {
-		if err != nil {
+		switch {
+		case err == nil:
+		case pause.Err() != nil && !errors.Is(err, customstatus.ErrClosed) && !errors.Is(err, customstatus.ErrCompacted):
+			return nil // judged by the pause itself: a store's error can wrap that of a context, too
+		default:
 			return err
 		}
 		if err := s.commit(ctx, commit); err != nil || s.err != nil {

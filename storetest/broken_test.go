@@ -108,6 +108,8 @@ var brokenExclusive = []brokenStore{
 	{by: "order-closed", flaw: "asks ctx before whether it is closed", says: "want ErrClosed"},
 	{by: "outcome-unknown", flaw: "finds a commit of unknown outcome later", says: "must not be there"},
 	{by: "outcome-unknown", flaw: "loses a commit of unknown outcome later", says: "a status is missing"},
+	{by: "outcome-unknown", flaw: "finds a commit of unknown outcome when reopened", says: "is there after reopening, and was not before"},
+	{by: "outcome-unknown", flaw: "loses a commit of unknown outcome when reopened", says: "is missing after reopening, and was there before"},
 	{by: "outcome-unknown", flaw: "makes a half of a commit of unknown outcome", says: "has 1 of its 2 statuses"},
 
 	{by: "close-twice", flaw: "can't be closed twice", says: "want nil"},
@@ -158,6 +160,34 @@ var brokenExclusive = []brokenStore{
 	{by: "commit-cancelled", flaw: "says that it committed when ctx was done", says: "a status is missing"},
 	{by: "close-while-busy", flaw: "has an error of its own after Close", says: "want success or ErrClosed"},
 	{by: "close-while-busy", flaw: "commits after Close", says: "want success or ErrClosed"},
+}
+
+// The first case that fails is the one whose sentence a store breaks. Others leave
+// to it what they are not about.
+func TestFirstFailureSaysWhatIsBroken(t *testing.T) {
+	for flaw, want := range map[string]string{
+		"loads with a done ctx":                              "load-done-ctx",
+		"tells with a done ctx":                              "revision-done-ctx",
+		"commits with a done ctx":                            "commit-done-ctx",
+		"commits with a done ctx and returns its error":      "commit-done-ctx",
+		"takes an id twice":                                  "fault-id-twice",
+		"forgets everything when reopened":                   "reopen-statuses",
+		"forgets the milliseconds when reopened":             "reopen-statuses",
+		"finds a commit of unknown outcome when reopened":    "outcome-unknown",
+		"loses a commit of unknown outcome when reopened":    "outcome-unknown",
+		"takes the revision from the statuses when reopened": "reopen-revision",
+	} {
+		t.Run(flaw, func(t *testing.T) {
+			t.Parallel()
+			for _, c := range exclusiveCases() {
+				if r := outcome(c, simply(flaw), patience); len(r.failures) > 0 {
+					require.Equal(t, want, c.name, "%q", r.failures)
+					return
+				}
+			}
+			require.Fail(t, "no case fails")
+		})
+	}
 }
 
 // brokenShared are flaws of a shared store, or of several on one place.

@@ -33,6 +33,7 @@ type simplePlace struct {
 	latest   []customstatus.Change
 	flips    *state // what the second Load from now finds
 	tombs    map[string]bool
+	doubtful []customstatus.Change // of commits with an unknown outcome
 	open     bool
 	opened   int
 	failures int
@@ -109,6 +110,14 @@ func (p *simplePlace) reopened() {
 		}
 	case "forgets the names when reopened":
 		clear(p.now.names)
+	case "finds a commit of unknown outcome when reopened":
+		for _, c := range p.doubtful {
+			p.now.statuses[c.ID()] = &c.After
+		}
+	case "loses a commit of unknown outcome when reopened":
+		for _, c := range p.doubtful {
+			delete(p.now.statuses, c.ID())
+		}
 	case "takes the revision from the statuses when reopened":
 		p.now.revision = 0
 		for _, s := range p.now.statuses {
@@ -355,6 +364,8 @@ func (s *simple) interrupted(ctx context.Context, changes []customstatus.Change,
 		"can't know what came of a commit when ctx is done", // this is none
 		"finds a commit of unknown outcome later",
 		"loses a commit of unknown outcome later",
+		"finds a commit of unknown outcome when reopened",
+		"loses a commit of unknown outcome when reopened",
 		"makes a half of a commit of unknown outcome":
 	}
 	letOthersIn(ctx)
@@ -378,6 +389,10 @@ func (s *simple) interrupted(ctx context.Context, changes []customstatus.Change,
 	case "loses a commit of unknown outcome later":
 		now := p.now
 		p.flips, p.now = &now, next
+	case "finds a commit of unknown outcome when reopened":
+		p.doubtful = append(p.doubtful, changes...)
+	case "loses a commit of unknown outcome when reopened":
+		p.now, p.doubtful = next, append(p.doubtful, changes...)
 	case "makes a half of a commit of unknown outcome":
 		if half, err := s.apply(p.now.clone(), changes[:len(changes)/2], true); err == nil {
 			p.now = half

@@ -150,6 +150,7 @@ func faultCases() []testCase {
 		}},
 		{name: "outcome-unknown", says: saysUnknown, run: func(t *tester) {
 			s := t.start()
+			var unknown []string
 			for n := range 24 {
 				// The ctx is done in the middle of the commit, if the store asks.
 				ctx := &lateContext{Context: t.ctx, after: int32(1 + n%6), done: make(chan struct{})}
@@ -160,10 +161,12 @@ func faultCases() []testCase {
 					t.made(changes, revision)
 				case errors.Is(err, customstatus.ErrOutcomeUnknown):
 					t.settles(s, changes, n%2 == 0)
+					unknown = append(unknown, changes[0].ID(), changes[1].ID())
 				}
 				t.holds(s, "after a commit whose ctx was done in the middle")
 			}
-			t.holds(t.reopen(s), "after reopening")
+			t.commit(s, create("certain", "certain"))
+			t.final(t.reopen(s), unknown)
 		}},
 	}
 }
@@ -235,6 +238,29 @@ func (t *tester) settles(s *handle, changes []customstatus.Change, loadFirst boo
 		t.Fatalf("Load after Commit(%s) with an unknown outcome has %d of its %d statuses", describeChanges(changes), there, len(changes))
 	case !loadFirst:
 		t.Fatalf("A commit of a name was refused, but its owner, whose commit had an unknown outcome, is not there")
+	}
+}
+
+// final checks, after reopening, that what was found out about statuses whose
+// outcome was unknown has stayed so. It leaves to other cases what else a store
+// loses at reopening.
+func (t *tester) final(s *handle, unknown []string) {
+	t.Helper()
+	there := make(map[string]bool)
+	for _, got := range t.load(s).Statuses {
+		there[got.ID] = true
+	}
+	loses := false // also what was certain
+	for id := range t.statuses {
+		loses = loses || !there[id] && !slices.Contains(unknown, id)
+	}
+	for _, id := range unknown {
+		switch _, before := t.statuses[id]; {
+		case there[id] && !before:
+			t.Errorf("Status %+q, whose outcome was unknown, is there after reopening, and was not before", id)
+		case before && !there[id] && !loses:
+			t.Errorf("Status %+q, whose outcome was unknown, is missing after reopening, and was there before", id)
+		}
 	}
 }
 

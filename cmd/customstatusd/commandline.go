@@ -9,7 +9,7 @@ import (
 )
 
 // commandLine is the flags and arguments of one command. A flag that is not
-// given is taken from its environment variable.
+// given is taken from its environment variable, if it has one.
 type commandLine struct {
 	*flag.FlagSet
 	p    *process
@@ -22,6 +22,17 @@ func newCommandLine(p *process, cmd command, raw []string) *commandLine {
 	fs := flag.NewFlagSet(cmd.name, flag.ContinueOnError)
 	fs.SetOutput(io.Discard) // parse reports errors, and usage itself
 	return &commandLine{FlagSet: fs, p: p, cmd: cmd, raw: raw}
+}
+
+// hasEnv reports whether a flag has an environment variable. What says where the
+// data is and how it is served has one. What a single call is to do has none: a
+// variable that was set for something else could have it destroy something.
+func (cl *commandLine) hasEnv(flagName string) bool {
+	switch flagName {
+	case "db", "tokens", "status-type-optional", "status-type-default":
+		return true
+	}
+	return cl.cmd.name == serveName
 }
 
 // envName is the environment variable of a flag.
@@ -71,8 +82,11 @@ func (cl *commandLine) parseFlags() error {
 	cl.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	var err error
 	cl.VisitAll(func(f *flag.Flag) {
+		if err != nil || given[f.Name] || !cl.hasEnv(f.Name) {
+			return
+		}
 		value, _ := cl.p.lookupEnv(envName(f.Name))
-		if err != nil || given[f.Name] || value == "" {
+		if value == "" {
 			return
 		}
 		if e := f.Value.Set(value); e != nil {
@@ -101,11 +115,17 @@ func (cl *commandLine) help(w io.Writer) {
 		if placeholder != "" {
 			b.WriteString(" " + placeholder)
 		}
-		fmt.Fprintf(&b, "\n        %s\n        ", text)
+		fmt.Fprintf(&b, "\n        %s\n", text)
+		var from []string
 		if f.DefValue != "" && f.DefValue != "false" {
-			fmt.Fprintf(&b, "default %s, ", f.DefValue)
+			from = append(from, "default "+f.DefValue)
 		}
-		fmt.Fprintf(&b, "environment $%s\n", envName(f.Name))
+		if cl.hasEnv(f.Name) {
+			from = append(from, "environment $"+envName(f.Name))
+		}
+		if len(from) > 0 {
+			fmt.Fprintf(&b, "        %s\n", strings.Join(from, ", "))
+		}
 	})
 	io.WriteString(w, b.String())
 }

@@ -87,7 +87,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 func (p *process) dispatch(ctx context.Context, args []string) error {
-	name := "serve"
+	name := serveName
 	if len(args) > 0 {
 		switch arg := args[0]; {
 		case isHelpFlag(arg):
@@ -177,9 +177,11 @@ The commands are:
 	b.WriteString(`
 Without a command it serves. "customstatusd COMMAND -h" shows a command's flags.
 
-Every flag can also be set by an environment variable: CUSTOMSTATUS_ and the
-flag's name in capitals, with _ for -. A flag goes before the variable, the
-variable before the default; an empty variable counts as not set.
+Every flag of serve, and --db and --tokens of all commands, can also be set by
+an environment variable, and so can the --status-type flags of import:
+CUSTOMSTATUS_ and the flag's name in capitals, with _ for -. A flag goes before
+the variable, the variable before the default; an empty variable counts as not
+set.
 
 Exit codes: 0 success, 1 failure, 2 a command line that can't be understood.
 `)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"path"
@@ -18,9 +19,12 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
+// serveName is the name of the command that is the default.
+const serveName = "serve"
+
 func serveCommand() command {
 	return command{
-		name: "serve", summary: "serve the catalog over HTTP (the default)",
+		name: serveName, summary: "serve the catalog over HTTP (the default)",
 		about: `Serves the custom-user-status endpoints of Rocket.Chat's REST API from the
 database, which it makes if there is none.
 
@@ -39,7 +43,8 @@ Only one process can hold the database. The other commands reach the server that
 does by the socket beside it (its path and .sock), which only the owner can use.
 
 SIGTERM and SIGINT end it when the running requests are answered, a second one at
-once. SIGHUP reads the tokens and the TLS certificate again.
+once; one within a second of the first counts as the same. SIGHUP reads the tokens
+and the TLS certificate again.
 
 Exit codes: 0 after SIGTERM or SIGINT; 1 if it can't start, if requests did not
 end in time, or on the second signal; 2 for a bad command line.`,
@@ -82,6 +87,9 @@ func (cl *commandLine) serveConfig() (*serveConfig, error) {
 		return nil, usagef("serve: --tls-cert and --tls-key go together")
 	case c.logFormat != "text" && c.logFormat != "json":
 		return nil, usagef("serve: --log-format %q is neither text nor json", c.logFormat)
+	case (&url.URL{Path: c.prefix}).EscapedPath() != c.prefix:
+		// The address that the first start prints would be none.
+		return nil, usagef("serve: --prefix %q may have only letters, digits and -._~/:@&=+$,; in it", c.prefix)
 	case c.shutdownTimeout < 0:
 		return nil, usagef("serve: --shutdown-timeout is negative")
 	}
@@ -183,12 +191,23 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.stop() }()
+	return errors.Join(failed, awaitStop(stopped, signals))
+}
+
+// sameSignal is how long a signal counts as the first one that comes again: what
+// stops a program may send one to it and one to its process group, as timeout does.
+const sameSignal = time.Second
+
+// awaitStop returns what stop has returned, or an error at a second signal. It is
+// called at the first.
+func awaitStop(stopped <-chan error, signals <-chan os.Signal) error {
+	first := time.Now()
 	for {
 		select {
 		case err := <-stopped:
-			return errors.Join(failed, err)
+			return err
 		case sig := <-signals:
-			if sig != syscall.SIGHUP {
+			if sig != syscall.SIGHUP && time.Since(first) >= sameSignal {
 				return errSecondSignal
 			}
 		}

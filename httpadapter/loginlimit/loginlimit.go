@@ -53,8 +53,8 @@ type Options struct {
 // closed. Other answers pass untouched, so nobody can lock out somebody else who
 // shares their address: valid credentials are never delayed or refused.
 //
-// An answer 401 to a request that has none of the headers X-Auth-Token,
-// Authorization and Cookie is no failed login and is not counted.
+// An answer 401 to a request in which the headers X-Auth-Token, Authorization and
+// Cookie are all missing or empty is no failed login and is not counted.
 //
 // It is a brake on clients that repeat themselves and on the log. What keeps
 // tokens from being guessed is their length.
@@ -163,8 +163,10 @@ func (l *limiter) slowDown(r *http.Request) bool {
 // attempt reports whether the request has credentials at all.
 func attempt(r *http.Request) bool {
 	for _, name := range []string{"X-Auth-Token", "Authorization", "Cookie"} {
-		if r.Header.Get(name) != "" {
-			return true
+		for _, value := range r.Header.Values(name) { // a handler may look beyond the first
+			if value != "" {
+				return true
+			}
 		}
 	}
 	return false

@@ -94,6 +94,16 @@ func TestWhatCountsAsAnAttempt(t *testing.T) {
 		r.Header.Set(name, "x")
 		l.ServeHTTP(httptest.NewRecorder(), r)
 		require.Equal(t, counts, len(l.current) == 1, name)
+
+		// A first value that is empty hides no other one.
+		l, _ = newLimiter(Options{Failures: 1})
+		r.Header[name] = []string{"", "x"}
+		l.ServeHTTP(httptest.NewRecorder(), r)
+		require.Equal(t, counts, len(l.current) == 1, name)
+		l, _ = newLimiter(Options{Failures: 1})
+		r.Header[name] = []string{"", ""}
+		l.ServeHTTP(httptest.NewRecorder(), r)
+		require.Empty(t, l.current, name)
 	}
 }
 
