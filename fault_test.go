@@ -409,17 +409,18 @@ func TestTooLarge(t *testing.T) {
 	for i := range 100 {
 		names = append(names, fmt.Sprint("name", i))
 	}
-	for name, tt := range map[string]struct{ limit, says, mostRefused int }{
-		"it says how many":               {40, 40, 1},
-		"it says less than it must":      {32, 5, 1},
-		"it says more than it takes":     {20, 90, 16},
-		"it says more than it was given": {20, 1000, 16},
+	for name, tt := range map[string]struct{ limit, says, mostRefused, atLeast int }{
+		"it says how many":               {40, 40, 1, 40},
+		"it says less than it must":      {32, 5, 1, 32},
+		"it says more than it takes":     {20, 90, 16, 10},
+		"it says more than it was given": {20, 1000, 16, 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				store, errs := group(t, tt.limit, tt.says, names...)
 				require.Empty(t, errs)
 				require.LessOrEqual(t, store.refused, tt.mostRefused)
+				require.GreaterOrEqual(t, slices.Max(store.commits), tt.atLeast)
 			})
 		})
 	}

@@ -437,6 +437,7 @@ func TestSharedRefusalsAreOfTheStore(t *testing.T) {
 				require.Len(t, list(t, c), 1, "it still shows the old state")
 				close(release)
 				require.NoError(t, <-done, "what it showed is no longer so")
+				require.NoError(t, c.Sync(ctx))
 				require.Len(t, list(t, c), 1)
 			})
 		})
@@ -479,6 +480,8 @@ func TestSharedFeedRepeatsAndReportsProgress(t *testing.T) {
 	}
 	require.Len(t, got, 3)
 	require.NoError(t, c.Sync(ctx))
+	require.Greater(t, c.Revision(), last.Revision)
+	require.Equal(t, last.Revision, c.Position().Revision, "progress without changes doesn't move the position")
 	require.Len(t, list(t, c), 1)
 	require.EqualValues(t, 1, store.loads.Load())
 }

@@ -304,3 +304,88 @@ func TestSharedWatchWhileTheStoreIsAway(t *testing.T) {
 		require.NoError(t, c.Close())
 	})
 }
+
+// Nothing that the catalog has started outlives Close.
+func TestCloseWaitsForTheFeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &sharedFault{SharedMemoryStore: storetest.NewSharedMemory().Open()}
+		release := make(chan struct{})
+		store.watch = feedOf(func(yield func(customstatus.Commit, error) bool) {
+			<-release // it doesn't heed its context
+			yield(customstatus.Commit{}, errors.New("late"))
+		})
+		c := openShared(t, store, nil)
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close() }()
+		synctest.Wait()
+		require.Empty(t, closed)
+		close(release)
+		require.NoError(t, <-closed)
+	})
+}
+
+// A commit that is always in conflict ends with an error, and at once when the
+// catalog closes.
+func TestSharedConflictWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &sharedFault{SharedMemoryStore: storetest.NewSharedMemory().Open()}
+		tries := 0
+		store.commit = func(context.Context, []customstatus.Change) (customstatus.Revision, error) {
+			tries++
+			return 0, customstatus.ErrConflict
+		}
+		c := openShared(t, store, &customstatus.Options{Logger: slog.New(slog.DiscardHandler)})
+		_, err := c.Create(ctx, customstatus.Fields{Name: "a", StatusType: "busy"})
+		require.ErrorContains(t, err, "gave up after 100 conflicts")
+		require.NotErrorIs(t, err, customstatus.ErrConflict, "which has another remedy")
+		require.Equal(t, 101, tries)
+		require.Error(t, c.Stats().CommitError)
+
+		waiting := goCreate(ctx, c, "b")
+		synctest.Wait()
+		closed := make(chan error, 1)
+		go func() { closed <- c.Close() }()
+		require.ErrorIs(t, (<-waiting).err, customstatus.ErrClosed)
+		require.NoError(t, <-closed)
+	})
+}
+
+// Each write of a group waits for a late feed no longer than its own time.
+func TestSharedDeadlinesOfAGroup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		place := storetest.NewSharedMemory()
+		other := openShared(t, place.Open(), nil)
+		create(t, other, "taken", customstatus.Busy)
+		store, arrived, proceed := gatedCommits(place)
+		asked := make(chan struct{}, 10)
+		late := false
+		store.revision = func(ctx context.Context) (customstatus.Revision, error) {
+			if late {
+				asked <- struct{}{}
+				<-ctx.Done()
+				return 0, ctx.Err()
+			}
+			return store.SharedMemoryStore.Revision(ctx)
+		}
+		c := openShared(t, store, nil)
+		blocker := goCreate(ctx, c, "blocker")
+		<-arrived
+		patient, leave := context.WithCancel(ctx)
+		leader := goCreate(patient, c, "taken") // a refusal that has to be verified
+		synctest.Wait()
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		hasty := goCreate(short, c, "taken")
+		synctest.Wait()
+		late = true
+		proceed <- struct{}{}
+		require.NoError(t, (<-blocker).err)
+		<-asked
+		start := time.Now()
+		require.ErrorIs(t, (<-hasty).err, context.DeadlineExceeded)
+		require.Equal(t, time.Second, time.Since(start))
+		leave()
+		require.ErrorIs(t, (<-leader).err, context.Canceled)
+		require.NoError(t, c.Close())
+	})
+}

@@ -201,6 +201,8 @@ var brokenShared = []brokenStore{
 	{by: "shared-loads", flaw: "loads what was there when it was opened", says: "before the call commit"},
 	{by: "shared-revision", flaw: "has a revision of its own", says: "had returned = 0, <nil>, want 2"},
 
+	{by: "watch-begins", flaw: "begins without a word", says: "yields nothing at its beginning", hang: true},
+	{by: "watch-begins", flaw: "begins where the store is", says: "want a commit with no changes at revision 0"},
 	{by: "watch-past", flaw: "resumes one commit too late", says: "its revision is 4, want 2"},
 	{by: "watch-past", flaw: "loses every second commit", says: "its revision is 6, want 4"},
 	{by: "watch-past", flaw: "swaps commits", says: "its revision is 4, want 2"},

@@ -229,6 +229,14 @@ func (s *sharedStore) watch(ctx context.Context, after customstatus.Revision, in
 		switch p.flaw {
 		case "has nothing to say":
 			continue
+		case "begins without a word":
+			if len(c.Changes) == 0 {
+				continue
+			}
+		case "begins where the store is":
+			if len(c.Changes) == 0 {
+				out[0].Revision = s.now()
+			}
 		case "loses every second commit":
 			if c.Revision%4 == 0 {
 				continue
@@ -243,6 +251,9 @@ func (s *sharedStore) watch(ctx context.Context, after customstatus.Revision, in
 				continue
 			}
 		case "swaps commits":
+			if len(c.Changes) == 0 {
+				break
+			}
 			if held == nil {
 				held = &c
 				continue
@@ -320,7 +331,9 @@ func (s *sharedStore) watch(ctx context.Context, after customstatus.Revision, in
 		case "says too early that all were yielded":
 			out = []customstatus.Commit{{Revision: c.Revision}, c}
 		case "says often that all were yielded": // this is none
-			out = []customstatus.Commit{{Revision: c.Revision - 1}, {}, c, {Revision: c.Revision}, {Revision: c.Revision + 1}}
+			if len(c.Changes) > 0 {
+				out = []customstatus.Commit{{Revision: c.Revision - 1}, {}, c, {Revision: c.Revision}, {Revision: c.Revision + 1}}
+			}
 		case "tells Before in full": // nor is this
 			for i := range c.Changes {
 				if b := &c.Changes[i].Before; b.ID != "" {

@@ -127,6 +127,31 @@ func (t *tester) reaches(f *follower, revision customstatus.Revision) {
 	}
 }
 
+// begins checks what a feed after a revision yields first.
+func (t *tester) begins(s *handle, after customstatus.Revision) {
+	t.Helper()
+	f := t.follow(s.Watch(t.ctx, after))
+	defer close(f.left)
+	clock := newClock(t.patience)
+	defer clock.Stop()
+	for {
+		select {
+		case c := <-f.commits:
+			if len(c.Changes) > 0 || c.Revision != after {
+				t.Errorf("Watch after %d begins with commit %d of %d changes, want a commit with no changes at revision %d",
+					after, c.Revision, len(c.Changes), after)
+			}
+			return
+		case errs := <-f.ended:
+			t.Fatalf("Watch after %d ended with %v before it had yielded anything", after, errs)
+		case <-clock.C:
+			if clock.out() {
+				t.hangs("Watch after %d yields nothing at its beginning", after)
+			}
+		}
+	}
+}
+
 // takes checks a commit against what the feed has said before, and reports
 // whether it has changes. The commit with this index in the log is due.
 func (t *tester) takes(f *follower, c customstatus.Commit, index int) bool {

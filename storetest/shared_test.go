@@ -32,6 +32,9 @@ func watched(s customstatus.SharedStore, after, last customstatus.Revision) (got
 		if err != nil {
 			return got, err
 		}
+		if len(c.Changes) == 0 {
+			continue
+		}
 		got = append(got, c.Revision)
 		if c.Revision == last {
 			break
@@ -97,6 +100,9 @@ func TestSharedMemoryFeedTellsNoMore(t *testing.T) {
 	renamed.After.Revision = second
 	for c, err := range store.Watch(ctx, first) {
 		require.NoError(t, err)
+		if len(c.Changes) == 0 {
+			continue
+		}
 		require.Equal(t, customstatus.Commit{Revision: second, Changes: []customstatus.Change{
 			{Kind: customstatus.Deleted, Before: customstatus.CustomUserStatus{ID: "a", Revision: first}},
 			{Kind: customstatus.Updated, Before: customstatus.CustomUserStatus{ID: "b", Revision: first}, After: renamed.After},

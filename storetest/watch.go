@@ -119,7 +119,16 @@ func watchCases() []testCase {
 			t.next(f, 1)
 			t.yields(s, 0)
 		}},
-		{name: "watch-empty-commits", says: "A [Commit] with no changes may come at any time. It says that every commit up to its revision has been yielded.", run: func(t *tester) {
+		{name: "watch-begins", says: "Watch begins with one at the revision after, as soon as it follows the store; others may come at any time.", run: func(t *tester) {
+			s := t.start()
+			t.begins(s, 0)
+			first := t.commit(s, create("a", "x"))
+			t.commit(s, create("b", "y"))
+			t.begins(s, 0)
+			t.begins(s, first)
+			t.begins(s, t.revision)
+		}},
+		{name: "watch-empty-commits", says: "A [Commit] with no changes says that every commit up to its revision has been yielded.", run: func(t *tester) {
 			s := t.start()
 			f := t.follow(s.Watch(t.ctx, 0))
 			for i := range 20 {

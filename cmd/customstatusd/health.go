@@ -105,9 +105,14 @@ func (h *health) problem(ctx context.Context) string {
 	return writesFail
 }
 
-// storeError is the error that a commit would meet before it begins.
+// storeError is the error that a commit would meet before it begins. A store that
+// was reopened but can't be read has a revision all the same; that one the catalog
+// knows of.
 func (h *health) storeError(ctx context.Context) error {
 	_, err := h.db.store.Load().Revision(ctx)
+	if failed := h.db.catalog.Stats().CommitError; err == nil && mustReopen(failed) {
+		err = failed
+	}
 	return err
 }
 

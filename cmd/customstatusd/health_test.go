@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -146,6 +147,28 @@ func TestReopenOfAFileThatHasGone(t *testing.T) {
 	require.NoError(t, c.write("b"))
 	c.says("ok")
 	require.Equal(t, 2, db.catalog.Len())
+}
+
+// A file can be sound to open and damaged to read: an older one that was restored in
+// its place, with one byte of a record wrong.
+func TestHealthOfAFileThatCantBeRead(t *testing.T) {
+	db := openTemp(t)
+	c := newCheckup(t, db)
+	require.NoError(t, c.write("a"))
+	var older bytes.Buffer
+	require.NoError(t, db.backup(t.Context(), &older))
+	require.NoError(t, c.write("b"))
+	damaged := older.Bytes()
+	damaged[bytes.Index(damaged, []byte("mmmm"))] = 'n'
+	require.NoError(t, os.WriteFile(db.path, damaged, 0o600))
+	for range 3 {
+		require.ErrorIs(t, c.write("c"), customstatus.ErrNeedsReopen)
+		c.says(restartNeeded)
+		c.pass(time.Hour)
+		c.says(restartNeeded)
+	}
+	require.Error(t, db.catalog.Stats().CommitError)
+	require.Equal(t, 2, db.catalog.Len(), "reads go on")
 }
 
 // What a probe finds counts until the next commit fails, and the more often it was
