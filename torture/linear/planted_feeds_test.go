@@ -43,7 +43,7 @@ func TestPlantedFeeds(t *testing.T) {
 	verdict := func(commits []customstatus.Commit) error {
 		damaged := &watcher{start: w.start, commits: commits}
 		_, err := damaged.replay(false)
-		return errors.Join(err, account(h.ops, damaged))
+		return errors.Join(err, account(h.ops, damaged, false))
 	}
 	if err := errors.Join(verdict(w.commits), verdict(w.refingerprinted(w.commits))); err != nil {
 		t.Fatal(err)
