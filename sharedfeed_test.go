@@ -269,10 +269,11 @@ func TestSharedFeedThatReportsTooMuch(t *testing.T) {
 func TestSharedWatchWhileTheStoreIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &sharedFault{SharedMemoryStore: storetest.NewSharedMemory().Open()}
-		away := true
-		asked := 0
+		var away atomic.Bool
+		away.Store(true)
+		var asked atomic.Int64
 		store.revision = func(ctx context.Context) (customstatus.Revision, error) {
-			if asked++; away {
+			if asked.Add(1); away.Load() {
 				return 0, fmt.Errorf("dial: %w", context.DeadlineExceeded)
 			}
 			return store.SharedMemoryStore.Revision(ctx)
@@ -297,8 +298,8 @@ func TestSharedWatchWhileTheStoreIsAway(t *testing.T) {
 		time.Sleep(10500 * time.Millisecond)
 		synctest.Wait()
 		require.Empty(t, ended)
-		require.Equal(t, 2*11, asked, "once a second")
-		away = false
+		require.EqualValues(t, 2*11, asked.Load(), "once a second")
+		away.Store(false)
 		require.ErrorIs(t, <-ended, customstatus.ErrCompacted)
 		require.True(t, (<-followed).Reset)
 		require.NoError(t, c.Close())

@@ -202,7 +202,10 @@ func (c *Catalog) noteReopen(cause, err error) {
 // noteFeed records whether there is a feed.
 func (c *Catalog) noteFeed(err error) {
 	changed := false
-	now := c.clock()
+	var now time.Time
+	if err != nil {
+		now = c.clock() // not under the lock: it is the host's
+	}
 	c.account.update(func(s *Stats) {
 		changed = (s.FeedError == nil) != (err == nil)
 		switch {
