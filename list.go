@@ -115,7 +115,7 @@ func (s *snapshot) list(q Query) Page {
 	if q.ID == "" && q.Name == "" && q.NameContains == "" && q.Filter == nil {
 		if desc, ok := nameFirst(q.Sort); ok {
 			page.Total = s.table.Len()
-			page.Statuses = s.window(q.Offset, q.Limit, desc)
+			page.Statuses = s.table.Window(q.Offset, cmp.Or(q.Limit, page.Total), desc)
 			return page
 		}
 	}
@@ -135,17 +135,6 @@ func (s *snapshot) list(q Query) Page {
 		page.Statuses[i] = *m
 	}
 	return page
-}
-
-// window returns statuses in the order of their names.
-func (s *snapshot) window(offset, limit int, desc bool) []CustomUserStatus {
-	n := s.table.Len() - min(offset, s.table.Len())
-	if limit > 0 {
-		n = min(n, limit)
-	}
-	out := make([]CustomUserStatus, 0, n)
-	s.table.Window(offset, n, desc, func(status *CustomUserStatus) { out = append(out, *status) })
-	return out
 }
 
 // matches returns what the query's filters leave, by name.

@@ -182,18 +182,18 @@ func (t *Table[T]) Scan(yield func(*T) bool) {
 	t.order.Scan(func(n named[T]) bool { return yield(n.value) })
 }
 
-// Window calls yield for up to limit values by name, after the first offset of
+// Window returns copies of up to limit values by name, after the first offset of
 // them, at the same cost for every offset. Descending begins with the last name.
-func (t *Table[T]) Window(offset, limit int, descending bool, yield func(*T)) {
+func (t *Table[T]) Window(offset, limit int, descending bool) []T {
 	total := t.order.Len()
-	n := min(limit, total-min(offset, total))
-	if n <= 0 {
-		return
+	n := max(0, min(limit, total-min(offset, total)))
+	out := make([]T, 0, n)
+	if n == 0 {
+		return out
 	}
 	add := func(named named[T]) bool {
-		yield(named.value)
-		n--
-		return n > 0
+		out = append(out, *named.value)
+		return len(out) < n
 	}
 	switch {
 	case descending:
@@ -205,4 +205,5 @@ func (t *Table[T]) Window(offset, limit int, descending bool, yield func(*T)) {
 		first, _ := t.order.GetAt(offset)
 		t.order.Ascend(first, add)
 	}
+	return out
 }
