@@ -413,10 +413,13 @@ func (c *Catalog) catchUp(leader *write, group []*write) []*write {
 			return group
 		}
 		// Whose time is up gives up alone.
-		patient := slices.DeleteFunc(slices.Clone(group), func(w *write) bool { return w.ctx.Err() != nil })
+		var patient []*write
 		for _, w := range group {
-			if w.ctx.Err() != nil {
-				w.finish(w.ctx.Err())
+			// Asked once: it may be up between two looks.
+			if late := w.ctx.Err(); late != nil {
+				w.finish(late)
+			} else {
+				patient = append(patient, w)
 			}
 		}
 		switch {
