@@ -90,8 +90,8 @@ type WriteOptions struct {
 // writes and, after [Catalog.Sync], everybody's. A write returns when reads see it,
 // or when its context is done meanwhile. Only when a store turns out to hold
 // another history (an older file at its place, a failover that lost commits) do
-// reads go back: the catalog takes what is there, ends all watchers with
-// [ErrCompacted], and counts a rewind in [Stats].
+// reads go back: the catalog takes what is there, ends the watchers whose position
+// is none of it with [ErrCompacted], and counts a rewind in [Stats].
 //
 // A write that returns nil is as durable as its store makes it. One that returns
 // another error than [ErrOutcomeUnknown] left nothing behind. Its context counts

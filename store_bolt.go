@@ -163,8 +163,8 @@ func OpenFile(ctx context.Context, path string, opts *Options) (*Catalog, error)
 // Close leaves db open; close the store before it. A catalog that is open in db
 // already is [ErrLocked].
 //
-// All else that [OpenBolt] does for a file is the caller's to do or not: it opens
-// the file with a timeout, and bbolt may panic on a damaged one while opening
+// NewBoltStore does none of [OpenBolt]'s file handling: the caller opens the
+// file, with a timeout, and bbolt may panic on a damaged one while opening
 // it. A commit is as durable as db makes it (NoSync, NoGrowSync). It waits for
 // write transactions of the caller, so that a call of Commit within one never
 // returns, and a read transaction that stays open can hold up a commit that
