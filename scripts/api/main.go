@@ -150,7 +150,7 @@ func write(folder string, files map[string][]byte, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	for name := range old {
+	for _, name := range slices.Sorted(maps.Keys(old)) {
 		if files[name] == nil {
 			if err := os.Remove(filepath.Join(folder, filepath.FromSlash(name))); err != nil {
 				return err
