@@ -149,7 +149,7 @@ func TestFileKnowsWhatIsLost(t *testing.T) {
 		{what: "a leaf of which there is no other copy", silent: true,
 			damage: func(w patient) { w.zero("i360") }, lost: never,
 			says: []string{
-				fmt.Sprintf("page %d: in bucket \"customstatus.records\": what stands there says that it is page 0; what is lost is among the keys from %q to before ", sound.page["i360"], never[0]),
+				fmt.Sprintf("page %d: in bucket \"customstatus.records\": its header has the number of page 0; the lost keys are among the keys from %q to before ", sound.page["i360"], never[0]),
 				fmt.Sprintf("the last commit left 290 statuses: %d were saved, %d missing; while any is, it can't be told whether all others are as it left them\n", 290-len(never), len(never)),
 			}},
 		{what: "a leaf with an update", damage: func(w patient) { w.zero("i130") }, doubtful: updated, old: true, silent: true,
@@ -201,7 +201,7 @@ func TestFileKnowsWhatIsLost(t *testing.T) {
 		{what: "a branch, and a leaf that is not below it", silent: true,
 			damage: func(w patient) { clear(w.at(branch)); w.zero("i360") },
 			lost:   never, doubtful: below(all), back: below(deleted),
-			says: []string{fmt.Sprintf("what is lost is among the keys from \"i100\" to before %q", end)}},
+			says: []string{fmt.Sprintf("the lost keys are among the keys from \"i100\" to before %q", end)}},
 		{what: "a branch, two leaves, and a page that has a copy of a third", silent: true,
 			damage: func(w patient) {
 				copy(w.at(w.freelist), w.at(w.page["i112"]))
@@ -224,7 +224,7 @@ func TestFileKnowsWhatIsLost(t *testing.T) {
 				}
 				w.zero("i360")
 			},
-			lost: never, back: deleted, says: []string{"it is in the list of free pages, but used", "some pages do not fit together"}},
+			lost: never, back: deleted, says: []string{"it is in the list of free pages and also in use", "some pages do not fit together"}},
 		{what: "the list of free pages and a leaf with three deletions", silent: true,
 			damage:   func(w patient) { clear(w.at(w.freelist)); w.zero(deletions[3][0]) },
 			doubtful: on(deletions[3][0]), back: deletions[3][1:4]},

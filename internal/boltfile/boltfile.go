@@ -1,13 +1,17 @@
 // Package boltfile reads bbolt files without trusting them. bbolt maps a file
-// and follows what it finds there; in a damaged one that leads to panics, some
-// of them on goroutines of bbolt's own where nobody can recover them. This
-// package reads with ReadAt, checks every number before it uses it, and needs
-// memory for a few pages and a bit per page, whatever the file says.
+// and follows the numbers in it. In a damaged file that causes panics, some of
+// them in bbolt's own goroutines, where a caller can't recover them. This
+// package reads with ReadAt and checks every number before using it. Whatever
+// the file says, it needs memory for only a few pages plus one bit per page.
 //
-// The format is that of bbolt's version 2: pages of one size, each with a header
-// and elements, in the byte order of the machine. Two meta pages stand in front,
-// written in turn by one transaction after the other; the one with the higher
-// transaction id leads to the root bucket and to the list of free pages.
+// The checker is our own because bbolt's own check maps the file and can itself
+// panic on damage.
+//
+// The format is version 2 of bbolt's: pages of one size, each with a header and
+// elements, in the byte order of the machine. The first two pages are meta
+// pages, which successive transactions write alternately. The meta page with
+// the higher transaction id leads to the root bucket and to the list of free
+// pages.
 package boltfile
 
 import (
@@ -18,24 +22,24 @@ import (
 	"math"
 )
 
-// DamageError says what is damaged in a file.
+// DamageError describes a damage in a file.
 type DamageError struct {
 	// Page is the number of the page at fault, or NoPage.
 	Page uint64
-	// Bucket is the top-level bucket that the page belongs to, or "" if it
-	// belongs to none or it is not known.
+	// Bucket is the top-level bucket that the page belongs to, or "" if there
+	// is none or the bucket is unknown.
 	Bucket string
-	// Reason says what is wrong with it.
+	// Reason says what is wrong.
 	Reason string
 
-	misfit bool // the page may be sound in itself, but not together with others
+	misfit bool // the page may be sound, but contradicts other pages
 }
 
-// ErrNotBbolt is what [Check] returns for a file that is not bbolt's: it has the
-// magic number of a meta page in none of the places where one may stand.
+// ErrNotBbolt is returned by [Check] when a file is not a bbolt file: bbolt's
+// magic number is in none of the places where a meta page may begin.
 var ErrNotBbolt = errors.New("not a bbolt file")
 
-// NoPage is the DamageError.Page of a damage that is not one page's.
+// NoPage is the Page of a [DamageError] that concerns no single page.
 const NoPage = math.MaxUint64
 
 // Error returns page, bucket and reason.
@@ -63,7 +67,7 @@ const (
 	version      = 2
 
 	headerSize  = 16 // of a page
-	metaSize    = 64 // of what stands behind the header of a meta page
+	metaSize    = 64 // of a meta page's content, after the header
 	elementSize = 16 // of a branch or leaf page
 	bucketSize  = 16 // of a bucket's header, the value of its element
 
@@ -74,41 +78,42 @@ const (
 
 	bucketElement = 0x01 // flag of a leaf element
 
-	noFreelist = math.MaxUint64 // in place of the page of the free list
+	noFreelist = math.MaxUint64 // page number for a file without a free list
 
 	minPageSize = 512
 	maxPageSize = 16 << 20
 	maxKeySize  = 32768
 
-	// maxDepth limits the pages from the root bucket to the deepest leaf,
-	// those of nested buckets included. A tree of a thousandth of it holds
-	// more than any disk.
+	// maxDepth limits the number of pages from the root bucket to the deepest
+	// leaf, nested buckets included. A tree a hundredth as deep is larger than
+	// any disk.
 	maxDepth = 1000
 )
 
 var order = binary.NativeEndian
 
-// Check returns nil if the file that r reads, of the given size, is a sound
-// bbolt file, one that bbolt can read and write without coming to grief: both
-// meta pages are valid, the tree that the newer one leads to is well-formed to
-// the last key, no page is used twice, and every page is in use or in the list
-// of free ones (if the file has one). Contents of keys and values are the
-// caller's to check. The error is a [*DamageError] for the first damage found,
-// [ErrNotBbolt], or what r returned.
+// Check verifies the structure of the bbolt file that r reads, of size bytes.
+// It returns nil if bbolt can safely read and write the file: both meta pages
+// are valid, the tree of the newer one is well-formed to the last key, no page
+// is used twice, and every page is either in use or in the list of free pages
+// (if the file has one). Check does not look into keys and values.
 //
-// An invalid meta page is damage. bbolt takes the other one in its place, which
-// is right if the system crashed while the page was written; but the 80 bytes
-// that count stand in one sector of the disk, which is written whole or not at
-// all. An invalid page is one that was damaged later, and the other one of the
-// two may lack the last commit, which somebody has been told is durable.
+// A [*DamageError] is returned for the first damage, [ErrNotBbolt] for another
+// program's file, and otherwise the error of r.
 //
-// Meta pages that bbolt can't have left together are damage, too: the write of
-// one was lost. What can't be told is that the write of the last one was lost, and
-// no other after it: a file whose last commit was never made looks the same. If
-// several were lost, up to the last one, the meta pages may lead to pages of later
-// commits. Those seldom fit together; if they do, it can't be told either. The
-// number of a transaction that stands among the contents is no proof, as Compact
-// counts transactions anew.
+// An invalid meta page is damage. bbolt uses the other meta page instead, which
+// is right after a crash during the write. But the 80 bytes that count are in
+// one sector, and a disk writes a sector as a whole or not at all. So an
+// invalid meta page was damaged later, and the other one may lack the last
+// commit, which was reported as durable.
+//
+// Two meta pages that bbolt never leaves together are damage, too: one write
+// was lost. Check can't detect that only the very last write of a meta page was
+// lost, because a file before the last commit looks the same. If several of the
+// last writes were lost, the meta pages may lead to pages of later commits.
+// Such pages seldom fit together; if they do, Check can't detect the loss
+// either. A transaction number among the contents proves nothing, because
+// Compact restarts the count.
 func Check(r io.ReaderAt, size int64) error {
 	metas, err := readMetas(r, size)
 	if err != nil {
@@ -150,8 +155,8 @@ type checker struct {
 	r    io.ReaderAt
 	size int64
 	meta meta
-	used pageSet // pages met so far, the free ones included
-	// spare are buffers of one page that are not in use.
+	used pageSet // pages seen so far, free pages included
+	// spare holds unused buffers of one page.
 	spare [][]byte
 }
 
@@ -165,11 +170,11 @@ func newChecker(r io.ReaderAt, size int64, m meta) (*checker, error) {
 	return c, nil
 }
 
-// read returns a page and marks it and those behind it as used. Give it back
-// with release.
+// read returns a page. It marks the page and its overflow pages as used. The
+// caller returns the page with release.
 func (c *checker) read(number uint64) (page, error) {
 	if number < 2 || number >= c.meta.pages {
-		return page{}, damage(number, "no such page, but another leads to it: there are pages 2 to %d", c.meta.pages-1)
+		return page{}, damage(number, "another page leads to it, but the file has only pages 2 to %d", c.meta.pages-1)
 	}
 	if c.used.has(number) {
 		return page{}, damage(number, "it is used twice, or used and free")
@@ -185,11 +190,11 @@ func (c *checker) read(number uint64) (page, error) {
 		body:   body,
 	}
 	if id := order.Uint64(body); id != number {
-		return page{}, damage(number, "what stands there says that it is page %d", id)
+		return page{}, damage(number, "its header has the number of page %d", id)
 	}
 	overflow := uint64(order.Uint32(body[12:]))
 	if overflow >= c.meta.pages-number {
-		return page{}, damage(number, "it says that %d pages belong to it, more than there are behind it", overflow)
+		return page{}, damage(number, "its header claims %d overflow pages, but fewer pages follow", overflow)
 	}
 	for i := number; i <= number+overflow; i++ {
 		if c.used.has(i) {
@@ -240,14 +245,14 @@ func (c *checker) freelist() error {
 	}
 	for _, id := range ids {
 		if c.used.has(id) {
-			return damage(id, "it is in the list of free pages, but used")
+			return damage(id, "it is in the list of free pages and also in use")
 		}
 		c.used.add(id)
 	}
 	return nil
 }
 
-// tree checks the tree of a bucket, or a part of it, from a page down.
+// tree checks a bucket's tree, or a part of the tree, from a page downwards.
 func (c *checker) tree(number uint64, within bounds, bucket string, depth int) error {
 	if depth > maxDepth {
 		return inBucket(damage(number, "the tree is more than %d pages deep", maxDepth), bucket)
@@ -279,7 +284,7 @@ func (c *checker) tree(number uint64, within bounds, bucket string, depth int) e
 			}
 			err = c.bucket(number, e.value, name, depth+1)
 		case bucket == "":
-			err = damage(number, "a key beside the buckets: %.40q", e.key)
+			err = damage(number, "a key outside of all buckets: %.40q", e.key)
 		}
 		if err != nil {
 			return err
@@ -288,7 +293,7 @@ func (c *checker) tree(number uint64, within bounds, bucket string, depth int) e
 	return nil
 }
 
-// bucket checks the bucket whose header is an element's value.
+// bucket checks the bucket whose header is value.
 func (c *checker) bucket(number uint64, value []byte, bucket string, depth int) error {
 	root, inline, err := parseBucket(number, value)
 	if err != nil {
@@ -303,7 +308,7 @@ func (c *checker) bucket(number uint64, value []byte, bucket string, depth int) 
 	}
 	for _, e := range elements {
 		if e.bucket {
-			return inBucket(damage(number, "a bucket within a bucket that has no page of its own"), bucket)
+			return inBucket(damage(number, "an inline bucket contains another bucket"), bucket)
 		}
 	}
 	return nil

@@ -24,7 +24,7 @@ import (
 
 const pageSize = 1024
 
-// make builds a bbolt file with several transactions and returns it.
+// build makes a bbolt file with several transactions and returns its bytes.
 func build(t testing.TB, opts bbolt.Options, transactions ...func(*bbolt.Tx) error) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "bolt.db")
@@ -44,7 +44,8 @@ func build(t testing.TB, opts bbolt.Options, transactions ...func(*bbolt.Tx) err
 	return b
 }
 
-// fill puts keys, from and to given numbers, into a bucket.
+// fill puts the keys with the numbers from up to, but without, to into a
+// bucket.
 func fill(bucket string, from, to, size int) func(*bbolt.Tx) error {
 	return func(tx *bbolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists([]byte(bucket))
@@ -89,7 +90,7 @@ func nest(tx *bbolt.Tx) error {
 
 func idle(*bbolt.Tx) error { return nil }
 
-// files are sound files of all kinds.
+// files returns sound files of all kinds, by a description.
 func files(t testing.TB) map[string][]byte {
 	var long []func(*bbolt.Tx) error
 	for i := range 40 {
@@ -125,7 +126,7 @@ func files(t testing.TB) map[string][]byte {
 
 func check(b []byte) error { return boltfile.Check(bytes.NewReader(b), int64(len(b))) }
 
-// content is all that is in a file, by bucket and key.
+// content has all values of a file, by bucket and key.
 type content map[string]string
 
 // explore returns a survey and what it visits.
@@ -137,8 +138,8 @@ func explore(b []byte) (*boltfile.Survey, content) {
 	return survey, all
 }
 
-// overwrite writes a file, without the sync that ext4 does for one that was cut
-// to nothing before.
+// overwrite replaces the content of a file. It does not truncate the file to
+// nothing first, because ext4 then syncs the new content.
 func overwrite(t testing.TB, path string, b []byte) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
@@ -147,8 +148,8 @@ func overwrite(t testing.TB, path string, b []byte) {
 	require.NoError(t, errors.Join(err, f.Truncate(int64(len(b))), f.Close()))
 }
 
-// boltReads opens a file with bbolt, reads all of it, and has it check and write
-// it.
+// boltReads opens a file with bbolt, reads all keys, runs bbolt's own check,
+// and writes to the file.
 func boltReads(t testing.TB, path string, b []byte) (all content, err error) {
 	t.Helper()
 	overwrite(t, path, b)
@@ -208,7 +209,7 @@ func TestCheckAndExploreReadWhatBboltWrites(t *testing.T) {
 }
 
 func TestCheckReadsALongListOfFreePages(t *testing.T) {
-	// More than fit in a page's count.
+	// More free pages than a page's count can hold.
 	b := build(t, bbolt.Options{PageSize: 512, FreelistType: bbolt.FreelistMapType}, func(tx *bbolt.Tx) error {
 		b, err := tx.CreateBucket([]byte("a"))
 		if err != nil {
@@ -250,8 +251,8 @@ func requireDamage(t testing.TB, err error) *boltfile.DamageError {
 	return damage
 }
 
-// requireRefused requires that Check finds a damage, or says that a file is not
-// bbolt's where nothing of its meta pages is left.
+// requireRefused requires that Check refuses a file: as damaged or, if nothing
+// of the meta pages is left, as not a bbolt file.
 func requireRefused(t testing.TB, b []byte) {
 	t.Helper()
 	err := check(b)
@@ -264,8 +265,9 @@ func requireRefused(t testing.TB, b []byte) {
 	require.False(t, len(b) >= pageSize+20 && bytes.Equal(b[pageSize+16:][:4], magic))
 }
 
-// same requires that what Check lets pass is read by bbolt without a panic, and
-// that Explore agrees with both. It reports whether Check let it pass.
+// same requires that bbolt reads every file that Check accepts without a panic,
+// and that Explore agrees with both. It reports whether Check accepted the
+// file.
 func same(t testing.TB, path string, b []byte) bool {
 	t.Helper()
 	err := check(b)
@@ -333,7 +335,7 @@ func TestCheckFindsWhatWouldBreakBbolt(t *testing.T) {
 	})
 }
 
-// hurt damages a file in a random way that leaves its length.
+// hurt damages a file in a random way and keeps the length.
 func hurt(random *rand.Rand, b []byte) {
 	size := int(order.Uint32(b[24:]))
 	if size < 512 || size > len(b) {
@@ -344,7 +346,7 @@ func hurt(random *rand.Rand, b []byte) {
 	switch random.IntN(7) {
 	case 0:
 		b[random.IntN(len(b))] ^= byte(1 + random.IntN(255))
-	case 1: // in a header or the first elements, where it hurts
+	case 1: // in a header or the first elements
 		b[from+random.IntN(64)] ^= 1 << random.IntN(8)
 	case 2:
 		clear(b[from : from+size])
@@ -358,7 +360,7 @@ func hurt(random *rand.Rand, b []byte) {
 		for i := range b[from : from+size] {
 			b[from+i] = byte(random.Uint32())
 		}
-	case 6: // a stale page that says it is in its place
+	case 6: // a stale page with the right number
 		copy(b[to:to+size], b[from:from+size])
 		order.PutUint64(b[to:], uint64(to/size))
 	}
@@ -366,7 +368,7 @@ func hurt(random *rand.Rand, b []byte) {
 
 var order = binary.NativeEndian
 
-// seal gives a meta page its checksum.
+// seal writes the checksum of a meta page.
 func seal(b []byte, page int) {
 	body := b[page*pageSize+16:]
 	h := fnv.New64a()
@@ -374,7 +376,7 @@ func seal(b []byte, page int) {
 	order.PutUint64(body[56:], h.Sum64())
 }
 
-// newest returns where the newer meta page begins.
+// newest returns the number of the newer meta page.
 func newest(b []byte) int {
 	if order.Uint64(b[16+48:]) > order.Uint64(b[pageSize+16+48:]) {
 		return 0
@@ -402,12 +404,12 @@ func TestCheckNamesTheDamage(t *testing.T) {
 	}{
 		{"short", func(b []byte) []byte { return b[:50] }, "cut short"},
 		{"no second meta page", func(b []byte) []byte { return b[:pageSize] }, "cut short"},
-		{"no first meta page", func(b []byte) []byte { return append(bytes.Repeat([]byte("text"), pageSize/4), b[pageSize:]...) }, "page 0: no meta page of bbolt"},
+		{"no first meta page", func(b []byte) []byte { return append(bytes.Repeat([]byte("text"), pageSize/4), b[pageSize:]...) }, "page 0: not a meta page of bbolt"},
 		{"other byte order", func(b []byte) []byte { order.PutUint32(b[16:], 0xEDDA0CED); return b }, "other byte order"},
 		{"version", func(b []byte) []byte { b[20]++; return b }, "version 3 of bbolt's format"},
 		{"meta 0", func(b []byte) []byte { b[16+40]++; return b }, "page 0: meta page with a wrong checksum"},
 		{"meta 1", func(b []byte) []byte { b[pageSize+16+40]++; return b }, "page 1: meta page with a wrong checksum"},
-		{"meta id", func(b []byte) []byte { b[0]++; return b }, "says it is page 1"},
+		{"meta id", func(b []byte) []byte { b[0]++; return b }, "has page number 1"},
 		{"page size", func(b []byte) []byte { order.PutUint32(b[16+8:], 1000); seal(b, 0); return b }, "page size of 1000"},
 		{"page sizes", func(b []byte) []byte { order.PutUint32(b[pageSize+16+8:], 2048); seal(b, 1); return b }, "page size of 2048, unlike page 0"},
 		{"lost meta", func(b []byte) []byte {
@@ -422,7 +424,7 @@ func TestCheckNamesTheDamage(t *testing.T) {
 		}, "a write was lost"},
 		{"pages", func(b []byte) []byte { order.PutUint64(b[body+40:], 1e6); seal(b, n); return b }, "cut short"},
 		{"no pages", func(b []byte) []byte { order.PutUint64(b[body+40:], 3); seal(b, n); return b }, "cut short"},
-		{"root is a meta page", func(b []byte) []byte { order.PutUint64(b[body+16:], 1); seal(b, n); return b }, "page 1: no such page"},
+		{"root is a meta page", func(b []byte) []byte { order.PutUint64(b[body+16:], 1); seal(b, n); return b }, "page 1: another page leads to it"},
 		{"root is the free list", func(b []byte) []byte {
 			order.PutUint64(b[body+16:], order.Uint64(b[body+32:]))
 			seal(b, n)
@@ -439,22 +441,22 @@ func TestCheckNamesTheDamage(t *testing.T) {
 			order.PutUint64(b[freelist+24:], 2)
 			order.PutUint16(b[freelist+10:], 2)
 			return b
-		}, "list of free pages has page 2 behind"},
+		}, "list of free pages has page 2 after"},
 		{"free list in itself", func(b []byte) []byte {
 			order.PutUint64(b[freelist+16:], uint64(freelist/pageSize))
 			order.PutUint16(b[freelist+10:], 1)
 			return b
-		}, "in the list of free pages, but used"},
+		}, "in the list of free pages and also in use"},
 		{"free list cut", func(b []byte) []byte { order.PutUint16(b[freelist+10:], 0); return b }, "neither in use nor in the list"},
-		{"number", func(b []byte) []byte { b[root]++; return b }, "says that it is page"},
-		{"overflow", func(b []byte) []byte { order.PutUint32(b[root+12:], 1e6); return b }, "1000000 pages belong to it"},
+		{"number", func(b []byte) []byte { b[root]++; return b }, "has the number of page"},
+		{"overflow", func(b []byte) []byte { order.PutUint32(b[root+12:], 1e6); return b }, "1000000 overflow pages"},
 		{"overflow into others", func(b []byte) []byte { order.PutUint32(b[leaf+12:], 3); return b }, "used twice"},
 		{"type", func(b []byte) []byte { order.PutUint16(b[root+8:], 4); return b }, "should be part of a bucket"},
 		{"count", func(b []byte) []byte { order.PutUint16(b[root+10:], 60000); return b }, "60000 elements, more than fit"},
-		{"empty branch", func(b []byte) []byte { order.PutUint16(b[bucket+10:], 0); return b }, `(bucket "a"): a branch that leads nowhere`},
-		{"empty leaf", func(b []byte) []byte { order.PutUint16(b[leaf+10:], 0); return b }, "an empty page within"},
+		{"empty branch", func(b []byte) []byte { order.PutUint16(b[bucket+10:], 0); return b }, `(bucket "a"): a branch page without elements`},
+		{"empty leaf", func(b []byte) []byte { order.PutUint16(b[leaf+10:], 0); return b }, "an empty page in a bucket"},
 		{"flags", func(b []byte) []byte { b[leaf+16+1] = 1; return b }, "unknown flags"},
-		{"position", func(b []byte) []byte { b[leaf+16+4]++; return b }, "not where it should be"},
+		{"position", func(b []byte) []byte { b[leaf+16+4]++; return b }, "in the wrong place"},
 		{"key size", func(b []byte) []byte { order.PutUint32(b[leaf+16+8:], 0); return b }, "a key of 0 bytes"},
 		{"value size", func(b []byte) []byte { order.PutUint32(b[leaf+16+12:], 0xFFFFFFFF); return b }, "a value of 4294967295"},
 		{"order", func(b []byte) []byte {
@@ -467,18 +469,18 @@ func TestCheckNamesTheDamage(t *testing.T) {
 			copy(b[bytes.Index(b[leaf:leaf+pageSize], []byte("key "))+leaf:], "aaa")
 			return b
 		}, "does not belong on this page"},
-		{"child", func(b []byte) []byte { order.PutUint64(b[bucket+16+8:], 1e9); return b }, "page 1000000000 (bucket \"a\"): no such page"},
+		{"child", func(b []byte) []byte { order.PutUint64(b[bucket+16+8:], 1e9); return b }, "page 1000000000 (bucket \"a\"): another page leads to it"},
 		{"child twice", func(b []byte) []byte { copy(b[bucket+32+8:bucket+40+8], b[bucket+16+8:]); return b }, "used twice"},
 		{"bucket's header cut", func(b []byte) []byte {
 			order.PutUint32(b[root+32+12:], 10)
 			return b
 		}, "a bucket's header of 10 bytes"},
-		{"no bucket", func(b []byte) []byte { b[root+16] = 0; return b }, "a key beside the buckets"},
-		{"bucket inline without a page", func(b []byte) []byte { order.PutUint64(b[position+1:], 0); return b }, "a bucket's page of 0 bytes"},
+		{"no bucket", func(b []byte) []byte { b[root+16] = 0; return b }, "a key outside of all buckets"},
+		{"bucket inline without a page", func(b []byte) []byte { order.PutUint64(b[position+1:], 0); return b }, "an inline bucket of 0 bytes"},
 		{"bucket with too much", func(b []byte) []byte {
 			order.PutUint32(b[root+32+12:], 20)
 			return b
-		}, "4 bytes beside"},
+		}, "4 unexpected bytes"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			b := c.wound(bytes.Clone(file))
@@ -507,8 +509,8 @@ func TestCheckLooksIntoInlineBuckets(t *testing.T) {
 	}{
 		{"type", func(b []byte) { b[inline+8] = 1 }, "wrong header"},
 		{"overflow", func(b []byte) { b[inline+12] = 1 }, "wrong header"},
-		{"element", func(b []byte) { b[inline+16+4]++ }, "not where it should be"},
-		{"bucket", func(b []byte) { b[inline+16] = 1 }, "no page of its own"},
+		{"element", func(b []byte) { b[inline+16+4]++ }, "in the wrong place"},
+		{"bucket", func(b []byte) { b[inline+16] = 1 }, "an inline bucket contains another bucket"},
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			b := bytes.Clone(file)
@@ -546,7 +548,7 @@ func TestCheckBearsATreeWithoutEnd(t *testing.T) {
 	require.NotEmpty(t, survey.Damages)
 }
 
-// failing is a file on a disk that can't read from some offset on.
+// failing is a file on a disk that fails to read beyond an offset.
 type failing struct {
 	io.ReaderAt
 	from int64
@@ -571,12 +573,12 @@ func TestCheckTellsADiskThatFailsFromDamage(t *testing.T) {
 			require.Contains(t, survey.Damages[0].Error(), errDisk.Error())
 		}
 	}
-	// A file that is shorter than it was said to be.
+	// A file that is shorter than the given size.
 	requireDamage(t, boltfile.Check(bytes.NewReader(file[:100]), int64(len(file))))
 }
 
-// FuzzCheck looks for files that Check lets pass and bbolt does not bear. It
-// seals the meta pages, so that the fuzzer gets behind their checksums.
+// FuzzCheck looks for files that Check accepts but that break bbolt. It seals
+// the meta pages, so that the fuzzer gets past their checksums.
 func FuzzCheck(f *testing.F) {
 	for _, name := range []string{"new", "small", "one committed"} {
 		b := files(f)[name]

@@ -11,12 +11,11 @@ type meta struct {
 	pageSize uint64
 	root     uint64 // page of the root bucket
 	freelist uint64 // page of the free list, or noFreelist
-	pages    uint64 // number of pages in use, the free ones included
-	tx       uint64 // the transaction that wrote it
+	pages    uint64 // number of pages, free pages included
+	tx       uint64 // transaction that wrote the meta page
 }
 
-// parseMeta returns the meta page with the given number, 0 or 1, from its first
-// bytes.
+// parseMeta parses the first bytes of meta page 0 or 1.
 func parseMeta(b []byte, number uint64) (meta, error) {
 	header, body := b[:headerSize], b[headerSize:headerSize+metaSize]
 	switch m := order.Uint32(body); m {
@@ -24,7 +23,7 @@ func parseMeta(b []byte, number uint64) (meta, error) {
 	case magicSwapped:
 		return meta{}, damage(number, "written on a machine with the other byte order")
 	default:
-		return meta{}, damage(number, "no meta page of bbolt: it begins with %08x", m)
+		return meta{}, damage(number, "not a meta page of bbolt: it begins with %08x", m)
 	}
 	if v := order.Uint32(body[4:]); v != version {
 		return meta{}, damage(number, "meta page of version %d of bbolt's format, not %d", v, version)
@@ -35,7 +34,7 @@ func parseMeta(b []byte, number uint64) (meta, error) {
 		return meta{}, damage(number, "meta page with a wrong checksum")
 	}
 	if id, flags := order.Uint64(header), order.Uint16(header[8:]); id != number || flags != metaPage {
-		return meta{}, damage(number, "meta page that says it is page %d of type %#x", id, flags)
+		return meta{}, damage(number, "meta page whose header has page number %d and type %#x", id, flags)
 	}
 	m := meta{
 		pageSize: uint64(order.Uint32(body[8:])),
@@ -66,8 +65,8 @@ func readMetas(r io.ReaderAt, size int64) (metas [2]meta, err error) {
 	return metas, err
 }
 
-// newer returns the meta page of the later transaction, and an error if bbolt can't
-// have left the two together.
+// newer returns the meta page of the later transaction. The error is set if
+// bbolt never leaves these two meta pages together.
 func newer(metas [2]meta) (meta, error) {
 	first, second := metas[0].tx, metas[1].tx
 	m := metas[0]
@@ -75,20 +74,20 @@ func newer(metas [2]meta) (meta, error) {
 		m = metas[1]
 	}
 	if !follows(first, second) {
-		return m, damage(NoPage, "the meta pages are of transactions %d and %d, which bbolt does not leave together: a write was lost", first, second)
+		return m, damage(NoPage, "the meta pages are of transactions %d and %d, which bbolt never leaves together: a write was lost", first, second)
 	}
 	return m, nil
 }
 
-// follows reports whether bbolt can have left meta pages of these transactions on
-// pages 0 and 1. It begins with transactions 0 and 1, and writes each transaction
-// t on page t%2: the two are one apart, the even one on page 0. But Tx.WriteTo
-// puts t on page 0 of a copy and t-1 on page 1, whatever t is. If t is odd, the
-// next commit writes t+1 on page 0, too, and leaves t-1 on page 1; the one after
-// it is in step again.
+// follows reports whether bbolt can leave meta pages of these transactions on
+// pages 0 and 1. bbolt begins with transactions 0 and 1 and writes transaction
+// t on page t%2. So the two are one apart, and the even one is on page 0. But
+// Tx.WriteTo writes t on page 0 of a copy and t-1 on page 1, whatever t is. If
+// t is odd, the next commit writes t+1 on page 0 too, and t-1 stays on page 1;
+// the commit after that restores the normal order.
 //
-// No pair is taken for sound that a lost write leaves, if a later one was kept:
-// the two are further apart then, or both odd.
+// A pair that results from a lost write with a later write kept is never
+// accepted: the two are further apart, or both are odd.
 func follows(first, second uint64) bool {
 	ahead := first > second
 	apart := first - second
@@ -100,14 +99,15 @@ func follows(first, second uint64) bool {
 		return apart == 1
 	case first%2 == 1 && second%2 == 0: // a copy of an odd transaction
 		return apart == 1 && ahead
-	case first%2 == 0: // and one commit later
+	case first%2 == 0: // such a copy after one commit
 		return apart == 2 && ahead
 	}
 	return false
 }
 
-// hasMagic reports whether a file has bbolt's magic number where a meta page of any
-// page size would have it, in either byte order. What can't be read might have it.
+// hasMagic reports whether bbolt's magic number is in a place where a meta page
+// may begin, for any page size and in either byte order. A place that can't be
+// read counts as a yes.
 func hasMagic(r io.ReaderAt, size int64) bool {
 	at := func(page uint64) bool {
 		if uint64(size) < page+headerSize+4 {
@@ -128,7 +128,8 @@ func hasMagic(r io.ReaderAt, size int64) bool {
 	return found
 }
 
-// readAt fills b from the given offset.
+// readAt fills b from the given offset. A file that ends too early is a
+// [*DamageError].
 func readAt(r io.ReaderAt, b []byte, size int64, offset uint64) error {
 	if offset > uint64(size) || uint64(len(b)) > uint64(size)-offset {
 		return damage(NoPage, "the file is cut short: %d bytes", size)

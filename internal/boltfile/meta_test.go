@@ -20,7 +20,7 @@ func open(t testing.TB, path string) *bbolt.DB {
 	return db
 }
 
-// write commits so many transactions, each of which changes something.
+// write commits a number of transactions, each with a change.
 func write(t testing.TB, path string, transactions int) {
 	t.Helper()
 	db := open(t, path)
@@ -30,12 +30,12 @@ func write(t testing.TB, path string, transactions int) {
 	require.NoError(t, db.Close())
 }
 
-// transactions returns what the two meta pages say.
+// transactions returns the transaction numbers of the two meta pages.
 func transactions(b []byte) [2]uint64 {
 	return [2]uint64{order.Uint64(b[16+48:]), order.Uint64(b[pageSize+16+48:])}
 }
 
-// ways are all ways in which bbolt makes a file from another.
+// ways are all ways in which bbolt makes one file from another.
 var ways = map[string]func(t testing.TB, from, to string){
 	"the file itself": func(t testing.TB, from, to string) {
 		b, err := os.ReadFile(from)
@@ -73,8 +73,9 @@ func written(t testing.TB, transaction func(func(*bbolt.Tx) error) error) []byte
 	return b.Bytes()
 }
 
-// TestEveryFileThatBboltLeavesIsSound goes from a new file through up to three
-// copies, with commits of both parities before each and after.
+// TestEveryFileThatBboltLeavesIsSound starts with a new file and makes up to
+// three successive copies. Before and after each copy it commits both even and
+// odd numbers of transactions.
 func TestEveryFileThatBboltLeavesIsSound(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
@@ -122,8 +123,8 @@ func TestEveryFileThatBboltLeavesIsSound(t *testing.T) {
 	}, pairs)
 }
 
-// TestALostMetaPageIsFound undoes the write of one meta page, followed by another
-// that is kept.
+// TestALostMetaPageIsFound undoes the write of one meta page and keeps the next
+// write.
 func TestALostMetaPageIsFound(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
@@ -246,16 +247,16 @@ func TestAFileThatIsNoBboltFile(t *testing.T) {
 			require.False(t, survey.Foreign)
 		})
 	}
-	// A second meta page is looked for wherever pages of some size would have it.
+	// The second meta page is looked for at every possible page size.
 	for size := 512; size <= 16<<20; size *= 2 {
 		b := make([]byte, size+100)
 		order.PutUint32(b[size+16:], 0xED0CDAED)
 		requireDamage(t, check(b))
 	}
-	require.ErrorIs(t, boltfile.Check(broken{}, 5000), errDisk, "what can't be read is not another program's")
+	require.ErrorIs(t, boltfile.Check(broken{}, 5000), errDisk, "an unreadable file is not taken for another program's")
 }
 
-// swap turns the magic numbers at some places to the other byte order.
+// swap turns the magic numbers at the given offsets to the other byte order.
 func swap(b []byte, at ...int) []byte {
 	for _, i := range at {
 		b[i], b[i+1], b[i+2], b[i+3] = b[i+3], b[i+2], b[i+1], b[i]

@@ -7,7 +7,7 @@ import (
 	"math"
 )
 
-// page is a page's header and its content with that of the pages behind it.
+// page is a page's header and its content, overflow pages included.
 type page struct {
 	number uint64
 	flags  uint16
@@ -15,11 +15,11 @@ type page struct {
 	body   []byte // header included
 }
 
-// freePages returns the numbers in a list of free pages, of a file with so many
-// pages in all.
+// freePages returns the page numbers in a list of free pages. The file has the
+// given number of pages in all.
 func freePages(p page, pages uint64) ([]uint64, error) {
 	if p.flags != freelistPage {
-		return nil, damage(p.number, "it should be the list of free pages, but is of type %#x", p.flags)
+		return nil, damage(p.number, "it should be the list of free pages, but has type %#x", p.flags)
 	}
 	list := p.body[headerSize:]
 	count := uint64(p.count)
@@ -28,27 +28,26 @@ func freePages(p page, pages uint64) ([]uint64, error) {
 		list = list[8:]
 	}
 	if count > uint64(len(list)/8) {
-		return nil, damage(p.number, "the list of free pages says it has %d, more than fit in it", count)
+		return nil, damage(p.number, "the list of free pages claims %d entries, more than fit in it", count)
 	}
 	ids := make([]uint64, count)
 	previous := uint64(1)
 	for i := range ids {
 		id := order.Uint64(list[i*8:])
 		if id <= previous || id >= pages {
-			return nil, damage(p.number, "the list of free pages has page %d behind page %d, of %d", id, previous, pages)
+			return nil, damage(p.number, "the list of free pages has page %d after page %d, in a file of %d pages", id, previous, pages)
 		}
 		ids[i], previous = id, id
 	}
 	return ids, nil
 }
 
-// bounds are the keys that a page may have: from min on and below max; nil is
-// no bound.
+// bounds limits the keys of a page: min <= key < max. A nil bound is open.
 type bounds struct {
 	min, max []byte
 }
 
-// has reports whether a page with these bounds is the one for the key.
+// has reports whether the key is within the bounds.
 func (b bounds) has(key []byte) bool {
 	return bytes.Compare(key, b.min) >= 0 && (b.max == nil || bytes.Compare(key, b.max) < 0)
 }
@@ -65,9 +64,9 @@ func (b bounds) String() string {
 	return fmt.Sprintf("the keys from %.40q to before %.40q", b.min, b.max)
 }
 
-// parseBucket returns the root page of a bucket whose header is the value, or the
-// page itself: a small bucket stands in its parent's page, as a page that has no
-// number.
+// parseBucket parses a bucket's header. It returns the number of the bucket's
+// root page or, for a small bucket, 0 and the inline page, which is stored
+// behind the header and has no number.
 func parseBucket(number uint64, value []byte) (root uint64, inline page, err error) {
 	if len(value) < bucketSize {
 		return 0, page{}, damage(number, "a bucket's header of %d bytes", len(value))
@@ -75,34 +74,35 @@ func parseBucket(number uint64, value []byte) (root uint64, inline page, err err
 	root, body := order.Uint64(value), value[bucketSize:]
 	if root != 0 {
 		if len(body) != 0 {
-			err = damage(number, "a bucket with a page of its own and %d bytes beside", len(body))
+			err = damage(number, "a bucket with a root page and %d unexpected bytes", len(body))
 		}
 		return root, page{}, err
 	}
 	if len(body) < headerSize {
-		return 0, page{}, damage(number, "a bucket's page of %d bytes", len(body))
+		return 0, page{}, damage(number, "an inline bucket of %d bytes", len(body))
 	}
 	inline = page{number: number, flags: order.Uint16(body[8:]), count: int(order.Uint16(body[10:])), body: body}
 	if inline.flags != leafPage || order.Uint64(body) != 0 || order.Uint32(body[12:]) != 0 {
-		return 0, page{}, damage(number, "a bucket's page within it has a wrong header")
+		return 0, page{}, damage(number, "an inline bucket with a wrong header")
 	}
 	return 0, inline, nil
 }
 
-// inTree returns an error if the page can't be part of a bucket's tree.
+// inTree returns an error if the type or size of the page does not fit into a
+// bucket's tree.
 func (p page) inTree(within bounds) error {
 	switch {
 	case p.flags != leafPage && p.flags != branchPage:
-		return damage(p.number, "it should be part of a bucket, but is of type %#x", p.flags)
+		return damage(p.number, "it should be part of a bucket, but has type %#x", p.flags)
 	case p.flags == branchPage && p.count == 0:
-		return damage(p.number, "a branch that leads nowhere")
+		return damage(p.number, "a branch page without elements")
 	case p.count == 0 && within.min != nil:
-		return damage(p.number, "an empty page within a bucket")
+		return damage(p.number, "an empty page in a bucket")
 	}
 	return nil
 }
 
-// inBucket says in which bucket the damage is.
+// inBucket adds the bucket's name to a damage that has none.
 func inBucket(err error, bucket string) error {
 	if d := (*DamageError)(nil); errors.As(err, &d) && d.Bucket == "" {
 		d.Bucket = bucket
@@ -110,15 +110,16 @@ func inBucket(err error, bucket string) error {
 	return err
 }
 
-// element is an element of a branch or leaf page. Its slices are the page's.
+// element is an element of a branch or leaf page. Its slices point into the
+// page.
 type element struct {
 	key, value []byte
-	child      uint64 // of a branch
-	bucket     bool   // of a leaf: the value is a bucket's header
+	child      uint64 // in a branch: the page below
+	bucket     bool   // in a leaf: the value is a bucket's header
 }
 
-// parse returns the elements of a branch or leaf page: as many as are sound, and
-// an error if that is not all.
+// parse returns the elements of a branch or leaf page up to the first unsound
+// one. The error is set if an element is unsound.
 func parse(p page, within bounds) ([]element, error) {
 	next, err := p.elementsEnd()
 	if err != nil {
@@ -138,18 +139,19 @@ func parse(p page, within bounds) ([]element, error) {
 	return elements, nil
 }
 
-// elementsEnd returns where the elements of a page end and the first key begins.
+// elementsEnd returns the offset where the elements of a page end and the first
+// key begins.
 func (p page) elementsEnd() (int, error) {
 	end := headerSize + p.count*elementSize
 	if end > len(p.body) {
-		return 0, damage(p.number, "it says it has %d elements, more than fit in it", p.count)
+		return 0, damage(p.number, "its header claims %d elements, more than fit in it", p.count)
 	}
 	return end, nil
 }
 
-// element returns an element of a branch or leaf page, whose key has to be at next.
-// bbolt writes keys and values one behind the other, from the end of the elements
-// on, and so nothing else is accepted.
+// element returns element i of a branch or leaf page. bbolt writes keys and
+// values one after the other, from the end of the elements on; element accepts
+// nothing else, so the key must be at offset next.
 func (p page) element(i, next int, previous []byte, within bounds) (e element, err error) {
 	at := headerSize + i*elementSize
 	b := p.body[at : at+elementSize]
@@ -169,7 +171,7 @@ func (p page) element(i, next int, previous []byte, within bounds) (e element, e
 		position, ksize, vsize = order.Uint32(b[4:]), uint64(order.Uint32(b[8:])), uint64(order.Uint32(b[12:]))
 	}
 	if uint64(at)+uint64(position) != uint64(next) {
-		return e, damage(p.number, "the key of element %d is not where it should be", i)
+		return e, damage(p.number, "the key of element %d is in the wrong place", i)
 	}
 	if ksize == 0 || ksize > maxKeySize || ksize+vsize > uint64(len(p.body)-next) {
 		return e, damage(p.number, "element %d has a key of %d bytes and a value of %d", i, ksize, vsize)

@@ -9,52 +9,54 @@ import (
 	"slices"
 )
 
-// Usage is what a page is used for, as far as a [Survey] could tell.
+// Usage says what a page is used for, as far as a [Survey] can tell.
 type Usage uint8
 
 // The usages of a page.
 const (
-	// Unknown: nothing that could be read leads to the page, and it is not in
-	// a list of free pages that could be read either.
+	// Unknown means that nothing readable leads to the page, and that no
+	// readable list of free pages has the page.
 	Unknown Usage = iota
-	// InUse: the page is part of a bucket or of the list of free pages.
+	// InUse means that the page is part of a bucket or of the list of free
+	// pages.
 	InUse
-	// Misplaced: the page is in use, but what stands there was written as
-	// another page, or the number in it is damaged.
+	// Misplaced means that the page is in use, but was written as another page,
+	// or its number is damaged.
 	Misplaced
-	// Free: the page is in the list of free pages. What it has is outdated.
+	// Free means that the page is in the list of free pages. Its content is
+	// outdated.
 	Free
 )
 
-// Survey is what can be told of the pages of a file that may be damaged.
+// Survey describes the pages of a file that may be damaged.
 type Survey struct {
-	// PageSize is the size of a page in bytes. If no meta page tells, it is the
-	// one by which pages stand where their numbers say, or else the system's.
+	// PageSize is the size of a page in bytes. If no meta page has it, it is
+	// the size that fits the page numbers in the file, or else the system's.
 	PageSize uint64
-	// Pages is the number of pages that may be in use. Those of the file
-	// beyond it were never part of a commit.
+	// Pages is the number of pages that may be in use. Later pages of the file
+	// were never part of a commit.
 	Pages uint64
-	// Transaction is the number of the transaction whose state was surveyed.
+	// Transaction is the number of the surveyed transaction.
 	Transaction uint64
-	// Newest says that the survey is that of the last commit. If not, a meta
-	// page is damaged or outdated, and the survey is that of an older commit,
-	// or of none; no page counts as free then.
+	// Newest says that the surveyed transaction is the last commit. If it is
+	// not, a meta page is damaged or outdated, the survey describes an older
+	// commit or none, and no page counts as free.
 	Newest bool
-	// Foreign says that the file has no sign of bbolt's meta pages: it is another
-	// program's, or both pages are lost.
+	// Foreign says that the file has no trace of bbolt's meta pages: either
+	// another program wrote the file, or both pages are lost.
 	Foreign bool
-	// Listed says that the list of free pages could be read. A page that is
-	// Unknown is below one that could not be read then.
+	// Listed says that the list of free pages was readable. Then every Unknown
+	// page is below a page that could not be read.
 	Listed bool
-	// Conflict says that pages do not fit together, though each may be sound in
-	// itself: one is an old one, or leads to a wrong place.
+	// Conflict says that pages contradict each other, though each may be sound
+	// by itself. One of them is outdated or leads to a wrong place.
 	Conflict bool
-	// Damages are all that were found, in no order.
+	// Damages are all damages found, in no particular order.
 	Damages []*DamageError
 
 	usage []Usage
-	// lost are parts of the top-level buckets that were found, in order and
-	// apart from each other.
+	// lost has the unreadable parts of each top-level bucket, in order and
+	// without overlap.
 	lost map[string][]bounds
 }
 
@@ -66,12 +68,13 @@ func (s *Survey) Usage(page uint64) Usage {
 	return s.usage[page]
 }
 
-// Lost reports whether a top-level bucket could have had a key where nothing
-// could be read. If not, and the key was not visited either, the bucket has no
-// such key. The branches of a tree tell which keys are on the pages below them,
-// so that those on a page are told even if the page itself is lost. What is lost
-// of a bucket within the bucket counts as lost of the bucket itself, so that Lost
-// may say too much, never too little.
+// Lost reports whether a key of a top-level bucket may be in an unreadable
+// part. If Lost is false and the key was not visited, the bucket has no such
+// key.
+//
+// The branches of a tree give the range of keys on each page below them, so the
+// range of a lost page is known. A loss in a nested bucket counts as a loss in
+// the top-level bucket. So Lost may err towards true, never towards false.
 func (s *Survey) Lost(bucket string, key []byte) bool {
 	_, found := slices.BinarySearchFunc(s.lost[bucket], key, func(part bounds, key []byte) int {
 		switch {
@@ -85,7 +88,7 @@ func (s *Survey) Lost(bucket string, key []byte) bool {
 	return found || !s.found(bucket)
 }
 
-// Whole reports whether all of a top-level bucket was visited.
+// Whole reports whether the whole of a top-level bucket was visited.
 func (s *Survey) Whole(bucket string) bool {
 	return s.found(bucket) && len(s.lost[bucket]) == 0
 }
@@ -95,20 +98,24 @@ func (s *Survey) found(bucket string) bool {
 	return found && s.Newest
 }
 
-// Number returns the number that a page says it has, given its first eight bytes.
+// Number returns the page number in a page's header, of which it needs the
+// first eight bytes.
 func Number(page []byte) uint64 { return order.Uint64(page) }
 
-// HeaderSize is the number of bytes at the start of a page that describe it.
+// HeaderSize is the size of a page's header in bytes.
 const HeaderSize = headerSize
 
-// More returns how many pages a page says belong to it, too, given its header.
+// More returns the number of overflow pages in a page's header.
 func More(header []byte) uint32 { return order.Uint32(header[12:]) }
 
-// Explore reads what can be read of a file that may be damaged, and calls visit
-// for every sound key and value that it gets to from the newest meta page that
-// is valid, with the number of the page that it is on. The keys of a bucket within a
-// top-level bucket are visited as the top-level bucket's own. The slices are only valid during the call.
-// What it could not read is in [Survey.Damages], I/O errors included.
+// Explore reads as much as possible of a file of size bytes that may be
+// damaged. It calls visit for every sound key that the newest valid meta page
+// leads to, with the value and the number of the page. The keys of a nested
+// bucket are visited as keys of the top-level bucket. The slices are only valid
+// during the call.
+//
+// Explore never fails: [Survey.Damages] lists all that it could not read, I/O
+// errors included.
 func Explore(r io.ReaderAt, size int64, visit func(page uint64, bucket string, key, value []byte)) *Survey {
 	e := &explorer{
 		survey: &Survey{PageSize: uint64(os.Getpagesize()), lost: make(map[string][]bounds)},
@@ -131,7 +138,7 @@ func Explore(r io.ReaderAt, size int64, visit func(page uint64, bucket string, k
 		e.mention(damage(NoPage, "the file is cut short: it has %d bytes and should have %d pages of %d bytes", size, m.pages, m.pageSize), "")
 	}
 	if !e.survey.Newest {
-		e.survey.Pages = e.fit() // the last commit may have used more
+		e.survey.Pages = e.fit() // the last commit may have used more pages
 	}
 	e.meta = m
 	e.used = newPageSet(e.survey.Pages)
@@ -149,13 +156,13 @@ func Explore(r io.ReaderAt, size int64, visit func(page uint64, bucket string, k
 	return e.survey
 }
 
-// fit is the number of pages that the file has, the last one perhaps in part.
+// fit returns the number of pages in the file, a partial last page included.
 func (e *explorer) fit() uint64 {
 	return (uint64(e.size) + e.survey.PageSize - 1) / e.survey.PageSize
 }
 
-// guessPageSize finds out the size of pages from the numbers that they have. No
-// other size has a page's number where that page would be.
+// guessPageSize infers the page size from the page numbers in the file. Only
+// with the right size does each page have its own number at its start.
 func (e *explorer) guessPageSize() {
 	const enough = 1000 // pages to look at
 	most := 0
@@ -173,24 +180,24 @@ func (e *explorer) guessPageSize() {
 	}
 }
 
-// explorer walks the pages of a file and goes on after damage.
+// explorer walks the pages of a file and continues after damage.
 type explorer struct {
 	checker
 	survey *Survey
 	visit  func(page uint64, bucket string, key, value []byte)
 }
 
-// lose adds a damage for which a part of a bucket can't be visited. If it has no
-// name, it is of the root, and the buckets that are lost are just not found.
+// lose records a damage that makes a part of a bucket unreadable. An empty name
+// stands for the root bucket: the buckets lost with it are unknown.
 func (e *explorer) lose(err error, bucket string, part bounds) {
 	d := e.mention(err, bucket)
 	if bucket != "" {
-		d.Reason += "; what is lost is among " + part.String()
+		d.Reason += "; the lost keys are among " + part.String()
 		e.survey.lost[bucket] = append(e.survey.lost[bucket], bounds{bytes.Clone(part.min), bytes.Clone(part.max)})
 	}
 }
 
-// join puts parts that overlap or touch together, and all in order.
+// join sorts parts and merges those that overlap or touch.
 func join(parts []bounds) []bounds {
 	slices.SortFunc(parts, func(a, b bounds) int { return bytes.Compare(a.min, b.min) })
 	joined := parts[:0]
@@ -205,7 +212,7 @@ func join(parts []bounds) []bounds {
 	return joined
 }
 
-// mention adds a damage.
+// mention records a damage.
 func (e *explorer) mention(err error, bucket string) *DamageError {
 	d := (*DamageError)(nil)
 	if !errors.As(err, &d) {
@@ -224,7 +231,7 @@ func (e *explorer) use(page uint64, as Usage) {
 	e.survey.usage[page] = as
 }
 
-// metas returns the newest valid meta page, if there is any.
+// metas returns the newest valid meta page, if there is one.
 func (e *explorer) metas() (m meta, ok bool) {
 	read := func(number, at uint64) (meta, error) {
 		var b [headerSize + metaSize]byte
@@ -241,7 +248,7 @@ func (e *explorer) metas() (m meta, ok bool) {
 	pageSize := first.pageSize
 	if err0 != nil {
 		e.mention(err0, "")
-		// The second one says where it stands.
+		// A valid second meta page has the page size at which it is found.
 		for pageSize = minPageSize; pageSize <= maxPageSize; pageSize *= 2 {
 			if _, err := read(1, pageSize); err == nil {
 				break
@@ -275,28 +282,29 @@ func (e *explorer) metas() (m meta, ok bool) {
 	return m, true
 }
 
-// page reads a page that another leads to, and marks it and those behind it. With
-// an error, the page is as much as could be read of it, or has no body.
+// page reads a page that another page leads to, and marks the page and its
+// overflow pages. With an error, the page has only its readable part, or no
+// body.
 func (e *explorer) page(number uint64) (page, error) {
 	switch {
 	case number < 2 || number >= e.survey.Pages:
-		return page{}, damage(number, "no such page, but another leads to it: there are pages 2 to %d", e.survey.Pages-1)
+		return page{}, damage(number, "another page leads to it, but the file has only pages 2 to %d", e.survey.Pages-1)
 	case e.used.has(number):
 		return page{}, misfit(number, "it is used twice")
 	}
-	e.use(number, Misplaced) // unless it says that it is in its place
+	e.use(number, Misplaced) // until its number is known to be right
 	body := make([]byte, e.meta.pageSize)
 	if err := readAt(e.r, body, e.size, number*e.meta.pageSize); err != nil {
 		return page{}, damage(number, "it cannot be read: %v", err)
 	}
 	if id := order.Uint64(body); id != number {
-		return page{}, damage(number, "what stands there says that it is page %d", id)
+		return page{}, damage(number, "its header has the number of page %d", id)
 	}
 	e.use(number, InUse)
 	var err error
 	for more := uint64(order.Uint32(body[12:])); more > 0 && err == nil; more-- {
 		if next := number + uint64(len(body))/e.meta.pageSize; next >= e.survey.Pages || e.used.has(next) {
-			err = misfit(number, "it says that %d pages more belong to it than can", more)
+			err = misfit(number, "its header claims %d more overflow pages than it can have", more)
 		} else if failed := e.extend(&body, next); failed != nil {
 			err = damage(next, "it cannot be read: %v", failed)
 		}
@@ -304,7 +312,7 @@ func (e *explorer) page(number uint64) (page, error) {
 	return page{number: number, flags: order.Uint16(body[8:]), count: int(order.Uint16(body[10:])), body: body}, err
 }
 
-// extend adds to body the page that stands behind it.
+// extend appends page next to body.
 func (e *explorer) extend(body *[]byte, next uint64) error {
 	e.use(next, InUse)
 	n := len(*body)
@@ -312,8 +320,8 @@ func (e *explorer) extend(body *[]byte, next uint64) error {
 	return readAt(e.r, (*body)[n:], e.size, next*e.meta.pageSize)
 }
 
-// freelist marks the free pages, if the list of them is sound. It comes after the
-// tree, which is the more reliable witness.
+// freelist marks the free pages, if their list is sound. It runs after tree,
+// because the tree is more reliable.
 func (e *explorer) freelist() {
 	p, err := e.page(e.meta.freelist)
 	if err != nil {
@@ -330,7 +338,7 @@ func (e *explorer) freelist() {
 	}
 	for _, id := range ids {
 		if e.used.has(id) {
-			e.mention(misfit(id, "it is in the list of free pages, but used"), "")
+			e.mention(misfit(id, "it is in the list of free pages and also in use"), "")
 			return
 		}
 	}
@@ -348,11 +356,11 @@ func (e *explorer) freelist() {
 		}
 	}
 	if len(unknown) > 0 {
-		e.mention(misfit(unknown[0], "it is neither in use nor in the list of free pages, nor are %d others", len(unknown)-1), "")
+		e.mention(misfit(unknown[0], "it is neither in use nor in the list of free pages, and so are %d other pages", len(unknown)-1), "")
 	}
 }
 
-// tree visits what can be read of a bucket, from a page down.
+// tree visits the readable keys of a bucket, from a page downwards.
 func (e *explorer) tree(number uint64, within bounds, bucket string, depth int) {
 	if depth > maxDepth {
 		e.lose(damage(number, "the tree is more than %d pages deep", maxDepth), bucket, within)
@@ -390,15 +398,15 @@ func (e *explorer) tree(number uint64, within bounds, bucket string, depth int) 
 		case element.bucket:
 			e.bucket(number, element.value, bucket, within, depth+1)
 		case bucket == "":
-			e.lose(damage(number, "a key beside the buckets: %.40q", element.key), "", within)
+			e.lose(damage(number, "a key outside of all buckets: %.40q", element.key), "", within)
 		default:
 			e.visit(number, bucket, element.key, element.value)
 		}
 	}
 }
 
-// bucket visits the bucket whose header is an element's value, and which is a
-// part of a top-level bucket or all of it.
+// bucket visits the bucket whose header is value. If the bucket is nested, part
+// is its place in the top-level bucket.
 func (e *explorer) bucket(number uint64, value []byte, bucket string, part bounds, depth int) {
 	root, inline, err := parseBucket(number, value)
 	if err != nil {
@@ -415,7 +423,7 @@ func (e *explorer) bucket(number uint64, value []byte, bucket string, part bound
 	}
 	for _, element := range elements {
 		if element.bucket {
-			e.lose(damage(number, "a bucket within a bucket that has no page of its own"), bucket, part)
+			e.lose(damage(number, "an inline bucket contains another bucket"), bucket, part)
 			continue
 		}
 		e.visit(number, bucket, element.key, element.value)

@@ -17,7 +17,7 @@ func TestExploreGoesOnAfterDamage(t *testing.T) {
 	sound, all := explore(file)
 	for page := range sound.Pages {
 		if page < 2 || sound.Usage(page) == boltfile.Free || order.Uint64(file[page*pageSize:]) != page {
-			continue // it has no number, or none that counts
+			continue // the page has no number, or the number does not count
 		}
 		b := bytes.Clone(file)
 		order.PutUint64(b[page*pageSize:], page+1)
@@ -28,7 +28,7 @@ func TestExploreGoesOnAfterDamage(t *testing.T) {
 			require.Equal(t, all[k], v)
 		}
 	}
-	// Without one of the meta pages, the other one serves, but is not trusted.
+	// Without one of the meta pages, Explore uses the other, but does not trust it.
 	for meta := range 2 {
 		b := bytes.Clone(file)
 		clear(b[meta*pageSize : (meta+1)*pageSize])
@@ -45,13 +45,13 @@ func TestExploreGoesOnAfterDamage(t *testing.T) {
 			require.Equal(t, all, got)
 		}
 	}
-	// Without both, nothing can be told.
+	// Without both, nothing is known.
 	b := bytes.Clone(file)
 	clear(b[:2*pageSize])
 	survey, got := explore(b)
 	require.Empty(t, got)
 	require.Equal(t, boltfile.Unknown, survey.Usage(3))
-	require.EqualValues(t, pageSize, survey.PageSize, "the pages tell by their numbers")
+	require.EqualValues(t, pageSize, survey.PageSize, "inferred from the page numbers")
 	require.EqualValues(t, len(b)/pageSize, survey.Pages)
 }
 
@@ -126,8 +126,8 @@ func TestSurveyOfAPageThatIsSoundInPart(t *testing.T) {
 		missed int
 		says   string
 	}{
-		{"type of a bucket", func(b []byte) { order.PutUint16(b[bucket+8:], 9) }, 200, "what is lost is among all keys"},
-		{"element of a leaf", func(b []byte) { b[leaf+16+3*16] = 9 }, elements - 3, "what is lost is among the keys from \"key "},
+		{"type of a bucket", func(b []byte) { order.PutUint16(b[bucket+8:], 9) }, 200, "the lost keys are among all keys"},
+		{"element of a leaf", func(b []byte) { b[leaf+16+3*16] = 9 }, elements - 3, "the lost keys are among the keys from \"key "},
 		{"value that is a bucket", func(b []byte) { b[leaf+16+3*16] = 1 }, 1, "a bucket's header of "},
 	} {
 		t.Run(c.what, func(t *testing.T) {

@@ -5,44 +5,46 @@ import (
 	"sort"
 )
 
-// Way looks at the pages of a mapped file that bbolt is about to follow. bbolt
-// trusts what it reads: a branch that leads back to itself makes it call itself
-// until the process dies, and a page that claims to be followed by billions of
-// others fills the memory. A Way reads the mapping that bbolt reads, only what a
-// transaction goes through, and each page once.
+// Way checks the pages of a mapped file that bbolt is about to follow. bbolt
+// trusts its pages: a branch that leads back to itself causes endless
+// recursion, and a page that claims billions of overflow pages exhausts the
+// memory. A Way reads the same mapping as bbolt. It reads only the pages that a
+// transaction uses, each one once.
 //
-// It holds no promise on other pages, nor on what happens to the file between the
-// look and bbolt's own.
+// A Way promises nothing about other pages, nor about changes of the file
+// between its check and bbolt's read. Only one goroutine at a time may use a
+// Way.
 type Way struct {
 	mapped  []byte
 	meta    meta
-	top     wayPage // stands for what leads to the root of all buckets
+	top     wayPage // stands for the parent of the root bucket's page
 	pages   map[uint64]*wayPage
 	buckets map[string]*wayBucket // of the top level
 }
 
-// wayPage is a page of a tree that was looked at, and how it was come to.
+// wayPage is a checked page of a tree, with the path to it.
 type wayPage struct {
 	page
 	end    int // of the last element
 	within bounds
 	parent *wayPage
-	index  int // in the parent
+	index  int // of the element in the parent
 
-	touched, bytes int  // elements that are to be written or removed, and their size
-	removes        bool // one of them is to be removed
+	touched, bytes int  // number and size of the elements to be written or removed
+	removes        bool // an element is to be removed
 }
 
 // wayBucket is a bucket.
 type wayBucket struct {
-	root  uint64   // 0: the bucket is in its header, and was looked at with it
-	above wayPage  // stands for what leads to the root
-	last  *wayPage // the leaf of the last key
+	root  uint64   // 0: the bucket is inline, and was checked with its header
+	above wayPage  // stands for the parent of the root page
+	last  *wayPage // the leaf of the key that was checked last
 }
 
-// NewWay returns a Way through the file that is mapped, as the transaction with the
-// given number left it. The mapping must hold still while the Way is used. Reading
-// it can fault if the file was cut short.
+// NewWay returns a Way through a mapped file, in the state that transaction tx
+// left. The mapping must stay in place while the Way is used. Reading the
+// mapping can fault if the file was truncated. A [*DamageError] is returned if
+// no valid meta page is of the transaction.
 func NewWay(mapped []byte, pageSize int, tx uint64) (*Way, error) {
 	w := &Way{mapped: mapped, pages: make(map[uint64]*wayPage), buckets: make(map[string]*wayBucket)}
 	for number := range 2 {
@@ -63,9 +65,9 @@ func NewWay(mapped []byte, pageSize int, tx uint64) (*Way, error) {
 	return nil, damage(NoPage, "no meta page is of transaction %d any more", tx)
 }
 
-// NewReadWay returns a way through the pages that a reader sees, from the root
-// bucket's page. The mapping ends with the last page in use. It needs no meta page:
-// those that are written while the reader reads are not the reader's.
+// NewReadWay returns a Way for a read transaction whose root bucket is on page
+// root. The mapping ends with the last page in use. The Way reads no meta page,
+// because later commits overwrite the meta pages while the reader runs.
 func NewReadWay(mapped []byte, pageSize int, root uint64) (*Way, error) {
 	m := meta{pageSize: uint64(pageSize), root: root, freelist: noFreelist, pages: uint64(len(mapped) / pageSize)}
 	if m.pages < 4 {
@@ -74,23 +76,23 @@ func NewReadWay(mapped []byte, pageSize int, root uint64) (*Way, error) {
 	return &Way{mapped: mapped, meta: m, pages: make(map[uint64]*wayPage), buckets: make(map[string]*wayBucket)}, nil
 }
 
-// overflow returns the pages behind a page that belong to it.
+// overflow returns the number of a page's overflow pages.
 func (w *Way) overflow(number uint64) (uint64, error) {
 	if number < 2 || number >= w.meta.pages {
-		return 0, damage(number, "no such page, but another leads to it: there are pages 2 to %d", w.meta.pages-1)
+		return 0, damage(number, "another page leads to it, but the file has only pages 2 to %d", w.meta.pages-1)
 	}
 	header := w.mapped[number*w.meta.pageSize:]
 	if id := order.Uint64(header); id != number {
-		return 0, damage(number, "what stands there says that it is page %d", id)
+		return 0, damage(number, "its header has the number of page %d", id)
 	}
 	overflow := uint64(order.Uint32(header[12:]))
 	if overflow >= w.meta.pages-number {
-		return 0, damage(number, "it says that %d pages belong to it, more than there are behind it", overflow)
+		return 0, damage(number, "its header claims %d overflow pages, but fewer pages follow", overflow)
 	}
 	return overflow, nil
 }
 
-// read returns a page. Its body is the mapping.
+// read returns a page. The body is a part of the mapping.
 func (w *Way) read(number uint64) (page, error) {
 	overflow, err := w.overflow(number)
 	if err != nil {
@@ -100,9 +102,9 @@ func (w *Way) read(number uint64) (page, error) {
 	return page{number: number, flags: order.Uint16(body[8:]), count: int(order.Uint16(body[10:])), body: body}, nil
 }
 
-// readTree returns a page of a tree whose elements are all sound. The pages behind
-// it are as many as its elements need: bbolt takes them all for free when it has
-// written the page anew.
+// readTree returns a page of a tree and checks all its elements. It also checks
+// that the page has no more overflow pages than its elements need, because
+// bbolt frees all overflow pages when it rewrites the page.
 func (w *Way) readTree(number uint64, within bounds) (p page, end int, err error) {
 	if p, err = w.read(number); err != nil {
 		return p, 0, err
@@ -114,13 +116,13 @@ func (w *Way) readTree(number uint64, within bounds) (p page, end int, err error
 		return p, 0, err
 	}
 	if need := (uint64(end) + w.meta.pageSize - 1) / w.meta.pageSize; need*w.meta.pageSize != uint64(len(p.body)) {
-		return p, 0, damage(number, "it says that %d pages belong to it, but it has %d bytes", uint64(len(p.body))/w.meta.pageSize-1, end)
+		return p, 0, damage(number, "its header claims %d overflow pages, but its elements have %d bytes", uint64(len(p.body))/w.meta.pageSize-1, end)
 	}
 	return p, end, nil
 }
 
-// checkElements does what parse does, without memory for the elements, and returns
-// where the last one ends.
+// checkElements does the checks of parse without allocating elements. It
+// returns the offset where the last element ends.
 func (p page) checkElements(within bounds) (end int, err error) {
 	if end, err = p.elementsEnd(); err != nil {
 		return 0, err
@@ -137,7 +139,7 @@ func (p page) checkElements(within bounds) (end int, err error) {
 	return end, nil
 }
 
-// at returns an element of a page whose elements are sound.
+// at returns element i of a page whose elements were checked.
 func (p page) at(i int) (e element) {
 	at := headerSize + i*elementSize
 	b := p.body[at:]
@@ -150,7 +152,8 @@ func (p page) at(i int) (e element) {
 	return element{key: p.body[key:value], value: p.body[value : value+int(order.Uint32(b[12:]))], bucket: order.Uint32(b) == bucketElement}
 }
 
-// visit returns a page of a tree to which an element of its parent leads.
+// visit returns the page that element index of parent leads to, and checks the
+// page at the first visit.
 func (w *Way) visit(number uint64, within bounds, parent *wayPage, index int) (*wayPage, error) {
 	if known, ok := w.pages[number]; ok {
 		if known.parent != parent || known.index != index {
@@ -167,13 +170,13 @@ func (w *Way) visit(number uint64, within bounds, parent *wayPage, index int) (*
 	return visited, nil
 }
 
-// child returns the page to which an element of a branch leads.
+// child returns the page that an element of a branch leads to.
 func (w *Way) child(p *wayPage, index int) (*wayPage, error) {
 	return w.visit(p.at(index).child, p.below(p.within, index), p, index)
 }
 
-// below are the bounds of the page to which an element of a branch leads that is
-// within bounds itself.
+// below returns the bounds of the page that element index of a branch leads to.
+// The branch itself is within the given bounds.
 func (p page) below(within bounds, index int) bounds {
 	below := bounds{min: p.at(index).key, max: within.max}
 	if index+1 < p.count {
@@ -182,8 +185,8 @@ func (p page) below(within bounds, index int) bounds {
 	return below
 }
 
-// find returns the index of the element of a page that has the key, or of the one
-// before it if there is any.
+// find returns the index of the last element whose key is not greater than key,
+// or 0.
 func (p page) find(key []byte) int {
 	after := sort.Search(p.count, func(i int) bool { return bytes.Compare(p.at(i).key, key) > 0 })
 	return max(0, after-1)
@@ -191,8 +194,10 @@ func (p page) find(key []byte) int {
 
 func (p *wayPage) branch() bool { return p != nil && p.flags == branchPage }
 
-// Bucket looks at the way to a bucket of the top level and at its header, or to
-// where it would be. The other methods want it to be looked at before.
+// Bucket checks the path to a top-level bucket, or to the place where it would
+// be, and the bucket's header. It must be called before the other methods are
+// called for the bucket. A [*DamageError] is returned for the first damage, by
+// the other methods too.
 func (w *Way) Bucket(name string) error {
 	leaf, err := w.descend(w.meta.root, &w.top, []byte(name), false)
 	if err != nil {
@@ -210,20 +215,20 @@ func (w *Way) Bucket(name string) error {
 	return inBucket(err, name)
 }
 
-// Use is what is to be done with a key.
+// Use says what bbolt will do with a key.
 type Use uint8
 
 // The uses of a key.
 const (
-	Insert  Use = iota // it is not there
-	Replace            // or read
-	Remove
+	Insert  Use = iota // add a key that is not there
+	Replace            // replace or read the value
+	Remove             // delete the key
 )
 
-// Key looks at the way to a key of a bucket of the top level, or to where it would
-// be. If so much of a page is to be removed that bbolt may join it with another, it
-// looks at the pages before and behind, too, on all levels. Keys in order are
-// cheaper than others.
+// Key checks the path to a key of a top-level bucket, or to the place where the
+// key would be. If so much of a page is to be removed that bbolt may merge the
+// page with a neighbour, Key also checks the neighbours on all levels. Keys in
+// ascending order are the fastest.
 func (w *Way) Key(bucket string, key []byte, use Use) error {
 	b, ok := w.buckets[bucket]
 	if !ok || b.root == 0 {
@@ -245,9 +250,9 @@ func (w *Way) Key(bucket string, key []byte, use Use) error {
 		leaf.touched++
 		leaf.bytes += elementSize + len(key) + len(leaf.at(i).value)
 	}
-	// bbolt joins a page that it has removed something of, and that is then less
-	// than half as full as it makes new ones, or has one element. What is to be
-	// written counts as if it were nothing.
+	// After a removal, bbolt merges a page that has at most one element left,
+	// or is less than half as full as a new page. Elements that are to be
+	// written are counted as removed, to be safe.
 	if leaf.removes && (leaf.count-leaf.touched <= 1 || uint64(leaf.end-leaf.bytes) <= w.meta.pageSize/2) {
 		_, err := w.descend(b.root, &b.above, key, true)
 		return inBucket(err, bucket)
@@ -255,7 +260,7 @@ func (w *Way) Key(bucket string, key []byte, use Use) error {
 	return nil
 }
 
-// Last looks at the way to the last key of a bucket of the top level.
+// Last checks the path to the last key of a top-level bucket.
 func (w *Way) Last(bucket string) error {
 	b, ok := w.buckets[bucket]
 	if !ok || b.root == 0 {
@@ -268,10 +273,11 @@ func (w *Way) Last(bucket string) error {
 	return inBucket(err, bucket)
 }
 
-// descend returns the leaf of a tree that a key belongs on.
+// descend returns the leaf where a key belongs, and checks the path to the
+// leaf. With neighbours, it also checks the pages beside the path.
 func (w *Way) descend(root uint64, above *wayPage, key []byte, neighbours bool) (*wayPage, error) {
 	p, err := w.visit(root, bounds{}, above, 0)
-	var before, behind *wayPage // on p's level
+	var before, behind *wayPage // p's neighbours on its level
 	for err == nil && p.branch() {
 		i := p.find(key)
 		if neighbours {
@@ -284,8 +290,8 @@ func (w *Way) descend(root uint64, above *wayPage, key []byte, neighbours bool) 
 	return p, err
 }
 
-// neighbours returns the pages before and behind that to which an element of p
-// leads, given those before and behind p.
+// neighbours returns the pages before and behind the page that element index of
+// p leads to. The pages before and behind p itself are given.
 func (w *Way) neighbours(p *wayPage, index int, before, behind *wayPage) (left, right *wayPage, err error) {
 	switch {
 	case index > 0:
@@ -305,7 +311,7 @@ func (w *Way) neighbours(p *wayPage, index int, before, behind *wayPage) (left, 
 	return left, right, err
 }
 
-// All looks at all pages of a bucket of the top level.
+// All checks all pages of a top-level bucket.
 func (w *Way) All(bucket string) error {
 	b, ok := w.buckets[bucket]
 	if !ok || b.root == 0 {
@@ -335,7 +341,7 @@ func (w *Way) all(number uint64, within bounds, used pageSet, depth int) error {
 		if p.flags == branchPage {
 			err = w.all(p.at(i).child, p.below(within, i), used, depth+1)
 		} else if p.at(i).bucket {
-			err = damage(number, "a bucket within the bucket")
+			err = damage(number, "a nested bucket")
 		}
 		if err != nil {
 			return err
@@ -344,13 +350,13 @@ func (w *Way) all(number uint64, within bounds, used pageSet, depth int) error {
 	return nil
 }
 
-// freelistLimit is the size up to which the entries of a list of free pages are
-// looked at, in bytes.
+// freelistLimit is the size in bytes up to which Freelist checks the entries of
+// the list.
 const freelistLimit = 16 << 10
 
-// Freelist looks at the list of free pages. bbolt reads it again when a commit
-// fails, and the pages that it stands on are free after each commit. Of a long
-// list only the length is looked at, not the entries.
+// Freelist checks the list of free pages. bbolt reads the list again after a
+// failed commit, and frees the list's pages at each commit. Of a long list,
+// Freelist checks only the length, not the entries.
 func (w *Way) Freelist() error {
 	if w.meta.freelist == noFreelist {
 		return nil
@@ -365,16 +371,15 @@ func (w *Way) Freelist() error {
 		count = order.Uint64(p.body[headerSize:])
 	}
 	pages := size / w.meta.pageSize
-	// bbolt makes room for as many free pages as there are before it takes those
-	// for the list itself.
+	// bbolt sizes the list before it allocates the list's own pages.
 	most := (headerSize + 8 + 8*(count+pages)) / w.meta.pageSize
 	switch {
 	case p.flags != freelistPage:
-		return damage(p.number, "it should be the list of free pages, but is of type %#x", p.flags)
+		return damage(p.number, "it should be the list of free pages, but has type %#x", p.flags)
 	case count > size/8:
-		return damage(p.number, "the list of free pages says it has %d, more than fit in it", count)
+		return damage(p.number, "the list of free pages claims %d entries, more than fit in it", count)
 	case pages > most+1:
-		return damage(p.number, "it says that %d pages belong to it, but it has %d free pages only", pages-1, count)
+		return damage(p.number, "its header claims %d overflow pages, but the list has only %d entries", pages-1, count)
 	case size > freelistLimit:
 		return nil
 	}

@@ -11,7 +11,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// wayFile is a file with a bucket whose tree has three levels, and another beside.
+// wayFile makes a file with a bucket whose tree has three levels, and a second
+// bucket.
 func wayFile(t *testing.T) (file []byte, tx uint64, root uint64) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "way.db")
@@ -91,23 +92,22 @@ func TestWayRefusesWhatIsNotThere(t *testing.T) {
 	_, err = NewWay(file[:8192], 1024, tx)
 	require.ErrorContains(t, err, "pages of 1024 bytes")
 
-	// Every damage to a header of the root of the bucket is found, in every way
 	// that leads there.
 	for _, c := range []struct {
 		at   int
 		with uint64
 		says string
 	}{
-		{0, 3, "says that it is page 3"},
+		{0, 3, "has the number of page 3"},
 		{8, 0x10, "should be part of a bucket"},
-		{10, 0, "leads nowhere"},
+		{10, 0, "without elements"},
 		{10, 0xFFFF, "more than fit in it"},
-		{12, 1 << 31, "more than there are behind it"},
-		{12, 1, "1 pages belong to it, but it has"},
-		{16, 1, "is not where it should be"},
+		{12, 1 << 31, "but fewer pages follow"},
+		{12, 1, "1 overflow pages, but its elements have"},
+		{16, 1, "is in the wrong place"},
 		{20, 0, "a key of 0 bytes"},
 		{24, root, "used twice"},
-		{24, 1 << 40, "no such page"},
+		{24, 1 << 40, "another page leads to it"},
 	} {
 		b := append([]byte(nil), file...)
 		at := int(root)*1024 + c.at

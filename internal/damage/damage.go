@@ -1,4 +1,4 @@
-// Package damage damages files, for the tests of what finds and what survives it.
+// Package damage damages files for tests.
 package damage
 
 import (
@@ -8,12 +8,13 @@ import (
 	"math/rand/v2"
 )
 
-// Random damages a file of pages in a random way, in place, and returns what is left
-// and how it was damaged. The past is the file as it was some commits before.
+// Random damages b, a file with pages of the given size, in one random way. It
+// changes b in place and returns the rest of the file and a description of the
+// damage. The slice past is the same file as it was some commits earlier.
 func Random(random *rand.Rand, b, past []byte, size int) ([]byte, string) {
 	pages := len(b) / size
 	if pages == 0 {
-		return b, "nothing left to hurt"
+		return b, "nothing left to damage"
 	}
 	p, q := random.IntN(pages), random.IntN(pages)
 	from, to := b[p*size:(p+1)*size], b[q*size:(q+1)*size]
@@ -44,7 +45,7 @@ func Random(random *rand.Rand, b, past []byte, size int) ([]byte, string) {
 	case 6:
 		copy(to, from)
 		return b, fmt.Sprintf("page %d over page %d", p, q)
-	case 7: // as if the page had been written there
+	case 7: // as if bbolt had written the page there
 		copy(to, from)
 		binary.NativeEndian.PutUint64(to, uint64(q))
 		return b, fmt.Sprintf("page %d over page %d, renumbered", p, q)
@@ -56,7 +57,7 @@ func Random(random *rand.Rand, b, past []byte, size int) ([]byte, string) {
 	case 9:
 		n := random.IntN(len(b))
 		return b[:n], fmt.Sprintf("cut to %d", n)
-	case 10: // a write that never came to the disk
+	case 10: // a write that never reached the disk
 		if (p+1)*size <= len(past) {
 			copy(from, past[p*size:])
 		}

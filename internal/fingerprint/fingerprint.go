@@ -1,10 +1,10 @@
-// Package fingerprint computes the hash of one status, of which a catalog's
-// fingerprint is the sum. It is a format: every store, process and version has
-// to come to the same number.
+// Package fingerprint computes the hash of one status. A catalog's fingerprint
+// is the sum of its statuses' hashes, modulo 2^64. The hash is a format: every
+// store, process and version computes the same number.
 package fingerprint
 
-// The tags of the fields that are hashed. A tag is never given a second meaning,
-// and a field to come gets a new one.
+// The tags of the hashed fields. A tag keeps its meaning for ever; a new field
+// gets a new tag.
 const (
 	tagID       = 1
 	tagName     = 2
@@ -13,14 +13,14 @@ const (
 	tagTime     = 5
 )
 
-// Of returns the hash of a status, whose time is in milliseconds since 1970.
+// Of returns the hash of a status. Its time is in milliseconds since 1970.
 //
-// The text that is hashed has, for each string that is not empty, its tag, its
-// length in four bytes and its bytes, and last the tag of the time and the time
-// in eight bytes; numbers are big-endian. So a field that is absent adds nothing,
-// and no two statuses have the same text. The hash is the text's FNV-1a of 64
-// bits, put through the finalizer of splitmix64, so that changes of several
-// statuses do not cancel each other in the sum.
+// The hashed text consists of each string that is not empty, then the time. A
+// string is its tag, its length in four bytes and its bytes; the time is its
+// tag and eight bytes. Numbers are big-endian. So an absent field adds nothing,
+// and no two statuses have the same text. The hash is the 64-bit FNV-1a of the
+// text, followed by [Mix], so that changes of several statuses do not cancel
+// each other out in the sum.
 func Of(id, name, statusType, metadata string, milliseconds int64) uint64 {
 	h := uint64(offset)
 	h = addField(h, tagID, id)
@@ -31,7 +31,7 @@ func Of(id, name, statusType, metadata string, milliseconds int64) uint64 {
 	return Mix(h)
 }
 
-// The numbers of FNV-1a. The package hash/fnv would allocate.
+// The constants of FNV-1a. Package hash/fnv would allocate.
 const (
 	offset = 0xcbf29ce484222325
 	prime  = 0x100000001b3
@@ -57,8 +57,8 @@ func addNumber(h, n uint64, bytes int) uint64 {
 	return h
 }
 
-// Mix is the finalizer of splitmix64: it makes numbers that differ in a pattern
-// differ in all bits.
+// Mix applies the finalizer of splitmix64, which spreads a difference in a few
+// bits over all bits.
 func Mix(n uint64) uint64 {
 	n ^= n >> 30
 	n *= 0xbf58476d1ce4e5b9

@@ -1,4 +1,4 @@
-// Package fold finds one text in another without regard to case.
+// Package fold searches text without regard to case.
 package fold
 
 import (
@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// Contains returns a function that reports whether a text contains part, under
-// Unicode simple case folding, the one of [strings.EqualFold]. One goroutine at a
-// time may call it.
+// Contains returns a function that reports whether a text contains part. Both
+// are compared under Unicode simple case folding, as in [strings.EqualFold].
+// Only one goroutine at a time may call the function.
 func Contains(part string) func(text string) bool {
 	if part == "" {
 		return func(string) bool { return true }
@@ -22,8 +22,8 @@ func Contains(part string) func(text string) bool {
 	}
 }
 
-// appendFold appends s with each character replaced by the least one that it
-// folds to.
+// appendFold appends s, with each character replaced by the least character of
+// its folding class.
 func appendFold(b []byte, s string) []byte {
 	for _, r := range s {
 		switch {

@@ -26,7 +26,8 @@ func TestContains(t *testing.T) {
 	}
 }
 
-// Two texts fold to the same exactly if strings.EqualFold says so.
+// Two texts fold to the same text if and only if strings.EqualFold reports
+// true.
 func FuzzContains(f *testing.F) {
 	f.Add("Straße", "STRASSE")
 	f.Add("\u212A", "k")

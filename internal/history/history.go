@@ -1,6 +1,6 @@
-// Package history keeps the last entries of a log for readers who take them at
-// their own pace. Readers come to the log, and the log knows none of them; a slow
-// one holds no more than the batch that it has taken.
+// Package history keeps the last entries of a log for readers that take them at
+// their own pace. The log keeps no list of its readers, so a slow reader holds
+// no more memory than the batch that it has taken.
 package history
 
 import (
@@ -9,28 +9,30 @@ import (
 	"sync"
 )
 
-// Position is where a log is: a number, and what stands for all that was there at
-// it. The number orders, the fingerprint tells one history from another.
+// Position is a point in a log's history. The revision orders positions. The
+// fingerprint stands for the whole content at the revision, and so tells one
+// history from another.
 type Position struct {
 	Revision, Fingerprint uint64
 }
 
-// Entry is what a log keeps.
+// Entry is one entry of a [Log].
 type Entry[T any] struct {
 	Value T
-	// After is the position that the entry leads to.
+	// After is the position after the entry.
 	After Position
-	// Changes and Bytes are what the entry counts for in the log's limits.
+	// Changes and Bytes count towards the log's limits.
 	Changes, Bytes int
 }
 
-// Log is the last entries. Several goroutines may use it at once.
+// Log keeps the last entries, up to its limits. Several goroutines may use it
+// at once.
 type Log[T any] struct {
 	maxChanges, maxBytes int
 
 	mu       sync.Mutex
-	base     Position // every entry after it is kept
-	reached  uint64   // the last revision of which it is known that no entry is missing
+	base     Position // every entry after base is kept
+	reached  uint64   // no entry up to this revision is missing
 	entries  []Entry[T]
 	changes  int           // in entries
 	bytes    int           // in entries
@@ -38,7 +40,8 @@ type Log[T any] struct {
 	isClosed bool
 }
 
-// New returns a log that keeps entries up to these limits, but always the last.
+// New returns an empty log. The log drops its oldest entries while the limits
+// are exceeded, but always keeps the last entry.
 func New[T any](maxChanges, maxBytes int) *Log[T] {
 	return &Log[T]{maxChanges: maxChanges, maxBytes: maxBytes}
 }
@@ -46,25 +49,29 @@ func New[T any](maxChanges, maxBytes int) *Log[T] {
 // The errors of [Log.Since].
 var (
 	ErrClosed = errors.New("the log is closed")
-	// ErrUnknown is returned when the log doesn't keep what came after a
-	// position, or when the position is none of its history.
+	// ErrUnknown is returned when the log no longer keeps the entries after the
+	// position, or when the position is not part of the log's history.
 	ErrUnknown = errors.New("the position is unknown")
 )
 
-// What a reader takes at a time: at most so many entries, and no more once they
-// have so many bytes.
+// A reader takes at most batchEntries entries at a time, and stops early once
+// the entries have batchBytes bytes.
 const (
 	batchEntries = 64
 	batchBytes   = 256 << 10
 )
 
-// Since returns the first entries after a position, or none and a channel that is
-// closed when it is worth asking again. It sets the position to the one of this
-// log's that it found, by which it will find it again. A position that holds just
-// what the log's last one does is that one, whatever its revision.
+// Since returns the first entries after a position. If there are none yet, it
+// returns a channel that is closed when asking again is worthwhile. ErrClosed
+// is returned when the log is closed, ErrUnknown when the log can't continue
+// from the position.
 //
-// A position that readers are shown already may not have come to the log yet;
-// shown says what revision they are shown.
+// A position with the fingerprint of the log's last position is that last
+// position, whatever its revision. Since replaces *after by the log's own
+// position, so that the next call finds the same place.
+//
+// Readers may see a revision before the log has its entry. The function shown
+// returns the revision that readers see.
 func (l *Log[T]) Since(after *Position, shown func() uint64) ([]T, <-chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -90,8 +97,8 @@ func (l *Log[T]) Since(after *Position, shown func() uint64) ([]T, <-chan struct
 	return nil, l.waiting(), nil
 }
 
-// find returns the index of the first entry after a position, and false if it
-// can't tell.
+// find returns the index of the first entry after a position. It reports false
+// if the log does not know the position.
 func (l *Log[T]) find(p Position) (int, bool) {
 	if l.base.Revision <= p.Revision && p.Revision <= l.reached {
 		i := sort.Search(len(l.entries), func(i int) bool { return l.entries[i].After.Revision > p.Revision })
@@ -102,7 +109,7 @@ func (l *Log[T]) find(p Position) (int, bool) {
 	return len(l.entries), l.before(len(l.entries)).Fingerprint == p.Fingerprint
 }
 
-// before is the position before the entry with the index.
+// before returns the position before the entry with index i.
 func (l *Log[T]) before(i int) Position {
 	if i == 0 {
 		return l.base
@@ -110,7 +117,7 @@ func (l *Log[T]) before(i int) Position {
 	return l.entries[i-1].After
 }
 
-// Append adds an entry.
+// Append adds an entry and drops the oldest entries beyond the limits.
 func (l *Log[T]) Append(e Entry[T]) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -130,7 +137,7 @@ func (l *Log[T]) Append(e Entry[T]) {
 	l.entries = l.entries[drop:]
 }
 
-// Reach says that no entry is missing up to a revision.
+// Reach records that no entry up to a revision is missing.
 func (l *Log[T]) Reach(revision uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -138,7 +145,8 @@ func (l *Log[T]) Reach(revision uint64) {
 	l.event()
 }
 
-// Reset forgets all entries: how the log came to be at the position is not known.
+// Reset drops all entries and moves the log to a position. The entries that led
+// to the position are unknown.
 func (l *Log[T]) Reset(base Position) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -146,7 +154,7 @@ func (l *Log[T]) Reset(base Position) {
 	l.event()
 }
 
-// Close ends the log. Every Since after it is [ErrClosed].
+// Close ends the log. Later calls of Since return [ErrClosed].
 func (l *Log[T]) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -154,8 +162,8 @@ func (l *Log[T]) Close() {
 	l.event()
 }
 
-// Wait returns a channel that is closed at the next event, or when the log is
-// closed.
+// Wait returns a channel that is closed at the next Append, Reach, Reset or
+// Close. If the log is closed, so is the channel.
 func (l *Log[T]) Wait() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -181,15 +189,15 @@ func (l *Log[T]) event() {
 	}
 }
 
-// Kept returns the changes and bytes of the entries that are kept.
+// Kept returns the sums of Changes and Bytes over the kept entries.
 func (l *Log[T]) Kept() (changes, bytes int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.changes, l.bytes
 }
 
-// Hold has everybody else wait who uses the log, until release is called. It is
-// for tests of what comes before an entry.
+// Hold blocks all other calls until release is called. Tests use it to look at
+// what happens before an entry is added.
 func (l *Log[T]) Hold() (release func()) {
 	l.mu.Lock()
 	return l.mu.Unlock

@@ -23,8 +23,7 @@ func filled(maxChanges, maxBytes, entries int) *Log[string] {
 	return l
 }
 
-// since returns what the log gives after a position that readers are shown no more
-// than the log has.
+// since calls Since for readers that see no more than the log has.
 func since(l *Log[string], after Position) ([]string, bool, error) {
 	values, more, err := l.Since(&after, func() uint64 { return l.reached })
 	return values, more != nil, err
@@ -85,8 +84,8 @@ func TestSinceOfWhatIsOnItsWay(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// A page can show an entry that leaves all as it was, and that the log does not
-// have yet: who has seen the page is not told of it again.
+// A page can show an entry that changes nothing and that the log does not have
+// yet. A reader who saw that page does not get the entry again.
 func TestSinceDoesNotTellAgain(t *testing.T) {
 	l := New[string](100, 1e6)
 	l.Reset(Position{1, 7})

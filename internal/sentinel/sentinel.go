@@ -1,11 +1,11 @@
-// Package sentinel has the error values that the root package and the packages
-// below it both need. The root package exports them under its own names and
-// documents them there.
+// Package sentinel has the error values that the root package shares with the
+// packages below it. The root package exports and documents them.
 package sentinel
 
 import "errors"
 
-// The values have no prefix: whoever wraps one says where it came from.
+// The texts have no prefix: the function that wraps a sentinel says where the
+// error came from.
 var (
 	ErrClosed         = errors.New("closed")
 	ErrConflict       = errors.New("conflict")

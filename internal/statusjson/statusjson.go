@@ -1,5 +1,6 @@
-// Package statusjson has the JSON forms of a status: the one of the wire and the
-// one of exports, which is the same with what the wire has no place for.
+// Package statusjson reads and writes the two JSON forms of a status. The wire
+// form is Rocket.Chat's. The export form adds the metadata, which the wire form
+// has no field for.
 package statusjson
 
 import (
@@ -12,7 +13,7 @@ import (
 	"github.com/customstatus/customstatus/internal/strictjson"
 )
 
-// The keys, in the order in which they are written.
+// The keys, in the order of writing.
 const (
 	KeyID        = "_id"
 	KeyName      = "name"
@@ -20,21 +21,22 @@ const (
 	KeyUpdatedAt = "_updatedAt"
 	KeyMetadata  = "metadata"
 
-	// keyBinary is the key of metadata that JSON can't express.
+	// keyBinary is the key of metadata that is not valid UTF-8, in base64.
 	keyBinary = "metadataBase64"
 )
 
-// Status is what the forms say of a status.
+// Status has the fields of both forms.
 type Status struct {
 	ID, Name, Type, Metadata string
 	UpdatedAt                time.Time
 }
 
-// timeLayout is the documented form of _updatedAt: always three fractional
-// digits, which time.RFC3339Nano would trim.
+// timeLayout is the documented form of _updatedAt. It always has three
+// fractional digits; time.RFC3339Nano would trim zeros.
 const timeLayout = "2006-01-02T15:04:05.000Z"
 
-// Append appends the form of the wire, which has no metadata.
+// Append appends the wire form, without the metadata, and returns the extended
+// slice.
 func (s *Status) Append(b []byte) []byte {
 	b = append(b, `{"`+KeyID+`":`...)
 	b = strictjson.AppendString(b, s.ID)
@@ -47,7 +49,8 @@ func (s *Status) Append(b []byte) []byte {
 	return append(b, `"}`...)
 }
 
-// AppendExport appends the form of exports.
+// AppendExport appends the export form and returns the extended slice. Metadata
+// that is not valid UTF-8 is written in base64 under its own key.
 func (s *Status) AppendExport(b []byte) []byte {
 	b = s.Append(b)
 	switch {
@@ -64,7 +67,8 @@ func (s *Status) AppendExport(b []byte) []byte {
 	return append(b, '}')
 }
 
-// Parse reads either form. It is not called for null.
+// Parse reads either form. A null field is an absent one, and unknown keys are
+// ignored. Callers handle a data of null themselves.
 func Parse(data []byte) (s Status, err error) {
 	err = strictjson.Object(data, func(key string, value json.RawMessage) error {
 		if IsNull(value) {
@@ -78,7 +82,7 @@ func Parse(data []byte) (s Status, err error) {
 	return s, err
 }
 
-// IsNull reports whether a value is null.
+// IsNull reports whether a JSON value is null.
 func IsNull(value json.RawMessage) bool { return string(value) == "null" }
 
 // set sets the field with the key. Unknown keys are ignored.

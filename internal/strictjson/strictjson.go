@@ -1,7 +1,10 @@
-// Package strictjson reads JSON as a server should that passes on what it was
-// told: it refuses what encoding/json lets pass in silence, that is keys that
-// differ in case, keys given twice, invalid UTF-8, lone surrogates and data
-// behind the value. It also writes strings as JavaScript does.
+// Package strictjson reads JSON without changing what it says. It refuses what
+// encoding/json accepts in silence: keys in another case, duplicate keys,
+// invalid UTF-8, lone surrogates and data after the value. It also writes
+// strings as JavaScript does.
+//
+// The package is our own because encoding/json/v2, which is as strict, is not
+// yet in the oldest Go version that this module supports.
 package strictjson
 
 import (
@@ -15,7 +18,8 @@ import (
 	"unicode/utf8"
 )
 
-// The errors that [Object] and [String] return, wrapped with what is at fault.
+// The errors of [Object] and [String]. Returned errors wrap them and may add
+// details.
 var (
 	ErrSyntax       = errors.New("not valid JSON")
 	ErrNotObject    = errors.New("not a JSON object")
@@ -25,10 +29,10 @@ var (
 	ErrTrailing     = errors.New("data behind the JSON value")
 )
 
-// KeyError says at which key [Object] found an error.
+// KeyError is an error of [Object] at one key.
 type KeyError struct {
-	// Key is the key at fault, or the one whose value is. What was invalid
-	// UTF-8 in it is U+FFFD.
+	// Key is the key at fault, or the key of the value at fault. Invalid UTF-8
+	// in the key is replaced by U+FFFD.
 	Key string
 	Err error
 }
@@ -38,11 +42,13 @@ func (e *KeyError) Error() string { return fmt.Sprintf("key %q: %v", e.Key, e.Er
 // Unwrap returns e.Err.
 func (e *KeyError) Unwrap() error { return e.Err }
 
-// Object calls field for each key of the one JSON object that data holds, in
-// the order given, and returns the first error: that of field as it is, or its
-// own, as a [*KeyError] where there is a key to name. The value has no white
-// space around it and is only valid during the call. An object within is not
-// looked into: call Object for it.
+// Object calls field for each key of a JSON object, in the order of the object,
+// and stops at the first error. An error of field is returned unchanged.
+// Object's own errors are one of the sentinels above, in a [*KeyError] if a key
+// is known.
+//
+// The value has no white space around it and is only valid during the call of
+// field. Object does not check nested objects: call Object for them.
 func Object(data []byte, field func(key string, value json.RawMessage) error) error {
 	dec := json.NewDecoder(bytes.NewReader(data))
 	open, err := dec.Token()
@@ -90,7 +96,8 @@ func Object(data []byte, field func(key string, value json.RawMessage) error) er
 	return nil
 }
 
-// String returns the string that a value, as [Object] gives it, holds.
+// String decodes a JSON string, given as [Object] passes it to field. The error
+// wraps [ErrNotString], [ErrSyntax] or [ErrUTF8].
 func String(value json.RawMessage) (string, error) {
 	if len(value) == 0 || value[0] != '"' {
 		return "", ErrNotString
@@ -112,9 +119,9 @@ func syntax(err error) error {
 	return fmt.Errorf("%w: %w", ErrSyntax, err)
 }
 
-// faithful reports whether encoding/json reads the JSON string without putting
-// U+FFFD in place of invalid UTF-8 or of half a surrogate pair. What stands
-// around the string has no backslash.
+// faithful reports whether encoding/json decodes a JSON string without U+FFFD
+// in place of invalid UTF-8 or of a lone surrogate. Text around the string may
+// be included if it has no backslash.
 func faithful(quoted []byte) bool {
 	if !utf8.Valid(quoted) {
 		return false
@@ -136,18 +143,18 @@ func faithful(quoted []byte) bool {
 		high = 0xD800 <= unit && unit <= 0xDBFF
 		quoted = quoted[size:]
 	}
-	return true // a pair can't be cut short by the end, which is a quote
+	return true // the string ends in a quote, so no pair is cut short here
 }
 
-// AppendString appends s as a JSON string, byte for byte as JavaScript's
-// JSON.stringify writes it: unlike encoding/json it escapes nothing but quotes,
-// backslashes and control characters. Invalid UTF-8 becomes U+FFFD.
+// AppendString appends s as a JSON string and returns the extended slice. The
+// output is that of JavaScript's JSON.stringify: only quotes, backslashes and
+// control characters are escaped. Invalid UTF-8 becomes U+FFFD.
 func AppendString(b []byte, s string) []byte {
 	if !utf8.ValidString(s) {
 		s = strings.ToValidUTF8(s, "\uFFFD")
 	}
 	b = append(b, '"')
-	plain := 0 // the start of what is yet to be appended
+	plain := 0 // start of the part that is not yet appended
 	for i := range len(s) {
 		c := s[i]
 		if c >= ' ' && c != '"' && c != '\\' {

@@ -158,8 +158,9 @@ func TestAppendString(t *testing.T) {
 	}
 }
 
-// FuzzObject compares with encoding/json: what Object takes, encoding/json takes
-// with the same meaning; what it refuses, it refuses for the reason it gives.
+// FuzzObject compares Object with encoding/json. Whatever Object accepts,
+// encoding/json accepts with the same meaning. Whatever Object refuses has the
+// fault that its error names.
 func FuzzObject(f *testing.F) {
 	for _, seed := range []string{
 		`{}`, `{"a":1,"b":[{"c":null}]}`, `{"a":1,"a":2}`, `{"\ud83d\ude00":"\ud83d"}`, "{\"a\xff\":\"\xff\"}",
@@ -177,7 +178,7 @@ func FuzzObject(f *testing.F) {
 				again, err := strictjson.String(strictjson.AppendString(nil, s))
 				require.NoError(t, err)
 				require.Equal(t, s, again)
-				// Nothing was replaced: what the value shows of U+FFFD, it holds.
+				// Nothing was replaced: every U+FFFD in the value was in the input.
 				held := strings.Count(string(value), "\uFFFD") + strings.Count(strings.ToLower(string(value)), `\ufffd`)
 				require.GreaterOrEqual(t, held, strings.Count(s, "\uFFFD"))
 			}

@@ -7,25 +7,27 @@ import (
 )
 
 // index finds values by one of their two unique keys. It is a hash table that
-// grows and shrinks a bucket at a time (linear hashing, W. Litwin, 1980), so
-// that no write ever pays for a table that doubles, and whose parts are copied
-// when they are changed. An edit begins by copying the index, which is a value,
-// and leaves the one it came from as it was; readers of that one need no lock.
+// grows and shrinks one bucket at a time (linear hashing, W. Litwin, 1980), so
+// that no single write pays for doubling the table. A changed part is copied
+// first. An edit begins with a copy of the index value and leaves the original
+// unchanged, so readers of the original need no lock.
 //
-// A plain map is read faster, but would have to be copied whole for each edit.
+// The index is our own because a plain map, which is faster to read, must be
+// copied whole for each edit, and published persistent maps take five to eight
+// times as long to read.
 type index[T any] struct {
 	key     func(*T) string
 	seed    maphash.Seed
-	len     int // values
+	len     int // number of values
 	buckets int
 	books   []*indexBook[T]
-	owned   uint64 // the edit that made books and may still change it
+	owned   uint64 // the edit that made books and may change it
 }
 
-// A bucket is found in a few steps, each an array that is small, since an edit
-// copies all of it to change one bucket.
+// A lookup goes through a book, a page and a chunk to the bucket. Each is a
+// small array, because an edit copies the whole array to change one bucket.
 type indexBook[T any] struct {
-	edit  uint64 // the edit that made it and may still change it
+	edit  uint64 // the edit that made the book and may change it
 	pages [fanOut]*indexPage[T]
 }
 
@@ -39,11 +41,11 @@ type indexChunk[T any] struct {
 	buckets [chunkLen]indexBucket[T]
 }
 
-// indexBucket holds about four values. It is searched by a byte of each
-// value's hash, all at once, so that as a rule one value is looked at and the
-// processor never guesses wrong.
+// indexBucket holds about four values. A search compares one byte of each
+// value's hash, all bytes at once. So it usually looks at one value and causes
+// no branch misprediction.
 type indexBucket[T any] struct {
-	tags   uint64 // of the first eight; 0: none
+	tags   uint64 // of the first eight values, a byte each; 0: no value
 	values []*T
 }
 
@@ -53,8 +55,8 @@ const (
 	pageLen  = chunkLen * fanOut // buckets in a page
 	bookLen  = pageLen * fanOut  // buckets in a book
 
-	// The values a bucket, on average, between which the table neither
-	// grows nor shrinks.
+	// The average number of values in a bucket. The table grows above indexLoad
+	// and shrinks below indexMinLoad.
 	indexLoad    = 4
 	indexMinLoad = 2
 
@@ -62,10 +64,10 @@ const (
 	highBits = 0x8080808080808080
 )
 
-// newIndex returns the index of values, which the edit may change, and reports
-// whether no two of them have the same key.
+// newIndex returns an index of the values, owned by the edit. It reports
+// whether all keys are unique; if they are not, the index is of no use.
 func newIndex[T any](key func(*T) string, values []*T, edit uint64) (x index[T], unique bool) {
-	x = index[T]{key: key, seed: maphash.MakeSeed(), owned: edit} // nobody can choose keys that collide
+	x = index[T]{key: key, seed: maphash.MakeSeed(), owned: edit} // a random seed, so that nobody can choose colliding keys
 	for range max(1, len(values)/indexLoad) {
 		x.grow(edit)
 	}
@@ -91,8 +93,8 @@ func newIndex[T any](key func(*T) string, values []*T, edit uint64) (x index[T],
 	return x, true
 }
 
-// bucketOf returns the number of the bucket for a hash. A bucket that there
-// isn't yet is still part of the one that it will be split from.
+// bucketOf returns the number of the bucket for a hash. The values of a bucket
+// that does not exist yet are in the bucket that it will be split from.
 func (x *index[T]) bucketOf(hash uint64) int {
 	mask := 1<<bits.Len(uint(x.buckets-1)) - 1
 	b := int(hash) & mask
@@ -102,11 +104,11 @@ func (x *index[T]) bucketOf(hash uint64) int {
 	return b
 }
 
-// splitFrom returns the bucket that bucket b came from.
+// splitFrom returns the number of the bucket that bucket b was split from.
 func splitFrom(b int) int { return b &^ (1 << (bits.Len(uint(b)) - 1)) }
 
-// tag is the byte of the hash that a bucket keeps. It is never 0, and made of
-// bits that don't decide on the bucket.
+// tag returns the byte of the hash that a bucket keeps. The byte is never 0 and
+// consists of bits that do not select the bucket.
 func tag(hash uint64) uint64 { return hash>>57 | 0x80 }
 
 func (x *index[T]) bucket(n int) *indexBucket[T] {
@@ -124,8 +126,8 @@ func (x *index[T]) get(key string) *T {
 }
 
 func (x *index[T]) find(b *indexBucket[T], hash uint64, key string) int {
-	// A byte of differ is 0 where the tag is the same. The next line sets the
-	// high bit of each such byte, and now and then of one more.
+	// A byte of differ is 0 where the tags are equal. The next line sets the
+	// high bit of each such byte, and sometimes of one more.
 	differ := b.tags ^ lowBits*tag(hash)
 	for same := (differ - lowBits) &^ differ & highBits; same != 0; same &= same - 1 {
 		if i := bits.TrailingZeros64(same) / 8; x.key(b.values[i]) == key {
@@ -140,7 +142,7 @@ func (x *index[T]) find(b *indexBucket[T], hash uint64, key string) int {
 	return -1
 }
 
-// put adds s, in place of the value with the same key if there is one.
+// put adds s, or replaces the value with the same key.
 func (x *index[T]) put(edit uint64, s *T) {
 	key := x.key(s)
 	hash := maphash.String(x.seed, key)
@@ -157,7 +159,7 @@ func (x *index[T]) put(edit uint64, s *T) {
 	}
 }
 
-// remove takes out the value with the key, which must be there.
+// remove deletes the value with the key. The value must exist.
 func (x *index[T]) remove(edit uint64, key string) {
 	hash := maphash.String(x.seed, key)
 	b := x.own(edit, x.bucketOf(hash))
@@ -183,7 +185,7 @@ func (x *index[T]) grow(edit uint64) {
 	}
 }
 
-// shrink puts the last bucket back into the one it was split from.
+// shrink merges the last bucket into the bucket that it was split from.
 func (x *index[T]) shrink(edit uint64) {
 	n := x.buckets - 1
 	last := x.own(edit, n)
@@ -193,7 +195,7 @@ func (x *index[T]) shrink(edit uint64) {
 	}
 	*last = indexBucket[T]{}
 	x.buckets--
-	book := x.books[n/bookLen] // owned, as all that leads to the last bucket
+	book := x.books[n/bookLen] // owned: own(edit, n) above has seen to that
 	switch {
 	case n%bookLen == 0:
 		x.books = slices.Delete(x.books, n/bookLen, n/bookLen+1)
@@ -204,11 +206,11 @@ func (x *index[T]) shrink(edit uint64) {
 	}
 }
 
-// split takes the values that leave out of a bucket and gives them to an empty
-// one, or drops them if to is nil.
+// split moves the values for which leaves returns true to an empty bucket. If
+// to is nil, split drops them.
 func (x *index[T]) split(from, to *indexBucket[T], leaves func(i int, hash uint64) bool) {
-	// Each bucket gets a slice of its own, which holds on to nothing that has left
-	// it.
+	// Each bucket gets a new slice, so that a bucket keeps no moved value
+	// alive.
 	stay, left := make([]*T, 0, 8), make([]*T, 0, 8)
 	old := from.values
 	*from = indexBucket[T]{}
@@ -222,14 +224,14 @@ func (x *index[T]) split(from, to *indexBucket[T], leaves func(i int, hash uint6
 			left = append(left, s)
 		}
 	}
-	from.values = append([]*T(nil), stay...) // slices.Clone would have stay allocated
+	from.values = append([]*T(nil), stay...) // with slices.Clone, stay would escape to the heap
 	if to != nil {
 		to.values = append([]*T(nil), left...)
 	}
 }
 
-// add puts s last. The values of a bucket are shared by the indexes that have
-// it, so they are copied; a bucket itself belongs to its chunk.
+// add appends s. Several indexes may share the slice of values, so add copies
+// the slice. The bucket itself belongs to its chunk.
 func (b *indexBucket[T]) add(hash uint64, s *T) {
 	n := len(b.values)
 	values := make([]*T, n+1)
@@ -239,14 +241,14 @@ func (b *indexBucket[T]) add(hash uint64, s *T) {
 	b.tag(n, hash)
 }
 
-// tag notes the hash of the value with the number n.
+// tag records the hash of the value at index n.
 func (b *indexBucket[T]) tag(n int, hash uint64) {
 	if n < 8 {
 		b.tags |= tag(hash) << (8 * n)
 	}
 }
 
-// own returns a bucket that the edit may change.
+// own returns bucket n, in parts that the edit may change.
 func (x *index[T]) own(edit uint64, n int) *indexBucket[T] {
 	x.ownBooks(edit)
 	book := own(edit, &x.books[n/bookLen], func(b *indexBook[T]) *uint64 { return &b.edit })
@@ -255,8 +257,9 @@ func (x *index[T]) own(edit uint64, n int) *indexBucket[T] {
 	return &chunk.buckets[n%chunkLen]
 }
 
-// own puts a part that the edit may change in its place: the one there if the
-// edit made it, a copy, or a new one if there is none.
+// own returns the part at place after making sure that the edit owns it. It
+// keeps a part that the edit made, copies the part of an earlier edit, and
+// makes a new part if there is none.
 func own[T any](edit uint64, place **T, madeBy func(*T) *uint64) *T {
 	if part := *place; part == nil || *madeBy(part) != edit {
 		made := new(T)

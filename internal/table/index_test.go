@@ -18,7 +18,7 @@ var valueKeys = Keys[value]{
 	Name: func(v *value) string { return v.Name },
 }
 
-// checkIndex compares an index with what it should hold.
+// checkIndex requires that an index has exactly the wanted values.
 func checkIndex(t *testing.T, x *index[value], want map[string]*value) {
 	t.Helper()
 	require.Equal(t, len(want), x.len)
@@ -89,7 +89,7 @@ func TestIndex(t *testing.T) {
 	}
 	require.Empty(t, want)
 	checkIndex(t, &now, want)
-	require.LessOrEqual(t, now.buckets, 2, "an empty index gives its memory back")
+	require.LessOrEqual(t, now.buckets, 2, "an empty index releases its memory")
 	require.Len(t, now.books, 1)
 	require.Nil(t, now.books[0].pages[1])
 	require.Nil(t, now.books[0].pages[0].chunks[1])
@@ -98,8 +98,8 @@ func TestIndex(t *testing.T) {
 	}
 }
 
-// TestIndexFullBuckets is about buckets beyond the eight values that tags tell
-// apart.
+// TestIndexFullBuckets covers buckets with more than the eight values that have
+// tags.
 func TestIndexFullBuckets(t *testing.T) {
 	x, _ := newIndex(valueKeys.ID, nil, 0)
 	want := map[string]*value{}
@@ -165,8 +165,7 @@ func TestNewIndex(t *testing.T) {
 	checkIndex(t, &before, kept)
 }
 
-// TestIndexLetsGo shows that what has left an index is not kept in memory by the
-// buckets in which it was.
+// TestIndexLetsGo shows that a bucket does not keep a removed value in memory.
 func TestIndexLetsGo(t *testing.T) {
 	const n = 400
 	fresh := func(i int) *value { return &value{Name: fmt.Sprint(i)} }

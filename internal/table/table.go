@@ -1,6 +1,6 @@
-// Package table keeps values under two unique keys, an id and a name, and in the
-// order of their names. A table is persistent: an edit leaves the one it began
-// from as it was, whose readers need no lock.
+// Package table keeps values under two unique keys, an id and a name, and in
+// the order of names. A [Table] is persistent: an edit leaves the table that it
+// began from unchanged, so readers need no lock.
 package table
 
 import (
@@ -14,13 +14,14 @@ import (
 	"github.com/tidwall/btree"
 )
 
-// Keys say under which keys a value stands.
+// Keys are the functions that return the keys of a value.
 type Keys[T any] struct {
 	ID, Name func(*T) string
 }
 
-// Table is values of type T. It never changes once it has been published; the
-// values it points to must not either. The zero value is of no use: see [New].
+// Table is a set of values of type T. A published table and the values that it
+// points to must never change; readers may then use the table from several
+// goroutines without a lock. The zero value is not usable: see [New].
 type Table[T any] struct {
 	keys  Keys[T]
 	ids   index[T]
@@ -28,10 +29,11 @@ type Table[T any] struct {
 	order *btree.BTreeG[named[T]]
 }
 
-// named is a value in the order of names. Nearly every comparison is decided by
-// the first bytes of a name, without a look at where the value lies in memory.
+// named is a value with the beginning of its name. The first bytes decide
+// nearly every comparison, so that a comparison rarely reads the value's
+// memory.
 type named[T any] struct {
-	first uint64 // the first eight bytes of the name, with zeros if there are fewer
+	first uint64 // the first eight bytes of the name, padded with zeros
 	value *T
 }
 
@@ -54,8 +56,9 @@ var (
 	ErrSameName = errors.New("two values have the same name")
 )
 
-// New returns a table of the values, which the edit with the given number may
-// change. The error is [ErrSameID] or [ErrSameName].
+// New returns a table of the values. The edit with the given number may change
+// the table. [ErrSameID] or [ErrSameName] is returned when two values share a
+// key.
 func New[T any](keys Keys[T], values []*T, edit uint64) (Table[T], error) {
 	t := Table[T]{
 		keys: keys,
@@ -64,7 +67,8 @@ func New[T any](keys Keys[T], values []*T, edit uint64) (Table[T], error) {
 			func(a, b named[T]) bool { return keys.compare(a, b) < 0 },
 			btree.Options{NoLocks: true, Degree: 16}),
 	}
-	// The work is mostly waiting for memory, which several can do at once.
+	// Filling an index mostly waits for memory, so the parts are filled in
+	// parallel.
 	var uniqueIDs, uniqueNames bool
 	var wg sync.WaitGroup
 	wg.Go(func() { t.ids, uniqueIDs = newIndex(keys.ID, values, edit) })
@@ -82,9 +86,9 @@ func New[T any](keys Keys[T], values []*T, edit uint64) (Table[T], error) {
 	return t, nil
 }
 
-// sortedByName returns the values in the order of names.
+// sortedByName returns the values in order of names.
 func (t *Table[T]) sortedByName(values []*T) []named[T] {
-	// With the names at hand, sorting doesn't go to where the values lie.
+	// Each key holds the name itself, so that sorting does not read the values.
 	type key struct {
 		named named[T]
 		name  string
@@ -106,8 +110,8 @@ func (t *Table[T]) sortedByName(values []*T) []named[T] {
 	return sorted
 }
 
-// Edit returns a table that can be changed and leaves t as it is. Concurrent
-// calls for one table must not overlap.
+// Edit returns a copy that can be changed; t stays as it is. Calls of Edit for
+// one table must not overlap.
 func (t *Table[T]) Edit() Table[T] {
 	edited := *t
 	edited.order = t.order.Copy()
@@ -123,9 +127,9 @@ func (t *Table[T]) ByID(id string) *T { return t.ids.get(id) }
 // ByName returns the value with the name, or nil.
 func (t *Table[T]) ByName(name string) *T { return t.names.get(name) }
 
-// Put puts value in the place of old, which has the same id. A nil old adds a
-// value. The edit is the number of the one edit that the table belongs to, which
-// no other edit has.
+// Put replaces old by value. Both have the same id. If old is nil, Put adds
+// value. The argument edit is the unique number of the edit that the table
+// belongs to.
 func (t *Table[T]) Put(edit uint64, old, value *T) {
 	if old != nil && t.keys.Name(old) != t.keys.Name(value) {
 		t.names.remove(edit, t.keys.Name(old))
@@ -136,9 +140,9 @@ func (t *Table[T]) Put(edit uint64, old, value *T) {
 	t.order.Set(t.keys.named(value))
 }
 
-// Add adds values whose ids and names are new, in the way in which that is fastest.
-// The error is [ErrSameID] or [ErrSameName] if they are not, and t is as it was
-// then.
+// Add adds values in the fastest way for their number. [ErrSameID] or
+// [ErrSameName] is returned when an id or a name is not new; t is then
+// unchanged.
 func (t *Table[T]) Add(edit uint64, values []*T) error {
 	if len(values) >= t.ids.len/2 {
 		all := make([]*T, 0, t.ids.len+len(values))
@@ -170,14 +174,15 @@ func (t *Table[T]) Add(edit uint64, values []*T) error {
 	return nil
 }
 
-// Delete removes a value of the table.
+// Delete removes old, a value of the table.
 func (t *Table[T]) Delete(edit uint64, old *T) {
 	t.ids.remove(edit, t.keys.ID(old))
 	t.names.remove(edit, t.keys.Name(old))
 	t.order.Delete(t.keys.named(old))
 }
 
-// Scan calls yield for the values by name until it returns false.
+// Scan calls yield for each value, in order of names, until yield returns
+// false.
 func (t *Table[T]) Scan(yield func(*T) bool) {
 	t.order.Scan(func(n named[T]) bool { return yield(n.value) })
 }

@@ -19,7 +19,7 @@ func TestNewFindsWhatIsTwice(t *testing.T) {
 	require.ErrorIs(t, err, ErrSameName)
 }
 
-// checkTable compares a table with the values that it should hold, by id.
+// checkTable requires that a table has exactly the wanted values, given by id.
 func checkTable(t *testing.T, table *Table[value], want map[string]*value) {
 	t.Helper()
 	require.Equal(t, len(want), table.Len())
@@ -36,7 +36,7 @@ func checkTable(t *testing.T, table *Table[value], want map[string]*value) {
 	}
 }
 
-// A model of two maps and a sorted slice says what a table has to do.
+// A model of two maps and a sorted slice gives the expected results.
 func TestTable(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	now, err := New(valueKeys, nil, 0)
