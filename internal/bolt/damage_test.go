@@ -202,7 +202,7 @@ func TestOpenRefusesWhatIsNotItsFile(t *testing.T) {
 		{"a few bytes", []byte("{}"), !damaged, "not a bbolt file"},
 		{"JSON", []byte(`[` + strings.Repeat(`{"_id":"x","name":"y"},`, 1000) + `]`), !damaged, "not a bbolt file"},
 		{"half", img.file[:len(img.file)/2], damaged, "cut short"},
-		{"without its first page", append(make([]byte, 4096), img.file[4096:]...), damaged, "no meta page"},
+		{"without its first page", append(make([]byte, 4096), img.file[4096:]...), damaged, "not a meta page"},
 		{"another program's", other(bucket("widgets")), !damaged, "a bbolt file without a catalog of customstatus"},
 		{"an empty bbolt file", other(func(*bbolt.Tx) error { return nil }), !damaged, "a bbolt file without a catalog of customstatus"},
 		{"a catalog with a name", other(newStore(nil, "", "rooms").createBuckets), !damaged, "only with catalogs that have names"},

@@ -92,7 +92,7 @@ func TestWayRefusesWhatIsNotThere(t *testing.T) {
 	_, err = NewWay(file[:8192], 1024, tx)
 	require.ErrorContains(t, err, "pages of 1024 bytes")
 
-	// that leads there.
+	// Every method finds every damage to the header of the bucket's root page.
 	for _, c := range []struct {
 		at   int
 		with uint64
