@@ -57,10 +57,7 @@ func checkChanges(changes []Change) error {
 	if len(changes) == 0 {
 		return errors.New("a commit without changes")
 	}
-	var seen map[string]struct{}
-	if len(changes) > 1 {
-		seen = make(map[string]struct{}, len(changes))
-	}
+	var seen map[string]struct{} // nil while the ids come in their order
 	for i := range changes {
 		c := &changes[i]
 		id := c.ID()
@@ -70,10 +67,16 @@ func checkChanges(changes []Change) error {
 		case c.Kind == Updated && c.Before.ID != id:
 			return fmt.Errorf("a change makes status %q of status %q", id, c.Before.ID)
 		}
-		if _, twice := seen[id]; twice {
-			return fmt.Errorf("status %q stands twice in a commit", id)
+		if seen == nil && i > 0 && id <= changes[i-1].ID() {
+			seen = make(map[string]struct{}, len(changes))
+			for k := range i {
+				seen[changes[k].ID()] = struct{}{}
+			}
 		}
 		if seen != nil {
+			if _, twice := seen[id]; twice {
+				return fmt.Errorf("status %q stands twice in a commit", id)
+			}
 			seen[id] = struct{}{}
 		}
 	}

@@ -96,7 +96,9 @@ func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus, invalid map[i
 	}
 	fresh := make([]*CustomUserStatus, 0, len(statuses))
 	made := make(map[string]bool)
-	for _, s := range statuses {
+	own := slices.Clone(statuses) // a second plan begins with what was given
+	for i := range own {
+		s := &own[i]
 		if s.UpdatedAt.IsZero() {
 			s.UpdatedAt = now
 		}
@@ -107,11 +109,11 @@ func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus, invalid map[i
 			made[s.ID] = true
 		} else if e.touched(s.ID) {
 			return 0, errTouched
-		} else if there := e.table.ByID(s.ID); there != nil && there.fits(s) {
+		} else if there := e.table.ByID(s.ID); there != nil && there.fits(*s) {
 			e.relied = true
 			continue
 		}
-		fresh = append(fresh, &s)
+		fresh = append(fresh, s)
 	}
 	switch {
 	case len(fresh) == 0:

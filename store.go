@@ -194,10 +194,15 @@ type Change struct {
 }
 
 // ID returns the id of the status.
-func (c Change) ID() string { return c.Status().ID }
+func (c *Change) ID() string {
+	if c.Kind == Deleted {
+		return c.Before.ID
+	}
+	return c.After.ID
+}
 
 // Status returns what the status has become or, if it was deleted, was last.
-func (c Change) Status() CustomUserStatus {
+func (c *Change) Status() CustomUserStatus {
 	if c.Kind == Deleted {
 		return c.Before
 	}

@@ -219,8 +219,15 @@ func (e *edit) look() error {
 	if err := way.Last(bucket); err != nil {
 		return err
 	}
+	greatest, _ := e.view.records.Cursor().Last()
+	e.greatest = string(greatest)
+	var key []byte
 	for _, i := range e.byID {
-		if err := way.Key(bucket, []byte(e.ids[i]), uses[e.kinds[i]]); err != nil {
+		if e.ids[i] > e.greatest {
+			break // it goes to the last page, as do those after it
+		}
+		key = append(key[:0], e.ids[i]...)
+		if err := way.Key(bucket, key, uses[e.kinds[i]]); err != nil {
 			return err
 		}
 	}
@@ -230,8 +237,6 @@ func (e *edit) look() error {
 // make checks and then makes the changes.
 func (e *edit) make() error {
 	records := e.view.records
-	greatest, _ := records.Cursor().Last()
-	e.greatest = string(greatest)
 	records.FillPercent = boltFill
 	for i := range e.ids {
 		c := e.changes.At(i)
