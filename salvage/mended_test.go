@@ -369,5 +369,5 @@ func TestFileOfAnotherProgram(t *testing.T) {
 		require.Contains(t, problems(saved), "not a bbolt file", what)
 	}
 	_, err := File(os.DevNull, nil)
-	require.ErrorContains(t, err, "no regular file")
+	require.ErrorContains(t, err, "not a regular file")
 }

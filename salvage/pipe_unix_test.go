@@ -15,8 +15,8 @@ func TestFileDoesNotWaitForAPipe(t *testing.T) {
 	path := tempPath(t)
 	require.NoError(t, syscall.Mkfifo(path, 0o600))
 	_, err := File(path, nil)
-	require.ErrorContains(t, err, "no regular file")
+	require.ErrorContains(t, err, "not a regular file")
 	file, _, err := openRegular(path)
-	require.ErrorContains(t, err, "no regular file")
+	require.ErrorContains(t, err, "not a regular file")
 	require.Nil(t, file)
 }

@@ -210,7 +210,7 @@ func regular(info os.FileInfo) error {
 	if info.Mode().IsRegular() {
 		return nil
 	}
-	return fmt.Errorf("it is no regular file but %v", info.Mode().Type())
+	return fmt.Errorf("not a regular file: %v", info.Mode().Type())
 }
 
 // status returns what a record says.

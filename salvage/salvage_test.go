@@ -213,7 +213,7 @@ func TestFileCan(t *testing.T) {
 	})
 	t.Run("not read a directory", func(t *testing.T) {
 		_, err := File(t.TempDir(), nil)
-		require.ErrorContains(t, err, "no regular file")
+		require.ErrorContains(t, err, "not a regular file")
 	})
 	t.Run("tell what is lost behind a transaction of the host", func(t *testing.T) {
 		path := tempPath(t)

@@ -131,7 +131,7 @@ func TestFilesThatAreNoCatalog(t *testing.T) {
 	}{
 		"JSON": {
 			make: func(_ *testing.T, path string) error { return os.WriteFile(path, []byte(`{"a":1}`), 0o600) },
-			want: "it is not a bbolt file, or nothing of one is left at its beginning",
+			want: "it is not a bbolt file, or the beginning of the file is lost",
 		},
 		"an empty file": {
 			make: func(_ *testing.T, path string) error { return os.WriteFile(path, nil, 0o600) },
@@ -139,7 +139,7 @@ func TestFilesThatAreNoCatalog(t *testing.T) {
 		},
 		"a directory": {
 			make: func(_ *testing.T, path string) error { return os.Mkdir(path, 0o700) },
-			want: "it is no regular file but d",
+			want: "not a regular file: d",
 		},
 		"another program's": {
 			make: func(t *testing.T, path string) error {

@@ -9,10 +9,10 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Backup writes a copy of the bbolt file to w, as it is at one instant between
-// call and return, with everything that is in it. The copy is first made in a
-// temporary file, and its structure is verified; so a slow w holds up no one. A
-// ctx that ends is its error.
+// Backup writes a copy of the whole bbolt file to w, as it is at one instant
+// between call and return. Backup first makes the copy in a temporary file and
+// verifies the structure, so a slow w holds up nobody. If ctx is done before
+// the end, Backup returns the error of ctx.
 func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 	if err := s.backup(ctx, w); err != nil {
 		return fmt.Errorf("bolt: backup of %s: %w", s.path, err)
@@ -37,7 +37,7 @@ func (s *Store) backup(ctx context.Context, w io.Writer) error {
 	return err
 }
 
-// patient is a reader until its context is done.
+// patient is a reader that fails once its context is done.
 type patient struct {
 	ctx context.Context
 	r   io.Reader
@@ -50,8 +50,8 @@ func (p *patient) Read(b []byte) (int, error) {
 	return p.r.Read(b)
 }
 
-// copyTo writes a copy of the file to spool. Only for this does the store have to
-// be open.
+// copyTo writes a copy of the file to spool. Only this part of a backup needs
+// the store to be open.
 func (s *Store) copyTo(ctx context.Context, spool *os.File) (size int64, err error) {
 	s.life.RLock()
 	defer s.life.RUnlock()
@@ -65,7 +65,7 @@ func (s *Store) copyTo(ctx context.Context, spool *os.File) (size int64, err err
 	return size, err
 }
 
-// patientWriter is a writer until its context is done.
+// patientWriter is a writer that fails once its context is done.
 type patientWriter struct {
 	ctx context.Context
 	w   io.Writer

@@ -9,18 +9,18 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// create makes a new file with an empty catalog, unless there is one. It is
-// complete before it gets its name, so that it is never seen in parts, and it
-// never takes the place of one that another process has made meanwhile.
+// create makes a new file with an empty catalog, unless there is a file. The
+// new file is complete before it gets its name, so no process sees a part of
+// it. It never replaces a file that another process has made meanwhile.
 func create(path, catalog string, mode os.FileMode, bolt bbolt.Options) error {
 	bolt.NoSync, bolt.NoGrowSync, bolt.Mlock, bolt.InitialMmapSize = false, false, false, 0
-	if bolt.OpenFile == nil { // else the host is to see the file by its name
+	if bolt.OpenFile == nil { // the host's OpenFile needs a file with a name
 		if named, err := createUnnamed(path, catalog, mode, bolt); named || err != nil {
 			return err
 		}
 	}
-	// Only a process that opens the store in this moment takes the file for left
-	// by another, and then only before it is locked.
+	// A process that opens the store at this moment may sweep the temporary
+	// file before it is locked.
 	for range 10 {
 		if err := createNamed(path, catalog, mode, bolt); !errors.Is(err, errSwept) {
 			return err
@@ -29,27 +29,29 @@ func create(path, catalog string, mode os.FileMode, bolt bbolt.Options) error {
 	return errSwept
 }
 
-// createUnnamed makes the new file without a name and then names it. It reports
-// false if the system or the file system has no such files.
+// createUnnamed makes the new file without a name and then gives it the name.
+// It reports false if the system or the file system has no files without a
+// name.
 func createUnnamed(path, catalog string, mode os.FileMode, bolt bbolt.Options) (named bool, err error) {
 	file, err := unnamed(filepath.Dir(path), mode)
 	if err != nil {
-		return false, nil // why, the other way will tell
+		return false, nil // createNamed will report the error
 	}
 	bolt.OpenFile = func(string, int, os.FileMode) (*os.File, error) { return file, nil }
 	err = fill(path, catalog, mode, bolt, func() {
 		err := giveName(file, path)
 		named = err == nil || errors.Is(err, fs.ErrExist) // made by another process
 	})
-	_ = file.Close() // bbolt has closed it, unless it failed
+	_ = file.Close() // bbolt has closed the file, unless bbolt failed
 	if err != nil || !named {
 		return false, err
 	}
 	return true, syncDirectory(filepath.Dir(path))
 }
 
-// createNamed makes the new file under another name and then links it. It fails
-// with errSwept if the name was lost.
+// createNamed makes the new file under a temporary name and then links it to
+// its own. errSwept is returned when another process has removed the temporary
+// file.
 func createNamed(path, catalog string, mode os.FileMode, bolt bbolt.Options) (err error) {
 	temporary := temporaryPath(path, newEnding)
 	openFile := bolt.OpenFile
@@ -87,8 +89,8 @@ func createNamed(path, catalog string, mode os.FileMode, bolt bbolt.Options) (er
 		if _, err := os.Lstat(path); err == nil {
 			return nil // made by another process
 		}
-		// A file system without links. What is lost is the certainty that
-		// no other process makes one in this very moment.
+		// The file system has no links. Without them, a file that another
+		// process makes at this very moment may be replaced.
 		err := os.Rename(temporary, path)
 		if errors.Is(err, fs.ErrNotExist) {
 			return errSwept
@@ -100,8 +102,8 @@ func createNamed(path, catalog string, mode os.FileMode, bolt bbolt.Options) (er
 	return syncDirectory(filepath.Dir(path))
 }
 
-// fill makes a database with an empty catalog and calls done when it is synced,
-// while it is still locked.
+// fill makes a database with an empty catalog. It calls done after the sync,
+// while the database is still locked.
 func fill(path, catalog string, mode os.FileMode, bolt bbolt.Options, done func()) error {
 	return guard(func() error {
 		db, err := bbolt.Open(path, mode, &bolt)

@@ -23,16 +23,16 @@ const (
 // Change is what a commit does to one record.
 type Change struct {
 	Kind Kind
-	// BeforeID and Before are the id and the revision of the record that is
-	// updated or deleted, else zero.
+	// BeforeID and Before are the id and the revision of the record to update
+	// or delete. They are zero for a creation.
 	BeforeID string
 	Before   uint64
-	// After is the record that is created, or that an update makes; its revision
-	// does not count. It is zero for a deletion.
+	// After is the new record of a creation or an update. Its revision is
+	// ignored. After is zero for a deletion.
 	After Record
 }
 
-// ID returns the id of the record that changes.
+// ID returns the id of the changed record.
 func (c *Change) ID() string {
 	if c.Kind == Deleted {
 		return c.BeforeID
@@ -40,44 +40,46 @@ func (c *Change) ID() string {
 	return c.After.ID
 }
 
-// Changes are what a commit is to do. At is called more than once for each.
+// Changes is the list of changes that a commit makes, in order. At is called
+// more than once for each index and must return the same change.
 type Changes interface {
 	Len() int
 	At(i int) Change
 }
 
-// The limits of a commit: the number of its changes, and the bytes of its records.
-// Whoever commits waits for the commit before, and so they keep one near a second:
-// 50,000 creates take half of that, as many updates all over a million records,
-// which write most pages of the file anew, a second on a fast disk.
+// The limits of a commit: the number of changes, and the bytes of the records.
+// They keep a commit near one second, because commits wait for each other. On a
+// fast disk, 50,000 creates take half a second. 50,000 updates spread over a
+// million records rewrite most pages of the file and take a second.
 const (
 	MaxChanges     = 50_000
 	MaxCommitBytes = 32 << 20
 )
 
-// LimitError is a commit that the file can't take. It is [sentinel.ErrTooLarge].
+// LimitError is the error for a commit beyond the limits. It matches
+// [sentinel.ErrTooLarge] in errors.Is.
 type LimitError struct {
-	// MaxChanges is the number of changes that one commit of such records can
-	// have, or 0 if a record can't be kept at all.
+	// MaxChanges is the number of changes of such records that fit in one
+	// commit. 0 means that a record is too large for any commit.
 	MaxChanges int
 	Reason     string
 }
 
 func (e *LimitError) Error() string { return e.Reason }
 
-// Is makes the error [sentinel.ErrTooLarge].
+// Is reports whether target is [sentinel.ErrTooLarge].
 func (e *LimitError) Is(target error) bool { return target == sentinel.ErrTooLarge }
 
-// plan is a commit that was checked as far as it can be without the database.
+// plan is a commit after the checks that need no database.
 type plan struct {
 	changes Changes
 	ids     []string // of the changes
 	kinds   []Kind
-	byID    []int // indexes of the changes, in the order of ids
-	bytes   int   // that the records need
+	byID    []int // indexes of the changes, in order of ids
+	bytes   int   // size of all records
 }
 
-// newPlan checks the form of a commit first, then its size.
+// newPlan checks the form of a commit, then the size.
 func newPlan(changes Changes) (*plan, error) {
 	n := changes.Len()
 	if n == 0 {
@@ -101,11 +103,11 @@ func newPlan(changes Changes) (*plan, error) {
 			largest = max(largest, size)
 		}
 	}
-	// bbolt takes quadratic time for keys in disorder.
+	// For unsorted keys, bbolt takes quadratic time.
 	slices.SortFunc(p.byID, func(a, b int) int { return strings.Compare(p.ids[a], p.ids[b]) })
 	for k := 1; k < n; k++ {
 		if id := p.ids[p.byID[k]]; id == p.ids[p.byID[k-1]] {
-			return nil, fmt.Errorf("status %q stands twice in the commit", id)
+			return nil, fmt.Errorf("the commit changes status %q twice", id)
 		}
 	}
 	switch {
@@ -113,12 +115,12 @@ func newPlan(changes Changes) (*plan, error) {
 	case n > MaxChanges:
 		large = &LimitError{
 			MaxChanges: min(MaxChanges, MaxCommitBytes/max(largest, 1)),
-			Reason:     fmt.Sprintf("a commit of %d changes, of which it can have %d", n, MaxChanges),
+			Reason:     fmt.Sprintf("the commit has %d changes, at most %d are allowed", n, MaxChanges),
 		}
 	case p.bytes > MaxCommitBytes:
 		large = &LimitError{
 			MaxChanges: MaxCommitBytes / largest,
-			Reason:     fmt.Sprintf("a commit of %d bytes, of which it can have %d", p.bytes, MaxCommitBytes),
+			Reason:     fmt.Sprintf("the commit has %d bytes, at most %d are allowed", p.bytes, MaxCommitBytes),
 		}
 	}
 	return p, large
@@ -130,19 +132,19 @@ func (c *Change) check() error {
 	switch c.Kind {
 	case Created:
 		if c.BeforeID != "" || c.Before != 0 {
-			return wrong("creates it, but also names one before it")
+			return wrong("is a creation, but has a status before")
 		}
 	case Updated:
 		if c.BeforeID != c.After.ID {
-			return wrong("updates it, but does not name it as it was before")
+			return wrong("is an update, but has another id before")
 		}
 	case Deleted:
 		if c.BeforeID == "" || c.After != (Record{}) {
-			return wrong("deletes it, but does not name it as it was before, or names one after it")
+			return wrong("is a deletion, but has no status before, or has one after")
 		}
 		return nil
 	default:
-		return wrong(fmt.Sprintf("is of the unknown kind %d", c.Kind))
+		return wrong(fmt.Sprintf("has the unknown kind %d", c.Kind))
 	}
 	switch {
 	case c.After.ID == "":
@@ -153,13 +155,13 @@ func (c *Change) check() error {
 	return nil
 }
 
-// storable returns an error if the file has no way to keep the record.
+// storable returns an error if the record is too large for the file format.
 func (r *Record) storable() error {
 	var what string
 	var size int
 	switch {
 	case len(r.ID) > MaxIDBytes:
-		return &LimitError{Reason: fmt.Sprintf("an id of %d bytes, of which it can have %d", len(r.ID), MaxIDBytes)}
+		return &LimitError{Reason: fmt.Sprintf("an id has %d bytes, at most %d are allowed", len(r.ID), MaxIDBytes)}
 	case len(r.Name) > MaxStringBytes:
 		what, size = "name", len(r.Name)
 	case len(r.Type) > MaxStringBytes:
@@ -169,12 +171,12 @@ func (r *Record) storable() error {
 	default:
 		return nil
 	}
-	return &LimitError{Reason: fmt.Sprintf("status %q: %s of %d bytes, of which there can be %d", r.ID, what, size, MaxStringBytes)}
+	return &LimitError{Reason: fmt.Sprintf("status %q: the %s has %d bytes, at most %d are allowed", r.ID, what, size, MaxStringBytes)}
 }
 
-// boltFill is how full pages of records get before they are split. The ids that
-// a catalog makes are in order of time, so that records are appended and the
-// room would stay unused.
+// boltFill is how full bbolt fills the pages of records. The ids that a catalog
+// makes are ordered by time, so new records are appended, and space left in a
+// page would stay unused.
 const boltFill = 0.9
 
 // edit is the making of one commit.
@@ -183,11 +185,11 @@ type edit struct {
 	store    *Store
 	view     view
 	state    State
-	written  [][]byte            // the record that a change puts; nil: it deletes
-	buffer   []byte              // in which the records are made
-	greatest string              // id that has a record; there is none beyond to look for
+	written  [][]byte            // for each change the new record; nil: a deletion
+	buffer   []byte              // memory for the new records
+	greatest string              // the greatest id in the file, so that no greater one is looked up
 	names    map[string]struct{} // of all statuses, before the commit
-	taken    map[string]bool     // whether a name that the commit touches belongs to a status after it
+	taken    map[string]bool     // for each name that the commit touches, whether a status has it afterwards
 }
 
 func (s *Store) newEdit(tx *bbolt.Tx, v view, p *plan) *edit {
@@ -206,11 +208,11 @@ func (s *Store) newEdit(tx *bbolt.Tx, v view, p *plan) *edit {
 	}
 }
 
-// uses are what changes do with a key. One that is created and is there already is
-// a conflict, and nothing is written.
+// uses says what each kind of change does with its key. The creation of an
+// existing key is a conflict, which writes nothing.
 var uses = [...]boltfile.Use{Created: boltfile.Insert, Updated: boltfile.Replace, Deleted: boltfile.Remove}
 
-// look looks at the pages that bbolt will follow.
+// look checks the pages that bbolt will follow.
 func (e *edit) look() error {
 	way, bucket := e.view.way, e.store.recordBucket
 	if err := way.Freelist(); err != nil {
@@ -234,7 +236,7 @@ func (e *edit) look() error {
 	return nil
 }
 
-// make checks and then makes the changes.
+// make checks the changes against the database, then makes them.
 func (e *edit) make() error {
 	records := e.view.records
 	records.FillPercent = boltFill
@@ -256,8 +258,8 @@ func (e *edit) make() error {
 	return nil
 }
 
-// change checks a change against the database and the changes before it, and
-// returns the record to put, or nil if it deletes one.
+// change checks a change against the database and the earlier changes. It
+// returns the record to write, or nil for a deletion.
 func (e *edit) change(c *Change) ([]byte, error) {
 	id := c.ID()
 	var old Record
@@ -291,7 +293,7 @@ func (e *edit) change(c *Change) ([]byte, error) {
 	}
 	r := c.After
 	if e.isTaken(r.Name) {
-		return nil, fmt.Errorf("the name %q belongs to another status than %q: %w", r.Name, id, sentinel.ErrConflict)
+		return nil, fmt.Errorf("status %q can't have the name %q, which belongs to another status: %w", id, r.Name, sentinel.ErrConflict)
 	}
 	e.taken[r.Name] = true
 	r.Revision = e.state.Revision
@@ -302,7 +304,7 @@ func (e *edit) change(c *Change) ([]byte, error) {
 	return e.buffer[start:len(e.buffer):len(e.buffer)], nil
 }
 
-// isTaken reports whether a status has the name at this point of the commit.
+// isTaken reports whether a status has the name after the changes so far.
 func (e *edit) isTaken(name string) bool {
 	if taken, touched := e.taken[name]; touched {
 		return taken

@@ -75,7 +75,7 @@ func TestOpenMakesOneFile(t *testing.T) {
 
 func TestOpenFails(t *testing.T) {
 	directory := t.TempDir()
-	t.Run("in a directory that is not there", func(t *testing.T) {
+	t.Run("in a missing directory", func(t *testing.T) {
 		path := filepath.Join(directory, "none", "statuses.db")
 		_, err := Open(path, nil)
 		require.ErrorIs(t, err, fs.ErrNotExist)
@@ -83,7 +83,7 @@ func TestOpenFails(t *testing.T) {
 	})
 	t.Run("on a directory", func(t *testing.T) {
 		_, err := Open(directory, nil)
-		require.ErrorContains(t, err, "no regular file")
+		require.ErrorContains(t, err, "not a regular file")
 	})
 	t.Run("to read what is not there", func(t *testing.T) {
 		path := filepath.Join(directory, "statuses.db")
@@ -481,7 +481,7 @@ func TestStoreFindsWhatDoesNotFitTogether(t *testing.T) {
 		{"a name twice", func(tx *bbolt.Tx) error {
 			v := bytes.Replace(bucket(tx, "records").Get([]byte("b")), []byte("bybusy"), []byte("bxbusy"), 1)
 			return bucket(tx, "records").Put([]byte("b"), sealed(v))
-		}, `key "b": another status has the name "x", too`, list{put("a", "new", 1)}},
+		}, `key "b": another status has the same name "x"`, list{put("a", "new", 1)}},
 		{"no records", func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte("customstatus.records")) }, `no bucket "customstatus.records"`, list{put("d", "d", 0)}},
 		{"no state", func(tx *bbolt.Tx) error { return bucket(tx, "meta").Delete([]byte("state")) }, `bucket "customstatus.meta"`, list{put("d", "d", 0)}},
 		{"an old record", nil, "", nil},

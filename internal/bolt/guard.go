@@ -12,9 +12,10 @@ import (
 	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
-// guard runs fn, which calls bbolt, and makes an error of a panic, also of one
-// because the mapped file cannot be read: it was cut short, or the disk fails.
-// Such a fault would otherwise end the process.
+// guard runs fn, which calls bbolt, and turns a panic into a [*PanicError].
+// That includes the fault when a part of the mapped file can't be read, because
+// the file was truncated or the disk fails. Without guard, such a fault ends
+// the process.
 func guard(fn func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -25,17 +26,18 @@ func guard(fn func() error) (err error) {
 	return fn()
 }
 
-// PanicError is a panic that was caught. It is [sentinel.ErrDamaged] if a part of
-// the mapped file could not be read, or if bbolt itself panicked, which it does
-// over a file that does not hold what it should. Any other panic is a fault of the
-// program, and no damage.
+// PanicError is a recovered panic. It wraps [sentinel.ErrDamaged] if a part of
+// the mapped file could not be read, or if bbolt itself panicked, as it does
+// over a damaged file. Any other panic is a fault of the program and not
+// damage.
 type PanicError struct {
 	value  any
 	stack  []byte
 	damage bool
 }
 
-// newPanicError is called by the deferred function that recovered the value.
+// newPanicError returns the error for a recovered value. The deferred function
+// that recovered the value must call it directly.
 func newPanicError(value any) *PanicError {
 	_, fault := value.(interface{ Addr() uintptr })
 	return &PanicError{value: value, stack: debug.Stack(), damage: fault || strings.HasPrefix(origin(), bboltPackage)}
@@ -43,8 +45,8 @@ func newPanicError(value any) *PanicError {
 
 const bboltPackage = "go.etcd.io/bbolt"
 
-// origin returns the name of the function that panicked, or of its first caller
-// beyond the standard library.
+// origin returns the name of the function that panicked. If it is in the
+// standard library, origin returns its first caller outside of the library.
 func origin() string {
 	var callers [64]uintptr
 	frames := runtime.CallersFrames(callers[:runtime.Callers(0, callers[:])])
@@ -63,9 +65,9 @@ func origin() string {
 	}
 }
 
-// standard reports whether a function is one of the standard library, whose
-// import paths begin with a word that is no domain. A path of a host's program may
-// do so, too; only package main is known not to be the library's.
+// standard reports whether a function is in the standard library, judged by its
+// import path: the first element has no dot. A host's import path may have no
+// dot either. Only package main is known not to be in the library.
 func standard(function string) bool {
 	first, _, _ := strings.Cut(function, "/")
 	if first == function {
@@ -74,10 +76,10 @@ func standard(function string) bool {
 	return first != "main" && !strings.Contains(first, ".")
 }
 
-// Error says what the panic was, without the stack.
+// Error returns the panic's value as text, without the stack.
 func (e *PanicError) Error() string {
 	if fault, ok := e.value.(interface{ Addr() uintptr }); ok {
-		return fmt.Sprintf("%v: a part of the file cannot be read: %v", sentinel.ErrDamaged, fault)
+		return fmt.Sprintf("%v: a part of the file can't be read: %v", sentinel.ErrDamaged, fault)
 	}
 	if e.damage {
 		return fmt.Sprintf("%v: bbolt panicked: %v", sentinel.ErrDamaged, e.value)
@@ -100,7 +102,7 @@ func (e *PanicError) Format(f fmt.State, verb rune) {
 	}
 }
 
-// LogValue implements [slog.LogValuer]: a log gets the stack, too.
+// LogValue implements [slog.LogValuer]. The log entry includes the stack.
 func (e *PanicError) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("error", e.Error()), slog.String("stack", string(e.stack)))
 }

@@ -12,18 +12,18 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// errNoCatalog: the database has none of the catalog's buckets.
+// errNoCatalog is returned when the database has none of the catalog's buckets.
 var errNoCatalog = errors.New("no catalog of this name")
 
-// view is a catalog in the database as a transaction sees it. Its pages were
-// looked at before bbolt follows them.
+// view is a catalog as a transaction sees it. The pages that lead to the
+// buckets were checked before bbolt follows them.
 type view struct {
 	way            *boltfile.Way
 	state, records *bbolt.Bucket
 	now            State
 }
 
-// view looks up the catalog's buckets and reads its state.
+// view looks up the catalog's buckets and reads the state.
 func (s *Store) view(tx *bbolt.Tx) (v view, err error) {
 	if v.way, err = s.way(tx); err != nil {
 		return view{}, err
@@ -51,14 +51,15 @@ func (s *Store) view(tx *bbolt.Tx) (v view, err error) {
 	return v, nil
 }
 
-// way returns a way through the pages as they are before the transaction.
+// way returns a [boltfile.Way] through the pages as they were before the
+// transaction.
 func (s *Store) way(tx *bbolt.Tx) (*boltfile.Way, error) {
 	info := tx.DB().Info()
-	// The mapping stays where it is until the transaction ends or has to make it
-	// larger, which is after the last look.
+	// The mapping stays in place until the transaction ends or enlarges the
+	// mapping, which happens after the last check.
 	mapped := unsafe.Slice(*(**byte)(unsafe.Pointer(&info.Data)), tx.Size())
 	if !tx.Writable() {
-		// Commits go on beside a reader, and write both meta pages anew.
+		// While a reader runs, commits overwrite both meta pages.
 		way, err := boltfile.NewReadWay(mapped, info.PageSize, uint64(tx.Cursor().Bucket().Root()))
 		return way, structure(err)
 	}
@@ -67,7 +68,8 @@ func (s *Store) way(tx *bbolt.Tx) (*boltfile.Way, error) {
 	return way, structure(err)
 }
 
-// structure makes damage of the file's structure an error of this package.
+// structure wraps a [*boltfile.DamageError] in [sentinel.ErrDamaged], and
+// returns other errors unchanged.
 func structure(err error) error {
 	if damage := (*boltfile.DamageError)(nil); errors.As(err, &damage) {
 		return fmt.Errorf("%w: %w", sentinel.ErrDamaged, err)
@@ -75,7 +77,7 @@ func structure(err error) error {
 	return err
 }
 
-// createBuckets makes an empty catalog in a database that has none of its name.
+// createBuckets makes the buckets of an empty catalog.
 func (s *Store) createBuckets(tx *bbolt.Tx) error {
 	for _, name := range []string{s.stateBucket, s.recordBucket} {
 		if _, err := tx.CreateBucket([]byte(name)); err != nil {
@@ -86,8 +88,8 @@ func (s *Store) createBuckets(tx *bbolt.Tx) error {
 	return tx.Bucket([]byte(s.stateBucket)).Put([]byte(StateKey), state.Encode())
 }
 
-// damaged is the error for damage at a key of the records, or in them if key is
-// nil.
+// damaged returns the error for damage at a key of the records, or in the
+// records as a whole if key is nil.
 func (s *Store) damaged(key []byte, text string, args ...any) error {
 	what := fmt.Sprintf(text, args...)
 	if key != nil {
@@ -96,13 +98,13 @@ func (s *Store) damaged(key []byte, text string, args ...any) error {
 	return fmt.Errorf("%w: bucket %q: %s", sentinel.ErrDamaged, s.recordBucket, what)
 }
 
-// load reads and verifies all records and hands each to yield, in the order of
-// ids, with the number of all as far as it is known. It returns the names, too.
+// load reads and verifies all records and passes each to yield, in order of
+// ids, with an estimate of their number. It returns the names of all records.
 func (s *Store) load(ctx context.Context, v view, size int64, yield func(count int, r *Record)) (map[string]struct{}, error) {
 	var (
 		want     = v.now
 		got      = State{Revision: want.Revision, Transaction: want.Transaction, Fingerprint: want.Fingerprint}
-		count    = int(min(want.Count, uint64(size/MinRecordBytes))) // for the number may be wrong
+		count    = int(min(want.Count, uint64(size/MinRecordBytes))) // want.Count may be damaged
 		names    = make(map[string]struct{}, count)
 		r        Record
 		seen     int
@@ -126,7 +128,7 @@ func (s *Store) load(ctx context.Context, v view, size int64, yield func(count i
 		case previous != nil && bytes.Compare(previous, key) >= 0:
 			return nil, s.damaged(key, "out of order")
 		case len(names) == seen:
-			return nil, s.damaged(key, "another status has the name %q, too", r.Name)
+			return nil, s.damaged(key, "another status has the same name %q", r.Name)
 		}
 		previous = key
 		seen++

@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// locks says that LockFile keeps others out.
+// locks says whether LockFile excludes other processes.
 const locks = false
 
-// LockFile does nothing where a lock belongs to the process (Solaris, AIX,
-// Android) or can't be taken twice through one open file (Windows): there the
-// file is verified before bbolt locks it. If another process is writing it,
-// it may then be taken for damaged instead of locked.
+// LockFile does nothing on this system. Either a lock belongs to the whole
+// process (Solaris, AIX, Android), or one open file can't take it twice
+// (Windows). So the file is verified before bbolt locks it, and a file that
+// another process is writing may be reported as damaged instead of locked.
 func LockFile(*os.File, bool, time.Duration) error { return nil }
 
 func unlockFile(*os.File) error { return nil }

@@ -11,10 +11,11 @@ import (
 	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
-// LockFile takes the lock that bbolt takes too, so that the file holds still
-// while it is verified. The lock belongs to the open file: bbolt gets it at
-// once when it asks for it through the same one, and it goes when the file is
-// closed. A lock held by another is [sentinel.ErrLocked] after the timeout.
+// LockFile takes the same lock as bbolt, so that the file does not change while
+// it is verified. The lock belongs to the open file: bbolt gets it at once
+// through the same file, and closing the file releases it. [sentinel.ErrLocked]
+// is returned when another process, or another open file of this process, holds
+// the lock for longer than the timeout.
 func LockFile(file *os.File, exclusive bool, timeout time.Duration) error {
 	how := syscall.LOCK_SH
 	if exclusive {
@@ -35,13 +36,13 @@ func LockFile(file *os.File, exclusive bool, timeout time.Duration) error {
 	}
 }
 
-// locks says that LockFile keeps others out.
+// locks says whether LockFile excludes other processes.
 const locks = true
 
-// lockPoll is the time between two attempts to get a lock.
+// lockPoll is the time between two attempts to take the lock.
 const lockPoll = 10 * time.Millisecond
 
-// unlockFile gives up the lock.
+// unlockFile releases the lock.
 func unlockFile(file *os.File) error {
 	return os.NewSyscallError("flock", syscall.Flock(int(file.Fd()), syscall.LOCK_UN))
 }

@@ -21,11 +21,12 @@ import (
 // Options configure [Open] and [New]. A nil *Options and the zero value are the
 // defaults.
 type Options struct {
-	// Name is that of the catalog, at most [MaxCatalogBytes]. Several catalogs
-	// may be in one file, each under its name; one has none.
+	// Name is the name of the catalog, at most [MaxCatalogBytes] bytes. A file
+	// may hold several catalogs with different names, one of them with the
+	// empty name.
 	Name string
-	// LockTimeout is how long to wait for the lock of a file that another process
-	// holds. 0 is Bolt.Timeout, and if that is 0 too, half a second.
+	// LockTimeout limits the wait for a file that another process has locked. 0
+	// is Bolt.Timeout or, if that is 0 too, half a second.
 	LockTimeout time.Duration
 	// FileMode is the mode of a new file, before the umask. 0 is 0600.
 	FileMode os.FileMode
@@ -37,35 +38,35 @@ const (
 	defaultLockTimeout = 500 * time.Millisecond
 	defaultFileMode    = 0o600
 
-	// mapSize is the address space in which bbolt maps a file from the start.
-	// A map that gets too small has to be made anew, which waits for all
-	// readers and copies all that the commit has touched: a third of the
-	// time of a large import. Address space costs nothing; where it is
-	// scarce, and on Windows, where the file would get as long as the map,
-	// bbolt starts small.
+	// mapSize is the initial size of bbolt's mapping. To enlarge a mapping,
+	// bbolt waits for all readers and copies all pages that the commit has
+	// touched, which takes a third of the time of a large import. Address space
+	// costs nothing on 64-bit systems. On 32-bit systems, and on Windows, where
+	// the file becomes as large as the mapping, bbolt starts small.
 	mapSize = 256 << 20
-	// growStep is by how much the file grows beyond what is needed, which
-	// bbolt makes 16 MiB once the map is as large as that.
+	// growStep is how much the file grows beyond the need. bbolt's own value is
+	// 16 MiB once the mapping is that large.
 	growStep = 256 << 10
 )
 
-// checkName returns an error if a catalog can't have the name.
+// checkName returns an error if the name is too long for a catalog.
 func checkName(name string) error {
 	if len(name) > MaxCatalogBytes {
-		return fmt.Errorf("a catalog's name of %d bytes, of which it can have %d", len(name), MaxCatalogBytes)
+		return fmt.Errorf("the catalog's name of %d bytes is too long, at most %d are allowed", len(name), MaxCatalogBytes)
 	}
 	return nil
 }
 
-// Open opens the catalog in the bbolt file at path, or makes a new file if there
-// is none. A new file is complete before it appears under its name. The directory
-// must exist.
+// Open opens a catalog in the bbolt file at path. It makes a new file if there
+// is none; the new file is complete before it appears under its name. The
+// directory must exist.
 //
-// The errors: [sentinel.ErrLocked] if another process (or another store of this
-// one) holds the file, after the timeout; [sentinel.ErrDamaged] if it is a bbolt
-// file that is damaged; without a sentinel, if it is no bbolt file, one without a
-// catalog of the name, or written by another version of this package; what the
-// system says if it can't be opened.
+// [sentinel.ErrLocked] is returned when another process, or another store of
+// this process, still has the file open after the timeout.
+// [sentinel.ErrDamaged] is returned when the bbolt file is damaged. An error
+// without a sentinel is returned when the file is not a bbolt file, has no
+// catalog of the name, or was written in another format, and when the system
+// can't open the file.
 func Open(path string, opts *Options) (*Store, error) {
 	if opts == nil {
 		opts = &Options{}
@@ -77,10 +78,10 @@ func Open(path string, opts *Options) (*Store, error) {
 	return s, nil
 }
 
-// New returns a store for a catalog in a bbolt file that the caller has open. It
-// makes the catalog's buckets if there are none, which fails if db is read-only.
-// Close leaves db open. A catalog that is open in db already is
-// [sentinel.ErrLocked].
+// New returns a store for a catalog in a database that the caller has open. It
+// makes the catalog's buckets if they are missing, which fails if db is
+// read-only. Close leaves db open. [sentinel.ErrLocked] is returned when
+// another store has the same catalog in db open.
 func New(db *bbolt.DB, opts *Options) (*Store, error) {
 	if db == nil {
 		return nil, errors.New("bolt: no database")
@@ -122,7 +123,7 @@ func newHosted(db *bbolt.DB, name string) (*Store, error) {
 	return s, nil
 }
 
-// begin reads the state that the first commit has to find.
+// begin reads the state that the first commit must find in the file.
 func (s *Store) begin() (err error) {
 	s.last, err = s.current()
 	s.reached.Store(s.last.Revision)
@@ -133,7 +134,7 @@ func open(path string, opts Options) (*Store, error) {
 	if err := checkName(opts.Name); err != nil {
 		return nil, err
 	}
-	// The path must stay right when the process changes its directory.
+	// The path must stay valid when the process changes its directory.
 	path, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -148,7 +149,7 @@ func open(path string, opts Options) (*Store, error) {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("it is no regular file but %v", info.Mode().Type())
+		return nil, fmt.Errorf("not a regular file: %v", info.Mode().Type())
 	}
 
 	roomy := bolt.InitialMmapSize == 0 && bolt.MaxSize == 0 && runtime.GOOS != "windows" && bits.UintSize == 64
@@ -188,7 +189,8 @@ func withoutCatalog(name string) error {
 	return fmt.Errorf("it is a bbolt file without a catalog of customstatus named %q", name)
 }
 
-// resolve returns bbolt's options and a new file's mode, with the defaults.
+// resolve returns bbolt's options and the mode of a new file, with defaults
+// filled in.
 func (o *Options) resolve() (bolt bbolt.Options, mode os.FileMode) {
 	if o.Bolt != nil {
 		bolt = *o.Bolt
@@ -206,8 +208,8 @@ func (o *Options) resolve() (bolt bbolt.Options, mode os.FileMode) {
 	return bolt, mode
 }
 
-// openVerified opens a database, whose file is locked and verified before bbolt
-// sees it.
+// openVerified opens a database. It locks and verifies the file before bbolt
+// reads it.
 func openVerified(path string, mode os.FileMode, bolt bbolt.Options) (db *bbolt.DB, file *os.File, err error) {
 	openFile := bolt.OpenFile
 	if openFile == nil {
@@ -236,7 +238,7 @@ func openVerified(path string, mode os.FileMode, bolt bbolt.Options) (db *bbolt.
 		return db, file, nil
 	}
 	if file != nil {
-		_ = file.Close() // bbolt has closed it, unless it panicked
+		_ = file.Close() // bbolt has closed the file, unless bbolt panicked
 	}
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		err = fmt.Errorf("%w: %w", sentinel.ErrLocked, err)
@@ -244,7 +246,7 @@ func openVerified(path string, mode os.FileMode, bolt bbolt.Options) (db *bbolt.
 	return nil, nil, err
 }
 
-// inspect locks and verifies a file before bbolt gets it.
+// inspect locks, verifies and syncs a file before bbolt gets it.
 func inspect(file *os.File, bolt bbolt.Options) error {
 	if err := LockFile(file, !bolt.ReadOnly, bolt.Timeout); err != nil {
 		return err
@@ -259,8 +261,8 @@ func inspect(file *os.File, bolt bbolt.Options) error {
 	if bolt.ReadOnly || bolt.NoSync {
 		return nil
 	}
-	// What can be read may not be durable yet: whoever wrote it, or put the
-	// file here, may have been killed before the last sync.
+	// The content may not be durable yet: the process that wrote or copied the
+	// file may have been killed before the last sync.
 	if err := file.Sync(); err != nil {
 		return err
 	}
@@ -274,13 +276,13 @@ func verify(file io.ReaderAt, size int64) error {
 	case size == 0:
 		return errors.New("it is not a bbolt file: it is empty")
 	case errors.Is(err, boltfile.ErrNotBbolt):
-		return errors.New("it is not a bbolt file, or nothing of one is left at its beginning")
+		return errors.New("it is not a bbolt file, or the beginning of the file is lost")
 	}
 	return structure(err)
 }
 
-// syncDirectory makes the names in a directory durable, where the process may and the
-// system can.
+// syncDirectory makes the names in a directory durable. It does nothing if the
+// process lacks the permission or the system has no such sync.
 func syncDirectory(path string) error {
 	directory, err := os.Open(path)
 	if errors.Is(err, fs.ErrPermission) {
@@ -292,7 +294,7 @@ func syncDirectory(path string) error {
 	defer func() { _ = directory.Close() }()
 	err = directory.Sync()
 	if runtime.GOOS == "windows" || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOTSUP) {
-		return nil // it has no such thing
+		return nil // the system or file system can't sync a directory
 	}
 	return err
 }

@@ -9,16 +9,16 @@ import (
 	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
-// inPlace returns an error if the open file is not the one at its path, or is
-// shorter than it was.
+// inPlace returns an error if the open file is no longer the file at its path,
+// or has become shorter.
 func (s *Store) inPlace() error {
 	if s.file == nil {
 		return nil
 	}
-	reached := s.size.Load() // before the look at the file, which grows meanwhile
+	reached := s.size.Load() // read first, because the file may grow meanwhile
 	size, err := s.locate()
 	if errors.Is(err, fs.ErrPermission) {
-		return nil // the process has given up the right to look
+		return nil // the process has dropped the permission to look
 	}
 	if err == nil && size < reached {
 		err = fmt.Errorf("%w: the file was cut from %d bytes to %d while it was open", sentinel.ErrDamaged, reached, size)
@@ -31,17 +31,17 @@ func (s *Store) inPlace() error {
 	return err
 }
 
-// locate returns the size of the file at the path, or an error if that is not
-// the open one.
+// locate returns the size of the file at the store's path, or an error if that
+// file is not the open one.
 func (s *Store) locate() (int64, error) {
 	size, same, err := atPath(s.path, s.info)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		err = fmt.Errorf("the file is no longer in its place, what is written to it would be lost: %w", err)
+		err = fmt.Errorf("the file is no longer at its path, further writes would be lost: %w", err)
 	case err != nil:
-		err = fmt.Errorf("it cannot be told whether the file is still in its place: %w", err)
+		err = fmt.Errorf("the file can't be found at its path: %w", err)
 	case !same:
-		err = errors.New("another file has taken its place, what is written to the open one would be lost")
+		err = errors.New("another file has taken its place, further writes to the open file would be lost")
 	}
 	return size, err
 }

@@ -118,7 +118,7 @@ func TestDecodeStateTellsOtherFormatsFromDamage(t *testing.T) {
 	first := bytes.Clone(b[:4+4*8+8]) // as long as it was
 	first[3] = 1
 	_, err = DecodeState(seal(first))
-	require.ErrorContains(t, err, "format 1, by customstatus as it was before its first release")
+	require.ErrorContains(t, err, "format 1 by customstatus before its first release")
 	require.NotErrorIs(t, err, sentinel.ErrDamaged)
 }
 

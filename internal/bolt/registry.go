@@ -8,7 +8,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// registry knows which catalogs of the hosts' databases are open.
+// registry records which catalogs in hosts' databases are open.
 type registry struct {
 	mu   sync.Mutex
 	open map[place]struct{}
@@ -19,12 +19,13 @@ type place struct {
 	name string
 }
 
-// hosted is global because two parts of a process that open one catalog share
-// nothing but the database, and that has no room for a note. A file lock keeps
-// other processes out, and other databases of the same file.
+// hosted is global because two parts of a process that open the same catalog
+// share only the database, which can't hold such a record. The file lock
+// excludes other processes and other databases on the same file.
 var hosted = registry{open: make(map[place]struct{})}
 
-// enter notes that a catalog is open, or returns [sentinel.ErrLocked] if it is.
+// enter records that a catalog is open. [sentinel.ErrLocked] is returned when
+// the catalog is open already.
 func (r *registry) enter(db *bbolt.DB, name string) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -36,7 +37,7 @@ func (r *registry) enter(db *bbolt.DB, name string) error {
 	return nil
 }
 
-// leave takes back what enter noted.
+// leave undoes enter.
 func (r *registry) leave(db *bbolt.DB, name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -5,10 +5,11 @@ import (
 	"encoding/binary"
 )
 
-// RestoreRecord returns the record whose damaged form is b, which stands under the
-// given key, if all that is damaged is told by something else: the key is the id,
-// and how a record of a catalog begins is known. The key may be damaged itself,
-// but not its length. What it returns has the right checksum.
+// RestoreRecord restores a record from its damaged form b and its key. It
+// succeeds if only known parts of b are damaged: the fixed beginning of every
+// record of the catalog, and the id, which equals the key. The bytes of the key
+// may be damaged too, but not its length. The returned record has a right
+// checksum.
 func RestoreRecord(b []byte, tag Tag, key string) (r Record, sum uint64, ok bool) {
 	if len(b) < MinRecordBytes+len(key) || len(key) > MaxStringBytes {
 		return Record{}, 0, false
@@ -25,8 +26,8 @@ func RestoreRecord(b []byte, tag Tag, key string) (r Record, sum uint64, ok bool
 	return r, sum, err == nil
 }
 
-// SaysID reports whether a record, which may be damaged, has the given id where its
-// id stands.
+// SaysID reports whether the record b, which may be damaged, has the given
+// bytes in the place of its id.
 func SaysID(b []byte, id string) bool {
 	return len(b) >= MinRecordBytes+len(id) && string(b[recordHeader:recordHeader+len(id)]) == id
 }

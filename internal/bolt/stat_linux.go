@@ -9,13 +9,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// atPath returns the size of the file at path, and whether it is the one that
-// info describes.
+// atPath returns the size of the file at path, and reports whether it is the
+// file that info describes.
 //
 // It does not use os.Stat, which also asks for the file's times. Since version
-// 6.13, Linux gives a file whose times have been seen a new time at the next
-// write, and so a stat before each commit made the commit's syncs a tenth
-// slower.
+// 6.13, Linux updates a file's times at the next write after somebody has read
+// them. So a stat before each commit made the commit's syncs a tenth slower.
 func atPath(path string, info os.FileInfo) (size int64, same bool, err error) {
 	var at unix.Statx_t
 	for {
@@ -25,7 +24,7 @@ func atPath(path string, info os.FileInfo) (size int64, same bool, err error) {
 		}
 	}
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EPERM) {
-		return statPath(path, info) // an old kernel, or a sandbox that does not know the call
+		return statPath(path, info) // an old kernel, or a sandbox without the call
 	}
 	if err != nil {
 		return 0, false, &fs.PathError{Op: "statx", Path: path, Err: err}

@@ -21,29 +21,29 @@ type Store struct {
 	db   *bbolt.DB
 	path string
 
-	name                      string // of the catalog
+	name                      string // the catalog's name
 	tag                       Tag
 	stateBucket, recordBucket string
 
-	// Of a file that Open opened; nil if the db is the host's.
+	// The file that Open opened. Both are nil if db is the host's.
 	file *os.File
 	info os.FileInfo
 
-	life   sync.RWMutex // read-locked by methods that run, locked by Close
+	life   sync.RWMutex // read-locked by running methods, locked by Close
 	closed bool
 
 	failures sync.Mutex
-	noCommit error // why no commit can be made any more
-	noRead   error // why nothing can be read any more either
+	noCommit error // why every further commit is refused
+	noRead   error // why every further read is refused too
 	leaked   bool  // a panic left locks of bbolt held for ever
 
-	turn  chan struct{}       // held by the commit that runs; guards the rest
-	last  State               // the state that names belong to, and that the file must be in
-	names map[string]struct{} // of all statuses; nil: not yet read
+	turn  chan struct{}       // held by the running commit; guards last and names
+	last  State               // the state that the file must be in; names belongs to it
+	names map[string]struct{} // the names of all statuses; nil: not yet read
 
-	verified atomic.Bool   // when it was opened, all of the file was, and nothing was loaded since
-	size     atomic.Int64  // which an own file has reached
-	reached  atomic.Uint64 // the revision that the last commit returned
+	verified atomic.Bool   // the whole file was verified at opening, and nothing was loaded since
+	size     atomic.Int64  // the greatest known size of a file that Open opened
+	reached  atomic.Uint64 // the revision of the last commit
 }
 
 func newStore(db *bbolt.DB, path, name string) *Store {
@@ -61,9 +61,13 @@ func newStore(db *bbolt.DB, path, name string) *Store {
 // Path returns the path of the file.
 func (s *Store) Path() string { return s.path }
 
-// Load reads and verifies all there is. It calls yield with each record, in the
-// order of ids, and with the number of all of them; the number is a hint, and what
-// was yielded is worth nothing if Load returns an error.
+// Load reads and verifies all records and returns the state. It calls yield
+// with each record, in order of ids; count is an estimate of the number of all
+// records. If Load returns an error, discard what was yielded.
+//
+// [sentinel.ErrDamaged] is returned when the file or a record is damaged,
+// [sentinel.ErrNeedsReopen] when an earlier failure allows no more reads, and
+// [sentinel.ErrClosed] after Close.
 func (s *Store) Load(ctx context.Context, yield func(count int, r *Record)) (State, error) {
 	s.life.RLock()
 	defer s.life.RUnlock()
@@ -103,12 +107,13 @@ func (s *Store) loadNow(ctx context.Context, yield func(count int, r *Record)) (
 			s.names = names
 		}
 		<-s.turn
-	default: // the commit that runs reads them itself, or has
+	default: // the running commit reads the names itself, or has read them
 	}
 	return state, nil
 }
 
-// loadAll looks at all pages, unless that was just done, and then loads.
+// loadAll checks all pages of the records, unless Open has just done so, and
+// loads the records.
 func (s *Store) loadAll(ctx context.Context, tx *bbolt.Tx, v view, yield func(int, *Record)) (map[string]struct{}, error) {
 	if !s.verified.Swap(false) {
 		if err := v.way.All(s.recordBucket); err != nil {
@@ -213,8 +218,8 @@ func (s *Store) apply(ctx context.Context, p *plan) (uint64, error) {
 	return 0, err
 }
 
-// refuseDamage lets commits fail from now on if err is damage, and says so at
-// once.
+// refuseDamage returns err. If err is damage, it refuses all further commits,
+// and the returned error says so.
 func (s *Store) refuseDamage(err error) error {
 	if !errors.Is(err, sentinel.ErrDamaged) {
 		return err
@@ -223,19 +228,21 @@ func (s *Store) refuseDamage(err error) error {
 	return s.refuse(err, false)
 }
 
-// changed is the error for a catalog that is not as the store left it. A damaged
-// meta page has the same look: bbolt then goes by the one before.
+// changed returns the error for a file that is not in the state in which the
+// store left it. A damaged meta page has the same effect, because bbolt then
+// uses the older meta page.
 func (s *Store) changed() error {
 	if s.file == nil {
-		return s.refuse(fmt.Errorf("%w: someone else wrote to the buckets while they were open", sentinel.ErrNotExclusive), true)
+		return s.refuse(fmt.Errorf("%w: someone else wrote to the catalog's buckets while the store was open", sentinel.ErrNotExclusive), true)
 	}
 	err := fmt.Errorf("%w: the file was changed by someone else while it was open", sentinel.ErrDamaged)
 	s.refuse(err, true)
 	return err
 }
 
-// Revision returns the revision of the store, or the error that a commit would
-// meet before it begins. It doesn't wait for the commit that runs.
+// Revision returns the revision of the store. It does not wait for a running
+// commit. If the store can't commit, Revision returns the error that a commit
+// would return.
 func (s *Store) Revision(ctx context.Context) (uint64, error) {
 	s.life.RLock()
 	defer s.life.RUnlock()
@@ -267,7 +274,7 @@ func (s *Store) revision(ctx context.Context) (uint64, error) {
 	return state.Revision, nil
 }
 
-// current returns the state that the file is in.
+// current reads the state from the file.
 func (s *Store) current() (State, error) {
 	var state State
 	err := s.transaction(false, func(tx *bbolt.Tx) error {
@@ -278,20 +285,20 @@ func (s *Store) current() (State, error) {
 	return state, err
 }
 
-// failed finds out whether a commit has changed the state that was there before,
-// and returns the error to say so.
+// failed returns the error for a commit that failed after the state was before.
+// It reads the file to find out whether the commit was written.
 func (s *Store) failed(cause error, before State) error {
 	now, err := s.current()
 	switch {
 	case err == nil && now != before:
-		cause = fmt.Errorf("it is written but not known to be durable: %w", cause)
+		cause = fmt.Errorf("the commit is written but may not be durable: %w", cause)
 	case err == nil:
 		if !lackOfRoom(cause) {
 			s.refuse(cause, false)
 		}
 		return fmt.Errorf("nothing was written: %w", cause)
 	case errors.Is(err, bolterrors.ErrInvalidMapping):
-		// bbolt loses its mapping only while it makes room, before it writes.
+		// bbolt loses its mapping only while it grows the file, before it writes.
 		s.refuse(cause, true)
 		return fmt.Errorf("nothing was written: %w", cause)
 	default:
@@ -301,10 +308,10 @@ func (s *Store) failed(cause error, before State) error {
 	return fmt.Errorf("%w: %w", sentinel.ErrOutcomeUnknown, cause)
 }
 
-// lackOfRoom reports whether a commit failed in a way after which bbolt is known
-// to be sound: it had not yet written the page that makes a commit visible, and
-// none of the syncs failed, after which the system may forget what it should
-// have written.
+// lackOfRoom reports whether a commit failed for lack of space and left bbolt
+// sound. Then bbolt had not yet written the meta page that makes the commit
+// visible. No sync failed either; after a failed sync the system may drop
+// unwritten data.
 func lackOfRoom(err error) bool {
 	if errors.Is(err, bolterrors.ErrMaxSizeReached) || strings.HasPrefix(err.Error(), "file resize error") {
 		return true
@@ -314,8 +321,8 @@ func lackOfRoom(err error) bool {
 		(errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG))
 }
 
-// Close closes the store and the file, but not the database that was given to
-// [New].
+// Close waits for running methods, then closes the store and the file. It
+// leaves the database of [New] open. A second Close returns nil.
 func (s *Store) Close() error {
 	s.life.Lock()
 	defer s.life.Unlock()
@@ -330,8 +337,8 @@ func (s *Store) Close() error {
 	}
 	err := guard(func() error {
 		if s.leaked {
-			// bbolt's own Close would wait for ever. The file's pages stay
-			// mapped, but the lock and the descriptor go.
+			// bbolt's own Close would wait for ever. The pages stay mapped, but
+			// the lock and the descriptor are released.
 			return errors.Join(unlockFile(s.file), s.file.Close())
 		}
 		return s.db.Close()
@@ -342,8 +349,7 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// ready returns the error with which a method has to return before it begins,
-// or nil.
+// ready returns nil if a method may read, or else the error to return.
 func (s *Store) ready(ctx context.Context) error {
 	if s.closed {
 		return sentinel.ErrClosed
@@ -356,7 +362,7 @@ func (s *Store) ready(ctx context.Context) error {
 	return s.noRead
 }
 
-// refused returns the error with which every commit ends, or nil.
+// refused returns nil if commits are possible, or else the error to return.
 func (s *Store) refused() error {
 	s.failures.Lock()
 	defer s.failures.Unlock()
@@ -366,8 +372,8 @@ func (s *Store) refused() error {
 	return s.noCommit
 }
 
-// refuse lets every commit from now on fail with [sentinel.ErrNeedsReopen] and the
-// cause, and if all is set, everything but Close. It returns that error.
+// refuse makes every later commit fail with [sentinel.ErrNeedsReopen] and the
+// cause. With all set, every method but Close fails. It returns that error.
 func (s *Store) refuse(cause error, all bool) error {
 	s.failures.Lock()
 	defer s.failures.Unlock()
@@ -381,8 +387,8 @@ func (s *Store) refuse(cause error, all bool) error {
 	return err
 }
 
-// transaction runs fn in a transaction, which it rolls back afterwards unless fn
-// has committed it. Nothing that bbolt returns in it may leave fn uncopied.
+// transaction runs fn in a transaction and rolls it back afterwards, unless fn
+// has committed it. A slice that bbolt returns is only valid within fn.
 func (s *Store) transaction(writable bool, fn func(*bbolt.Tx) error) error {
 	var tx *bbolt.Tx
 	err := guard(func() (err error) {
@@ -402,8 +408,8 @@ func (s *Store) transaction(writable bool, fn func(*bbolt.Tx) error) error {
 	return err
 }
 
-// leak notes that a panic left locks of bbolt held: the next call would wait for
-// ever.
+// leak records that a panic left locks of bbolt held. The next call of bbolt
+// would wait for ever, so every method but Close fails from now on.
 func (s *Store) leak(cause error) {
 	s.refuse(cause, true)
 	s.failures.Lock()

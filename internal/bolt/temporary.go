@@ -9,19 +9,21 @@ import (
 	"strings"
 )
 
-// Temporary files stand beside the store's file and have its name, one of these
-// endings, and a random text. Where the system has files without a name, these are
-// used instead, so that nothing is left of a process that was killed.
+// A temporary file is in the directory of the store's file. Its name is the
+// file's name, one of these endings, and a random text. Where the system has
+// files without a name, those are used instead, so that a killed process leaves
+// nothing behind.
 const (
 	newEnding    = ".new-"
 	backupEnding = ".backup-"
 )
 
-// temporaryPath returns the path of a temporary file of the file at path.
+// temporaryPath returns a new path for a temporary file beside the file at
+// path.
 func temporaryPath(path, ending string) string { return path + ending + rand.Text() }
 
-// isTemporary reports whether a file's name is that of a temporary file of a file
-// with the given name.
+// isTemporary reports whether name is the name of a temporary file for the file
+// named of.
 func isTemporary(name, of string) bool {
 	rest, ok := strings.CutPrefix(name, of)
 	if !ok {
@@ -34,8 +36,8 @@ func isTemporary(name, of string) bool {
 	return ok && len(random) == len(rand.Text()) && strings.Trim(random, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") == ""
 }
 
-// lockTemporary locks a temporary file that was just made, and reports whether it
-// still has its name: sweep may have come between.
+// lockTemporary locks a new temporary file. It reports false if a sweep has
+// removed the file before the lock.
 func lockTemporary(file *os.File) (kept bool, err error) {
 	if err := LockFile(file, true, 0); err != nil {
 		return false, err
@@ -52,11 +54,11 @@ func hasName(file *os.File) bool {
 	return err == nil && os.SameFile(info, at)
 }
 
-// sweep removes the temporary files that processes which were killed have left of
-// the file at path. Those that a process is working on are locked. What can't be
-// removed stays, for a store can do without.
+// sweep removes the temporary files that killed processes have left beside the
+// file at path. A temporary file in use is locked and stays. A file that can't
+// be removed stays too; it does no harm.
 func sweep(path string) {
-	if !locks && runtime.GOOS != "windows" { // which keeps open files by itself
+	if !locks && runtime.GOOS != "windows" { // Windows does not remove open files
 		return
 	}
 	directory, err := os.Open(filepath.Dir(path))
@@ -72,7 +74,7 @@ func sweep(path string) {
 	}
 }
 
-// removeLeft removes a temporary file that nobody works on.
+// removeLeft removes a temporary file that no process uses.
 func removeLeft(path string) {
 	if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() {
 		return
@@ -91,8 +93,9 @@ func removeLeft(path string) {
 	}
 }
 
-// newSpool makes a file for a backup of the file at path, in the same directory or
-// else in that of the system. Close and then remove it with drop.
+// newSpool makes a temporary file for a backup of the file at path. The file is
+// in the same directory or, if that fails, in the system's directory for
+// temporary files. The function drop closes and removes the file.
 func newSpool(path string) (spool *os.File, drop func(), err error) {
 	for _, path := range []string{path, filepath.Join(os.TempDir(), "customstatus")} {
 		if spool, err = unnamed(filepath.Dir(path), defaultFileMode); err == nil {
@@ -106,7 +109,7 @@ func newSpool(path string) (spool *os.File, drop func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	// Most systems let an open file go without a name.
+	// Most systems can remove the name of an open file.
 	gone := os.Remove(spool.Name()) == nil
 	return spool, func() {
 		_ = spool.Close()
@@ -116,5 +119,6 @@ func newSpool(path string) (spool *os.File, drop func(), err error) {
 	}, nil
 }
 
-// errSwept: a temporary file was removed by another process that took it for left.
-var errSwept = errors.New("the temporary file was removed while it was made")
+// errSwept is returned when another process has swept a temporary file that was
+// still in use.
+var errSwept = errors.New("another process removed the temporary file")

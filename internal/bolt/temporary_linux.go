@@ -7,15 +7,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unnamed makes a file without a name in a directory. It is gone when it is closed,
-// however the process ends. Not every file system has such files.
+// unnamed makes a file without a name in a directory. The system removes the
+// file when it is closed, however the process ends. Not every file system has
+// such files.
 func unnamed(directory string, mode os.FileMode) (*os.File, error) {
 	return os.OpenFile(directory, unix.O_TMPFILE|os.O_RDWR, mode)
 }
 
-// giveName gives a name to a file without one, unless another file has it.
+// giveName gives a path to a file without a name. It fails if the path exists.
 func giveName(file *os.File, path string) error {
-	// The way without /proc needs a capability.
+	// Linking without /proc needs a capability.
 	link := fmt.Sprintf("/proc/self/fd/%d", file.Fd())
 	if err := unix.Linkat(unix.AT_FDCWD, link, unix.AT_FDCWD, path, unix.AT_SYMLINK_FOLLOW); err != nil {
 		return &os.LinkError{Op: "linkat", Old: link, New: path, Err: err}

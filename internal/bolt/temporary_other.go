@@ -7,7 +7,7 @@ import (
 	"os"
 )
 
-// unnamed is not for this system.
+// unnamed fails: this system has no files without a name.
 func unnamed(string, os.FileMode) (*os.File, error) { return nil, errors.ErrUnsupported }
 
 func giveName(*os.File, string) error { return errors.ErrUnsupported }
