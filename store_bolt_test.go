@@ -82,7 +82,7 @@ func TestBoltStoreSaysWhatIsTooLarge(t *testing.T) {
 	var tooLarge *customstatus.TooLargeError
 	require.ErrorAs(t, err, &tooLarge)
 	require.Zero(t, tooLarge.MaxChanges)
-	require.ErrorContains(t, err, "an id of 32769 bytes")
+	require.ErrorContains(t, err, "an id has 32769 bytes")
 
 	many := make([]customstatus.Change, 50_001)
 	for i := range many {
@@ -109,7 +109,7 @@ func TestBoltStoreErrors(t *testing.T) {
 	for what, changes := range map[string][]customstatus.Change{
 		"without changes": nil,
 		"unknown kind":    {{Kind: 9, After: status}},
-		"names one after": {{Kind: customstatus.Deleted, Before: status, After: status}},
+		"has one after":   {{Kind: customstatus.Deleted, Before: status, After: status}},
 	} {
 		_, err = s.Commit(t.Context(), changes)
 		require.ErrorContains(t, err, what)
