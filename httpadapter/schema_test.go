@@ -1,144 +1,95 @@
 package httpadapter_test
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
-	"maps"
-	"math"
-	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
-	"unicode/utf8"
 
+	"github.com/google/jsonschema-go/jsonschema"
 	"github.com/stretchr/testify/require"
 )
 
+// resolved holds the schemas that were read, by their JSON text.
+var resolved sync.Map
+
 // validate checks a value that encoding/json has read against a schema of the
-// document. It knows the key words that the document uses and fails on others.
+// document.
 func (d document) validate(schema, value any) error {
-	rules, _ := d.at(schema).(map[string]any)
-	for _, keyword := range slices.Sorted(maps.Keys(rules)) {
-		ok := true
-		switch want := rules[keyword]; keyword {
-		case "description", "format", "default":
-		case "properties": // checked with additionalProperties
-			ok = rules["additionalProperties"] == false
-		case "type":
-			ok = typeOf(value) == want || want == "number" && typeOf(value) == "integer"
-		case "const":
-			ok = value == want
-		case "enum":
-			ok = slices.Contains(want.([]any), value)
-		case "pattern":
-			text, is := value.(string)
-			ok = !is || compiled(want.(string)).MatchString(text)
-		case "minLength", "maxLength":
-			if text, is := value.(string); is {
-				ok = within(keyword, float64(utf8.RuneCountInString(text)), want)
-			}
-		case "minimum", "maximum":
-			if n, is := value.(float64); is {
-				ok = within(keyword, n, want)
-			}
-		case "maxItems":
-			if items, is := value.([]any); is {
-				ok = within(keyword, float64(len(items)), want)
-			}
-		case "items":
-			items, _ := value.([]any)
-			for i, item := range items {
-				if err := d.validate(want, item); err != nil {
-					return fmt.Errorf("%d: %w", i, err)
-				}
-			}
-		case "required":
-			object, is := value.(map[string]any)
-			for _, key := range want.([]any) {
-				if _, has := object[key.(string)]; is && !has {
-					return fmt.Errorf("%s is missing", key)
-				}
-			}
-		case "additionalProperties":
-			if want != false {
-				return fmt.Errorf("additionalProperties: %v is not known to this test", want)
-			}
-			object, _ := value.(map[string]any)
-			properties := rules["properties"].(map[string]any)
-			for key, member := range object {
-				property, has := properties[key]
-				if !has {
-					return fmt.Errorf("%s is too much", key)
-				}
-				if err := d.validate(property, member); err != nil {
-					return fmt.Errorf("%s: %w", key, err)
-				}
-			}
-		case "oneOf":
-			var errs []error
-			for _, alternative := range want.([]any) {
-				if err := d.validate(alternative, value); err != nil {
-					errs = append(errs, fmt.Errorf("%s: %w", schemaName(alternative), err))
-				}
-			}
-			if fit := len(want.([]any)) - len(errs); fit != 1 {
-				return fmt.Errorf("%d of oneOf fit: %v", fit, errs)
-			}
-		default:
-			return fmt.Errorf("keyword %s is not known to this test", keyword)
+	text, err := json.Marshal(schema)
+	if err != nil {
+		return err
+	}
+	known, ok := resolved.Load(string(text))
+	if !ok {
+		read, err := d.resolve(schema)
+		if err != nil {
+			return err
 		}
-		if !ok {
-			return fmt.Errorf("%v: %s is %v", value, keyword, rules[keyword])
+		known, _ = resolved.LoadOrStore(string(text), read)
+	}
+	return known.(*jsonschema.Resolved).Validate(value)
+}
+
+// resolve reads a schema. It puts the schemas that the document names below the
+// root, because a JSON Schema refers to itself alone.
+func (d document) resolve(schema any) (*jsonschema.Resolved, error) {
+	text, err := json.Marshal(map[string]any{"allOf": []any{schema}, "$defs": d.at(map[string]any(d), "components", "schemas")})
+	if err != nil {
+		return nil, err
+	}
+	var root jsonschema.Schema
+	if err := json.Unmarshal([]byte(strings.ReplaceAll(string(text), "#/components/schemas/", "#/$defs/")), &root); err != nil {
+		return nil, err
+	}
+	if err := checkSchema(&root); err != nil {
+		return nil, err
+	}
+	return root.Resolve(&jsonschema.ResolveOptions{ValidateDefaults: true})
+}
+
+// checkSchema refuses what would make a schema check less than it seems to: a
+// keyword that JSON Schema does not have, and an object that may have any key.
+func checkSchema(s *jsonschema.Schema) error {
+	if s == nil {
+		return nil
+	}
+	for keyword := range s.Extra {
+		return fmt.Errorf("%q is no keyword", keyword)
+	}
+	if s.Properties != nil && (s.AdditionalProperties == nil || s.AdditionalProperties.Not == nil) {
+		return errors.New("the properties are not closed")
+	}
+	below := slices.Concat(s.AllOf, s.OneOf, []*jsonschema.Schema{s.Items})
+	for _, member := range s.Properties {
+		below = append(below, member)
+	}
+	for _, named := range s.Defs {
+		below = append(below, named)
+	}
+	for _, schema := range below {
+		if err := checkSchema(schema); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// patterns are compiled once, for the fuzz targets' sake.
-var patterns sync.Map
-
-func compiled(pattern string) *regexp.Regexp {
-	if re, ok := patterns.Load(pattern); ok {
-		return re.(*regexp.Regexp)
-	}
-	re := regexp.MustCompile(pattern)
-	patterns.Store(pattern, re)
-	return re
-}
-
-func within(keyword string, n float64, limit any) bool {
-	if keyword[:3] == "min" {
-		return n >= limit.(float64)
-	}
-	return n <= limit.(float64)
-}
-
-func typeOf(value any) string {
-	switch value := value.(type) {
-	case nil:
-		return "null"
-	case bool:
-		return "boolean"
-	case string:
-		return "string"
-	case float64:
-		if value == math.Trunc(value) {
-			return "integer"
-		}
-		return "number"
-	case []any:
-		return "array"
-	}
-	return "object"
-}
-
+// TestValidateRefuses has a value for each keyword of the document that the
+// keyword refuses.
 func TestValidateRefuses(t *testing.T) {
-	d := document{"named": map[string]any{"type": "string"}}
+	d := document{"components": map[string]any{"schemas": map[string]any{"named": map[string]any{"type": "string"}}}}
+	closed := map[string]any{"properties": map[string]any{"a": map[string]any{"type": "null"}}, "additionalProperties": false}
 	for name, tt := range map[string]struct {
 		schema map[string]any
 		value  any
 	}{
 		"type":          {map[string]any{"type": "string"}, 1.0},
-		"reference":     {map[string]any{"$ref": "#/named"}, 1.0},
+		"reference":     {map[string]any{"$ref": "#/components/schemas/named"}, 1.0},
+		"unknown name":  {map[string]any{"$ref": "#/components/schemas/other"}, 1.0},
 		"integer":       {map[string]any{"type": "integer"}, 1.5},
 		"const":         {map[string]any{"const": false}, true},
 		"enum":          {map[string]any{"enum": []any{"a"}}, "b"},
@@ -146,16 +97,21 @@ func TestValidateRefuses(t *testing.T) {
 		"too short":     {map[string]any{"minLength": 1.0}, ""},
 		"too long":      {map[string]any{"maxLength": 1.0}, "éé"},
 		"too little":    {map[string]any{"minimum": 0.0}, -1.0},
+		"too much":      {map[string]any{"maximum": 0.0}, 1.0},
 		"too many":      {map[string]any{"maxItems": 0.0}, []any{1.0}},
 		"item":          {map[string]any{"items": map[string]any{"type": "null"}}, []any{1.0}},
 		"missing":       {map[string]any{"required": []any{"a"}}, map[string]any{}},
-		"too much":      {map[string]any{"properties": map[string]any{}, "additionalProperties": false}, map[string]any{"a": 1.0}},
-		"member":        {map[string]any{"properties": map[string]any{"a": map[string]any{"type": "null"}}, "additionalProperties": false}, map[string]any{"a": 1.0}},
+		"another key":   {closed, map[string]any{"b": nil}},
+		"member":        {closed, map[string]any{"a": 1.0}},
 		"none of oneOf": {map[string]any{"oneOf": []any{map[string]any{"type": "null"}}}, 1.0},
 		"two of oneOf":  {map[string]any{"oneOf": []any{map[string]any{}, map[string]any{}}}, 1.0},
 		"not closed":    {map[string]any{"properties": map[string]any{}}, map[string]any{}},
-		"unknown":       {map[string]any{"allOf": []any{}}, 1.0},
+		"not a keyword": {map[string]any{"minimun": 1.0}, 1.0},
+		"bad default":   {map[string]any{"type": "string", "default": 1.0}, "a"},
 	} {
 		t.Run(name, func(t *testing.T) { require.Error(t, d.validate(tt.schema, tt.value)) })
 	}
+	require.NoError(t, d.validate(map[string]any{"$ref": "#/components/schemas/named"}, "a"))
+	require.NoError(t, d.validate(map[string]any{"maxLength": 1.0}, "é"))
+	require.NoError(t, d.validate(closed, map[string]any{"a": nil}))
 }
