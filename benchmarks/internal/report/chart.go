@@ -33,6 +33,9 @@ text{font:12px system-ui,sans-serif;fill:#24292f}.t{font-weight:600;font-size:14
 </style>
 `
 
+// svg is a chart that is being written. It is ours because gonum.org/v1/plot, which
+// was tried, writes the colours into each shape and the names into a legend: its
+// charts can't follow a page's dark mode, and nine lines are hard to tell apart.
 type svg struct {
 	strings.Builder
 }
