@@ -14,103 +14,129 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/customstatus/customstatus/internal/health"
 	"github.com/customstatus/customstatus/internal/history"
+	"github.com/customstatus/customstatus/internal/host"
+	"github.com/customstatus/customstatus/internal/text"
 )
 
 // Options configure a [Catalog]. A nil *Options and the zero value are the
-// defaults. A negative number, and a combination without a meaning, is an error
-// of [Open]. The functions must be safe for concurrent use.
+// defaults. [Open] refuses negative numbers and combinations without a meaning.
+// The functions must be safe for concurrent use.
 type Options struct {
-	// Rules say which fields are taken. The zero value is the documented
-	// rules.
+	// Rules say which fields the catalog accepts. The zero value is the
+	// documented rules.
 	Rules Rules
-	// MaxStatuses is the greatest number of statuses that writes lead to; a
-	// write that would exceed it is [ErrFull]. It bounds the memory that
-	// callers can fill, at about 300 bytes a status beside its metadata. Each
-	// catalog over a shared store counts what it sees, so that several may
-	// exceed the number together by what they add at the same time. 0 is no
-	// limit.
+	// MaxStatuses is the greatest number of statuses that a write may lead to;
+	// beyond it, writes return [ErrFull]. 0 is no limit. A status takes about
+	// 300 bytes of memory beside its metadata. Over a shared store, servers that
+	// write at the same time can exceed the number together.
 	MaxStatuses int
 
-	// HistoryChanges is the number of changes that are kept for [Catalog.Watch]
-	// to resume from. 0 is [DefaultHistoryChanges].
+	// HistoryChanges is the number of changes that the catalog keeps for
+	// [Catalog.Watch] to resume from. 0 is [DefaultHistoryChanges].
 	HistoryChanges int
-	// HistoryBytes bounds the memory that these changes take. 0 is
-	// [DefaultHistoryBytes]. The last commit is always kept.
+	// HistoryBytes is the greatest number of bytes that these changes take. The
+	// last commit is always kept. 0 is [DefaultHistoryBytes].
 	HistoryBytes int
 
-	// Reopen opens the store again. With it, a catalog whose store says
-	// [ErrNeedsReopen] closes that store, takes the new one in its place, and
-	// goes on. It is for the stores of [Open], not of [OpenShared].
+	// Reopen opens the store again. If it is set and the store returns
+	// [ErrNeedsReopen], the catalog closes that store and goes on with the one
+	// from Reopen. It is for [Open], not for [OpenShared].
 	Reopen func(ctx context.Context) (Store, error)
-	// Bolt are the options of the store of [OpenFile], and mean nothing to
-	// Open.
+	// Bolt are the options of [OpenFile] for its store. Open ignores them.
 	Bolt *BoltOptions
 
 	// Logger gets what goes wrong behind the host's back. Nil is
 	// [slog.Default].
 	Logger *slog.Logger
-	// Observer, if not nil, is told of it too. It is copied.
+	// Observer is told of it too. It is copied, and may be nil.
 	Observer *Observer
 
 	// Now is the clock. Nil is [time.Now].
 	Now func() time.Time
-	// NewID makes the id of a new status. Nil is a time-ordered UUID
+	// NewID makes the id of a new status. Nil makes time-ordered UUIDs
 	// (version 7).
 	NewID func() string
-	// Random is the source of randomness for waits between attempts. Nil is
-	// [rand.Uint64] of math/rand/v2.
+	// Random is the source of randomness for the waits between attempts. Nil
+	// is [rand.Uint64] of math/rand/v2.
 	Random func() uint64
 }
 
-// The defaults of [Options.HistoryChanges] and [Options.HistoryBytes]. They let a
-// client come back after hours in most deployments.
+// The defaults of [Options.HistoryChanges] and [Options.HistoryBytes]. In most
+// deployments a client can come back after hours.
 const (
 	DefaultHistoryChanges = 4096
 	DefaultHistoryBytes   = 4 << 20
 )
 
-// WriteOptions are the finer points of an Update or Delete. A nil *WriteOptions and the zero
+// complete sets the defaults. It returns an error if the options can't be meant.
+func (o *Options) complete() error {
+	switch t := o.Rules.StatusTypeDefault; {
+	case o.MaxStatuses < 0, o.HistoryChanges < 0, o.HistoryBytes < 0:
+		return errors.New("negative number in Options")
+	case t != "" && !t.Valid():
+		return fmt.Errorf("Options.Rules.StatusTypeDefault: %w", errInvalid(FieldStatusType, string(t), ""))
+	case t != "" && !o.Rules.StatusTypeOptional:
+		return errors.New("Options.Rules.StatusTypeDefault without StatusTypeOptional")
+	}
+	o.HistoryChanges = cmp.Or(o.HistoryChanges, DefaultHistoryChanges)
+	o.HistoryBytes = cmp.Or(o.HistoryBytes, DefaultHistoryBytes)
+	o.Logger = cmp.Or(o.Logger, slog.Default())
+	o.Observer = cmp.Or(o.Observer, &Observer{})
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.NewID == nil {
+		// Time-ordered ids go to the end of a store's tree.
+		o.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
+	}
+	if o.Random == nil {
+		o.Random = rand.Uint64
+	}
+	return nil
+}
+
+// WriteOptions refine an Update or a Delete. A nil *WriteOptions and the zero
 // value are the defaults.
 type WriteOptions struct {
-	// IfRevision, if not 0, lets the write pass only while the status is
-	// still at this [CustomUserStatus.Revision]; else it is [ErrConflict].
-	// It is for hosts that read, let somebody edit, and write back.
+	// IfRevision makes the write conditional: unless the status is still at
+	// this [CustomUserStatus.Revision], the write returns [ErrConflict]. It is
+	// for hosts that read, let somebody edit, and write back. 0 is no
+	// condition.
 	IfRevision Revision
-	// KeepStatusType lets an Update leave the status type as it is, whatever
-	// [Fields.StatusType] says.
+	// KeepStatusType makes an Update ignore [Fields.StatusType] and leave the
+	// status type as it is.
 	KeepStatusType bool
 }
 
-// Catalog is all statuses of one chat server and the rules they obey. All of its
+// A Catalog holds all statuses of one chat server and enforces its rules. Its
 // methods may be called by several goroutines at once.
 //
 // Over an exclusive store a catalog is linearizable. Over a shared store every
 // write still is; reads are local, never go back in time, and see the caller's own
 // writes and, after [Catalog.Sync], everybody's. A write returns when reads see it,
-// or when its context is done meanwhile. Only when a store turns out to hold
-// another history (an older file at its place, a failover that lost commits) do
-// reads go back: the catalog takes what is there, ends the watchers whose position
-// is none of it with [ErrCompacted], and counts a rewind in [Stats].
+// or when its context is done meanwhile.
 //
-// A write that returns nil is as durable as its store makes it. One that returns
-// another error than [ErrOutcomeUnknown] left nothing behind. Its context counts
-// while the write waits for its turn; once it is being committed, the write
-// returns what came of it. Writes that wait share the next commit, up to 1,024
-// changes at a time.
+// Reads go back only when the store turns out to hold another history: a restored
+// file, or a failover that lost commits. The catalog then takes what is there,
+// ends the watchers whose position is not part of it with [ErrCompacted], and
+// counts a rewind in [Stats].
+//
+// A write that returns nil is as durable as its store makes it. A write that
+// returns an error other than [ErrOutcomeUnknown] left nothing behind. The context
+// of a write counts while the write waits for its turn; once its commit has begun,
+// the write returns the outcome. Writes that wait share the next commit, up to
+// 1,024 changes at a time.
 type Catalog struct {
-	store       Store       // replaced by reopen
-	shared      SharedStore // the store, if others write it too
-	reopenStore func(context.Context) (Store, error)
-	replacing   sync.RWMutex // held to replace store, and to read it without the turn
-	rules       Rules
-	maxStatuses int
-	now         func() time.Time
-	newID       func() string
-	random      func() uint64
-	log         *slog.Logger
-	observer    Observer
-	account     account
+	opts     Options // complete
+	observer Observer
+	host     host.Host
+	health   *health.Account
+
+	store     Store        // replaced by reopen
+	shared    SharedStore  // the store, if others write it too
+	replacing sync.RWMutex // held to replace store, and to read it without the turn
 
 	current  atomic.Pointer[snapshot] // what reads see
 	stopFeed atomic.Pointer[func()]   // ends the feed, so that the store is loaded again
@@ -118,8 +144,8 @@ type Catalog struct {
 	history  *history.Log[Commit]
 	watchers atomic.Int64
 
-	// turn is held by the one writer that commits for all that wait. With it
-	// go the fields below, up to maxChanges.
+	// turn is held by the one writer that commits for all that wait. It guards
+	// the fields below, up to maxChanges.
 	turn        chan struct{}
 	stale       bool     // the store may hold what current doesn't show
 	lost        error    // why there is no open store, after reopen failed
@@ -135,7 +161,6 @@ type Catalog struct {
 	withdrawn int      // of pending
 	closed    bool
 
-	commits  context.Context // for commits, which nobody can call back
 	ctx      context.Context // for what ends with the catalog
 	cancel   context.CancelFunc
 	followed chan struct{} // closed when follow has ended
@@ -143,17 +168,16 @@ type Catalog struct {
 	closeErr error
 }
 
-// Open returns the catalog of what an exclusive store holds. The store belongs
-// to the catalog from then on, which closes it with [Catalog.Close]; when Open
-// fails the caller closes it. ctx is for Open alone. Errors: those of ctx and of
-// the store, and without a sentinel those of the options and of a store that says
-// it is shared, for which see [OpenShared].
+// Open returns the catalog of an exclusive store. From then on the store belongs to
+// the catalog, and [Catalog.Close] closes it; if Open fails, the caller closes it.
+// ctx is for Open alone. The error is that of ctx or of the store, or one without a
+// sentinel for options that can't be meant and for a shared store.
 func Open(ctx context.Context, store Store, opts *Options) (*Catalog, error) {
 	return open(ctx, store, nil, opts)
 }
 
-// OpenShared is [Open] for a store that others write too. [Options.Reopen] must be
-// nil, and a store that says it is exclusive is refused.
+// OpenShared is [Open] for a store that others write too. It refuses an exclusive
+// store and [Options.Reopen].
 func OpenShared(ctx context.Context, store SharedStore, opts *Options) (*Catalog, error) {
 	if opts != nil && opts.Reopen != nil {
 		return nil, errors.New("customstatus: Options.Reopen is not for shared stores")
@@ -162,52 +186,33 @@ func OpenShared(ctx context.Context, store SharedStore, opts *Options) (*Catalog
 }
 
 func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (*Catalog, error) {
-	if opts == nil {
-		opts = &Options{}
+	var o Options
+	if opts != nil {
+		o = *opts
 	}
-	if err := opts.check(); err != nil {
+	if err := o.complete(); err != nil {
 		return nil, fmt.Errorf("customstatus: %w", err)
 	}
 	if store == nil {
 		return nil, errors.New("customstatus: no store")
 	}
 	c := &Catalog{
-		store:       store,
-		shared:      shared,
-		reopenStore: opts.Reopen,
-		rules:       opts.Rules,
-		maxStatuses: opts.MaxStatuses,
-		now:         opts.Now,
-		newID:       opts.NewID,
-		random:      opts.Random,
-		log:         opts.Logger,
-		turn:        make(chan struct{}, 1),
-		maxChanges:  maxGroup,
+		opts:       o,
+		observer:   *o.Observer,
+		host:       host.Host{Log: o.Logger, Clock: o.Now, Random: o.Random},
+		store:      store,
+		shared:     shared,
+		history:    history.New[Commit](o.HistoryChanges, o.HistoryBytes),
+		turn:       make(chan struct{}, 1),
+		maxChanges: maxGroup,
 	}
-	if c.now == nil {
-		c.now = time.Now
-	}
-	if c.newID == nil {
-		c.newID = newUUID
-	}
-	if c.random == nil {
-		c.random = rand.Uint64
-	}
-	if c.log == nil {
-		c.log = slog.Default()
-	}
-	if opts.Observer != nil {
-		c.observer = *opts.Observer
-	}
-	c.history = history.New[Commit](
-		cmp.Or(opts.HistoryChanges, DefaultHistoryChanges), cmp.Or(opts.HistoryBytes, DefaultHistoryBytes))
-	c.commits = context.Background()
-	c.ctx, c.cancel = context.WithCancel(c.commits)
+	c.health = health.New(&c.host)
+	c.ctx, c.cancel = context.WithCancel(context.Background())
 	if _, err := c.load(ctx); err != nil {
 		c.cancel()
 		return nil, err
 	}
-	c.account.Loads = 1
+	c.health.Load(false, c.Position(), nil)
 	if c.shared != nil {
 		c.followed = make(chan struct{})
 		go c.follow()
@@ -215,49 +220,24 @@ func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (
 	return c, nil
 }
 
-// check returns an error if the options can't be meant.
-func (o *Options) check() error {
-	switch t := o.Rules.StatusTypeDefault; {
-	case o.MaxStatuses < 0, o.HistoryChanges < 0, o.HistoryBytes < 0:
-		return errors.New("negative number in Options")
-	case t != "" && !t.Valid():
-		return fmt.Errorf("Options.Rules.StatusTypeDefault: %w", errInvalid(FieldStatusType, string(t), ""))
-	case t != "" && !o.Rules.StatusTypeOptional:
-		return errors.New("Options.Rules.StatusTypeDefault without StatusTypeOptional")
-	}
-	return nil
-}
-
-// newUUID returns a time-ordered UUID, so that new keys go to the end of a
-// store's tree.
-func newUUID() string { return uuid.Must(uuid.NewV7()).String() }
-
-// Create adds a status and returns it, with a new id and the time of now.
-// Errors: [ErrRequired], [ErrInvalid], [ErrNameInUse], [ErrFull], those of ctx
-// and of the store, [ErrClosed].
+// Create adds a status with a new id and the current time, and returns it. The
+// error is [ErrRequired], [ErrInvalid], [ErrNameInUse], [ErrFull], [ErrClosed], or
+// that of ctx or of the store.
 func (c *Catalog) Create(ctx context.Context, f Fields) (CustomUserStatus, error) {
-	if err := c.rules.Check(f); err != nil {
+	if err := c.opts.Rules.Check(f); err != nil {
 		return CustomUserStatus{}, err
 	}
 	var made *CustomUserStatus
-	_, err := c.write(ctx, 1, func(e *edit) error {
-		if owner := e.table.ByName(f.Name); owner != nil {
-			return errNameInUse(f.Name, owner)
-		}
-		if c.maxStatuses > 0 && e.table.Len() >= c.maxStatuses {
-			return errFull(c.maxStatuses)
-		}
-		id, err := c.freshID(e, nil)
-		if err != nil {
+	_, err := c.write(ctx, 1, func(e *edit) (err error) {
+		made = new(CustomUserStatus)
+		if err := c.fill(e, made, f); err != nil {
 			return err
 		}
-		now, err := c.time()
-		if err != nil {
-			return err
+		if most := c.opts.MaxStatuses; most > 0 && e.table.Len() >= most {
+			return errFull(most)
 		}
-		made = &CustomUserStatus{ID: id, Name: f.Name, StatusType: c.rules.stored(f.StatusType), UpdatedAt: now}
-		if f.Metadata != nil {
-			made.Metadata = *f.Metadata
+		if made.ID, err = c.freshID(e, nil); err != nil {
+			return err
 		}
 		e.put(nil, made)
 		return nil
@@ -268,15 +248,15 @@ func (c *Catalog) Create(ctx context.Context, f Fields) (CustomUserStatus, error
 	return *made, nil
 }
 
-// Update gives the status with the id new fields, all in one step, and returns
-// what it has become. It may keep its name. Errors: those of [Catalog.Create], [ErrRequired] for an empty id,
-// [ErrNotFound], [ErrConflict].
+// Update gives the status with the id new fields, all in one step, and returns the
+// new status. The name may stay the same. The error is one of [Catalog.Create],
+// [ErrRequired] for an empty id, [ErrNotFound], or [ErrConflict].
 func (c *Catalog) Update(ctx context.Context, id string, f Fields, opts *WriteOptions) (CustomUserStatus, error) {
 	if id == "" {
 		return CustomUserStatus{}, errRequired(FieldID)
 	}
 	keepType := opts != nil && opts.KeepStatusType
-	rules := c.rules
+	rules := c.opts.Rules
 	if keepType {
 		f.StatusType, rules.StatusTypeOptional = "", true
 	}
@@ -289,23 +269,12 @@ func (c *Catalog) Update(ctx context.Context, id string, f Fields, opts *WriteOp
 		if err != nil {
 			return err
 		}
-		if other := e.table.ByName(f.Name); other != nil && other.ID != id {
-			return errNameInUse(f.Name, other)
-		}
 		s := *old
-		s.Name, s.Revision = f.Name, 0
-		if !keepType {
-			s.StatusType = c.rules.stored(f.StatusType)
-		}
-		if f.Metadata != nil {
-			s.Metadata = *f.Metadata
-		}
-		now, err := c.time()
-		if err != nil {
+		if err := c.fill(e, &s, f); err != nil {
 			return err
 		}
-		if now.After(s.UpdatedAt) {
-			s.UpdatedAt = now // a clock that goes backwards doesn't take the status with it
+		if keepType {
+			s.StatusType = old.StatusType
 		}
 		made = &s
 		e.put(old, made)
@@ -317,28 +286,46 @@ func (c *Catalog) Update(ctx context.Context, id string, f Fields, opts *WriteOp
 	return *made, nil
 }
 
-// Delete removes the status with the id and returns the revision at which it is
-// gone. Errors: [ErrRequired] for an empty id, [ErrNotFound], [ErrConflict], those
-// of ctx and of the store, [ErrClosed].
+// Delete removes the status with the id and returns the revision of the deletion.
+// The error is [ErrRequired] for an empty id, [ErrNotFound], [ErrConflict],
+// [ErrClosed], or that of ctx or of the store.
 func (c *Catalog) Delete(ctx context.Context, id string, opts *WriteOptions) (Revision, error) {
 	if id == "" {
 		return 0, errRequired(FieldID)
 	}
 	return c.write(ctx, 1, func(e *edit) error {
 		old, err := e.lookUp(id, opts)
-		if err != nil {
-			return err
+		if err == nil {
+			e.delete(old)
 		}
-		e.delete(old)
-		return nil
+		return err
 	})
 }
 
-// errTouched is a plan's answer to an edit that has changed its status already:
-// an id stands at most once in a commit, so the write waits for the next one.
+// fill gives s the fields of a write and the current time.
+func (c *Catalog) fill(e *edit, s *CustomUserStatus, f Fields) error {
+	if owner := e.table.ByName(f.Name); owner != nil && owner.ID != s.ID {
+		return errNameInUse(f.Name, owner)
+	}
+	now, err := c.time()
+	if err != nil {
+		return err
+	}
+	if s.ID == "" || now.After(s.UpdatedAt) { // a clock that goes back doesn't take the status with it
+		s.UpdatedAt = now
+	}
+	s.Name, s.StatusType, s.Revision = f.Name, c.opts.Rules.stored(f.StatusType), 0
+	if f.Metadata != nil {
+		s.Metadata = *f.Metadata
+	}
+	return nil
+}
+
+// errTouched is a plan's answer to an edit that has changed its status already. An
+// id stands at most once in a commit, so the write waits for the next one.
 var errTouched = errors.New("status changed earlier in this edit")
 
-// lookUp returns the status that a write is about.
+// lookUp returns the status that a write changes.
 func (e *edit) lookUp(id string, opts *WriteOptions) (*CustomUserStatus, error) {
 	if e.touched(id) {
 		return nil, errTouched
@@ -353,40 +340,29 @@ func (e *edit) lookUp(id string, opts *WriteOptions) (*CustomUserStatus, error) 
 	return s, nil
 }
 
-// freshID returns an id that no status has and that is not taken either. A source
-// that gives only ids in use is broken, which must not hang the writer.
+// freshID returns an id that no status has and that is not in taken. A source that
+// gives only ids in use is broken, which must not hang the writer.
 func (c *Catalog) freshID(e *edit, taken map[string]bool) (string, error) {
 	for range 10 {
-		if id := c.newID(); validID(id) && !taken[id] && e.table.ByID(id) == nil && e.base.table.ByID(id) == nil {
+		id := c.opts.NewID()
+		if text.ValidID(id, MaxIDBytes) && !taken[id] && e.table.ByID(id) == nil && e.base.table.ByID(id) == nil {
 			return id, nil
 		}
 	}
 	return "", errors.New("customstatus: the source of ids gives none that is valid and unused")
 }
 
-// clock is now, whatever the host's clock does: what the catalog does by itself must
-// not end by a panic of it.
-func (c *Catalog) clock() (now time.Time) {
-	defer func() {
-		if p := recover(); p != nil {
-			c.log.Error("customstatus: the clock panicked", "panic", p)
-			now = time.Now()
-		}
-	}()
-	return c.now()
-}
-
-// time is now, as a status can have it.
+// time returns the current time in the form in which a status keeps it.
 func (c *Catalog) time() (time.Time, error) {
-	now := stamp(c.now())
+	now := stamp(c.opts.Now())
 	if !validTime(now) {
 		return now, fmt.Errorf("customstatus: the clock is at %v, which no status can have", now)
 	}
 	return now, nil
 }
 
-// Get returns the status with the id. It doesn't wait and, if there is one,
-// allocates nothing. Errors: [ErrNotFound], [ErrClosed].
+// Get returns the status with the id. It doesn't wait and, if it finds one,
+// allocates nothing. The error is [ErrNotFound] or [ErrClosed].
 func (c *Catalog) Get(id string) (CustomUserStatus, error) {
 	s := c.current.Load()
 	if s.closed {
@@ -398,8 +374,8 @@ func (c *Catalog) Get(id string) (CustomUserStatus, error) {
 	return CustomUserStatus{}, errNotFound(FieldID, id)
 }
 
-// GetByName returns the status with exactly this name. It doesn't wait and, if
-// there is one, allocates nothing. Errors: [ErrNotFound], [ErrClosed].
+// GetByName returns the status with exactly this name. It doesn't wait and, if it
+// finds one, allocates nothing. The error is [ErrNotFound] or [ErrClosed].
 func (c *Catalog) GetByName(name string) (CustomUserStatus, error) {
 	s := c.current.Load()
 	if s.closed {
@@ -412,19 +388,17 @@ func (c *Catalog) GetByName(name string) (CustomUserStatus, error) {
 }
 
 // Rules returns the rules that the catalog was opened with.
-func (c *Catalog) Rules() Rules { return c.rules }
+func (c *Catalog) Rules() Rules { return c.opts.Rules }
 
-// Revision returns the revision that reads have reached. It stays when the
-// catalog is closed.
+// Revision returns the revision that reads have reached. It remains after Close.
 func (c *Catalog) Revision() Revision { return c.current.Load().revision }
 
-// Position returns the position of what reads see. It stays when the catalog is
-// closed.
+// Position returns the position of what reads see. It remains after Close.
 func (c *Catalog) Position() Position { return c.current.Load().position }
 
-// Backup writes a copy of the store to w, as it is at one instant, if the store
-// has a method Backup(context.Context, io.Writer) error as [BoltStore] has. If it has none, the
-// error is [errors.ErrUnsupported].
+// Backup writes a copy of the store to w, as the store is at one instant. The
+// store must have the method Backup(context.Context, io.Writer) error, as
+// [BoltStore] has; otherwise the error is [errors.ErrUnsupported].
 func (c *Catalog) Backup(ctx context.Context, w io.Writer) error {
 	c.replacing.RLock()
 	store := c.store
@@ -435,7 +409,7 @@ func (c *Catalog) Backup(ctx context.Context, w io.Writer) error {
 	if !ok {
 		return fmt.Errorf("customstatus: backup of a %T: %w", store, errors.ErrUnsupported)
 	}
-	err := c.guard("Backup", func() error { return s.Backup(ctx, w) })
+	err := c.host.Try("the store panicked in Backup", func() error { return s.Backup(ctx, w) })
 	if errors.Is(err, ErrClosed) && !c.current.Load().closed {
 		// The store could not be reopened yet.
 		err = fmt.Errorf("%w: %v", ErrNeedsReopen, err)
@@ -443,9 +417,9 @@ func (c *Catalog) Backup(ctx context.Context, w io.Writer) error {
 	return err
 }
 
-// Close waits for the commit that is under way, refuses the writes that wait
-// with [ErrClosed], ends all watchers, and closes the store, whose error it
-// returns. It is idempotent, and nothing that the catalog started outlives it.
+// Close waits for the commit that is under way, ends waiting writes and all
+// watchers with [ErrClosed], closes the store, and returns the store's error. No
+// goroutine of the catalog outlives it. Further calls return the same error.
 func (c *Catalog) Close() error {
 	c.closing.Do(func() {
 		c.mu.Lock()
@@ -468,7 +442,7 @@ func (c *Catalog) Close() error {
 		c.history.Close()
 		c.replacing.Lock()
 		defer c.replacing.Unlock()
-		c.closeErr = c.guard("Close", func() error { return c.store.Close() })
+		c.closeErr = c.host.Try("the store panicked in Close", func() error { return c.store.Close() })
 	})
 	return c.closeErr
 }

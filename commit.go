@@ -8,6 +8,9 @@ import (
 	"runtime/debug"
 	"slices"
 	"time"
+
+	"github.com/customstatus/customstatus/internal/backoff"
+	"github.com/customstatus/customstatus/internal/host"
 )
 
 // maxGroup is the greatest number of changes with which writes share a commit,
@@ -202,7 +205,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 	// who have nobody else to finish them, must not wait for ever.
 	defer func() {
 		if p := recover(); p != nil {
-			c.log.Error("customstatus: a commit panicked", "panic", p, "stack", string(debug.Stack()))
+			c.opts.Logger.Error("customstatus: a commit panicked", "panic", p, "stack", string(debug.Stack()))
 			c.stale = c.shared == nil
 			for _, w := range group {
 				if !w.finished() {
@@ -258,7 +261,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 				c.noteCommit(CommitInfo{Writes: len(group), Changes: len(e.changes), Err: err})
 				break
 			}
-			c.backOff(conflicts)
+			_ = backoff.Sleep(c.ctx, backoff.Jitter(conflicts, c.host.Draw()))
 			if group = c.catchUp(leader, group); group == nil {
 				return
 			}
@@ -271,7 +274,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 			}
 			// The cause is not wrapped: ErrConflict is for a caller's own condition.
 			err = fmt.Errorf("%w: %v", ErrNotExclusive, err)
-		case errors.Is(err, ErrNeedsReopen) && c.reopenStore != nil && !reopened:
+		case errors.Is(err, ErrNeedsReopen) && c.opts.Reopen != nil && !reopened:
 			reopened = true
 			if err = c.reopen(err); err == nil {
 				continue
@@ -296,8 +299,12 @@ func (c *Catalog) edit(changes int) *edit {
 func (c *Catalog) plan(e *edit, group []*write) (now, later []*write, ok bool) {
 	for i, w := range group {
 		changes := len(e.changes)
-		if err := c.planOne(e, w); err != nil {
-			w.finish(err)
+		panicked := c.host.Try("the write panicked", func() error {
+			w.err = w.plan(e)
+			return nil
+		})
+		if panicked != nil {
+			w.finish(fmt.Errorf("customstatus: %w", panicked))
 			return slices.Concat(now, group[i+1:]), later, false
 		}
 		w.idle = len(e.changes) == changes
@@ -316,29 +323,17 @@ func (c *Catalog) plan(e *edit, group []*write) (now, later []*write, ok bool) {
 	return now, later, true
 }
 
-// planOne sets w.err to what the plan says, and returns an error if it panics.
-func (c *Catalog) planOne(e *edit, w *write) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			c.log.Error("customstatus: a write panicked", "panic", p, "stack", string(debug.Stack()))
-			err = fmt.Errorf("customstatus: the write panicked: %v", p)
-		}
-	}()
-	w.err = w.plan(e)
-	return nil
-}
-
 // makeDurable commits the changes of e to the store and, if that succeeds, shows
 // them and finishes the group.
 func (c *Catalog) makeDurable(e *edit, group []*write) error {
 	info := CommitInfo{Writes: len(group), Changes: len(e.changes)}
 	start := time.Now()
-	info.Err = c.guard("Commit", func() (err error) {
-		info.Revision, err = c.store.Commit(c.commits, e.changes)
+	info.Err = c.host.Try("the store panicked in Commit", func() (err error) {
+		info.Revision, err = c.store.Commit(context.Background(), e.changes)
 		return err
 	})
 	info.Duration = time.Since(start)
-	switch panicked := (*storePanic)(nil); {
+	switch panicked := (*host.Panic)(nil); {
 	case info.Err == nil:
 		next, commit := e.commit(info.Revision)
 		if c.shared == nil {

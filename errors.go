@@ -1,10 +1,14 @@
 package customstatus
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/customstatus/customstatus/internal/sentinel"
+	"github.com/customstatus/customstatus/internal/text"
 )
 
 // The errors that a caller can mend by another call. Each is the sentinel of an
@@ -44,7 +48,7 @@ var (
 	// ErrCompacted is returned when the changes after a position are no longer
 	// kept, or when the position is none of this catalog's. List again and
 	// watch from the page's position.
-	ErrCompacted = errors.New("position compacted or unknown")
+	ErrCompacted = sentinel.ErrCompacted
 	// ErrClosed is returned when the catalog or store has been closed.
 	ErrClosed = sentinel.ErrClosed
 	// ErrDamaged is returned when what is stored is not what was written. The
@@ -95,99 +99,69 @@ const (
 	FieldSort   = "sort"
 )
 
-// Error says why the catalog refused an operation that its caller can mend.
-// Errors of the machine (disk, network) are not of this type.
+// Error says why the catalog refused an operation, where the caller can mend it.
+// Failures of the machine (disk, network) have other types.
 type Error struct {
 	// Code is one of the constants above.
 	Code Code
 	// Field is the field at fault, one of the constants above, or empty.
 	Field string
-	// Input is the value that was refused, cut to [MaxNameCharacters]
-	// characters and made valid UTF-8, or empty.
+	// Input is the refused value as valid UTF-8, cut to [MaxNameCharacters]
+	// characters, or empty.
 	Input string
-	// ID is the id of the status that the error is about: the one that was to
-	// be written or, with CodeNameInUse, the one that has the name. It may be
-	// empty.
+	// ID is the id of the status that was to be written or, with CodeNameInUse,
+	// of the status that has the name. It may be empty.
 	ID string
 	// Detail says more in plain English, or is empty.
 	Detail string
 }
 
+// codes has the sentinel of each code and what Error says. {field}, {input}
+// and {id} stand for the fields of an Error, the latter two quoted.
+var codes = map[Code]struct {
+	sentinel error
+	sentence string
+}{
+	CodeRequired:  {ErrRequired, "{field} is required"},
+	CodeInvalid:   {ErrInvalid, "{field} {input} is not valid"},
+	CodeNameInUse: {ErrNameInUse, "the name {input} belongs to status {id}"},
+	CodeIDInUse:   {ErrIDInUse, "the id {id} is in use"},
+	CodeNotFound:  {ErrNotFound, "no status has the {field} {input}"},
+	CodeConflict:  {ErrConflict, "status {id} has changed"},
+	CodeFull:      {ErrFull, "the catalog is full"},
+}
+
+// fieldWords are what people call the fields, where that is not their key.
+var fieldWords = map[string]string{FieldID: "id", FieldStatusType: "status type", FieldUpdatedAt: "time of update"}
+
 // Error says in plain English what was refused, with the status and the field.
 // Values that come from outside are quoted.
 func (e *Error) Error() string {
-	s := e.sentence()
+	s := strings.NewReplacer(
+		"{field}", cmp.Or(fieldWords[e.Field], e.Field),
+		"{input}", strconv.Quote(e.Input),
+		"{id}", strconv.Quote(e.ID),
+	).Replace(cmp.Or(codes[e.Code].sentence, string(e.Code)))
 	if e.Detail != "" {
 		s += ": " + e.Detail
 	}
 	return s
 }
 
-func (e *Error) sentence() string {
-	switch e.Code {
-	case CodeRequired:
-		return e.word() + " is required"
-	case CodeInvalid:
-		return fmt.Sprintf("%s %q is not valid", e.word(), e.Input)
-	case CodeNameInUse:
-		return fmt.Sprintf("the name %q belongs to status %q", e.Input, e.ID)
-	case CodeIDInUse:
-		return fmt.Sprintf("the id %q is in use", e.ID)
-	case CodeNotFound:
-		return fmt.Sprintf("no status has the %s %q", e.word(), e.Input)
-	case CodeConflict:
-		return fmt.Sprintf("status %q has changed", e.ID)
-	case CodeFull:
-		return "the catalog is full"
-	}
-	return string(e.Code)
-}
-
-// word is what people call the field.
-func (e *Error) word() string {
-	switch e.Field {
-	case FieldID:
-		return "id"
-	case FieldStatusType:
-		return "status type"
-	case FieldUpdatedAt:
-		return "time of update"
-	}
-	return e.Field
-}
-
 // Unwrap returns the sentinel that stands for e.Code, or nil.
-func (e *Error) Unwrap() error {
-	switch e.Code {
-	case CodeRequired:
-		return ErrRequired
-	case CodeInvalid:
-		return ErrInvalid
-	case CodeNameInUse:
-		return ErrNameInUse
-	case CodeIDInUse:
-		return ErrIDInUse
-	case CodeNotFound:
-		return ErrNotFound
-	case CodeConflict:
-		return ErrConflict
-	case CodeFull:
-		return ErrFull
-	}
-	return nil
-}
+func (e *Error) Unwrap() error { return codes[e.Code].sentinel }
 
 // TooLargeError is returned by a [Store] for a commit that it can't take. It is
 // [ErrTooLarge].
 type TooLargeError struct {
-	// MaxChanges is the number of changes that would pass in one commit. It is
-	// 0 if the store can't keep one of the statuses, in whatever commit.
+	// MaxChanges is the number of changes that would fit in one commit. It is
+	// 0 if the store can't keep one of the statuses at all.
 	MaxChanges int
 	// Err says what is too large, or is nil.
 	Err error
 }
 
-// Error says what is too large and how much would pass.
+// Error says what is too large and how many changes would fit.
 func (e *TooLargeError) Error() string {
 	s := ErrTooLarge.Error()
 	if e.Err != nil {
@@ -239,3 +213,5 @@ func errConflict(s *CustomUserStatus, want Revision) error {
 func errFull(most int) error {
 	return &Error{Code: CodeFull, Detail: fmt.Sprintf("it takes at most %d statuses", most)}
 }
+
+func clip(s string) string { return text.Clip(s, MaxNameCharacters) }

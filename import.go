@@ -68,10 +68,10 @@ func (c *Catalog) Import(ctx context.Context, statuses []CustomUserStatus) (Impo
 	for i := range statuses {
 		s := &statuses[i]
 		s.UpdatedAt, s.Revision = stamp(s.UpdatedAt), 0
-		if err := c.rules.checkRecord(s); err != nil {
+		if err := c.opts.Rules.checkRecord(s); err != nil {
 			invalid[i] = err
 		}
-		s.StatusType = c.rules.stored(s.StatusType)
+		s.StatusType = c.opts.Rules.stored(s.StatusType)
 	}
 	var result ImportResult
 	revision, err := c.write(ctx, len(statuses), func(e *edit) (err error) {
@@ -118,11 +118,11 @@ func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus, invalid map[i
 	switch {
 	case len(fresh) == 0:
 		return 0, nil
-	case c.maxStatuses > 0 && e.table.Len()+len(fresh) > c.maxStatuses:
+	case c.opts.MaxStatuses > 0 && e.table.Len()+len(fresh) > c.opts.MaxStatuses:
 		if err := refusals(e, statuses, now, invalid); err != nil {
 			return 0, err
 		}
-		return 0, errFull(c.maxStatuses)
+		return 0, errFull(c.opts.MaxStatuses)
 	}
 	if twice := e.putNew(fresh); twice != nil {
 		if err := refusals(e, statuses, now, invalid); err != nil {

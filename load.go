@@ -10,13 +10,13 @@ import (
 // begin. The caller has the turn.
 func (c *Catalog) ready() error {
 	err := c.refresh()
-	if errors.Is(err, ErrNeedsReopen) && c.reopenStore != nil {
+	if errors.Is(err, ErrNeedsReopen) && c.opts.Reopen != nil {
 		return c.reopen(err)
 	}
 	return err
 }
 
-// refresh loads what the store holds if current may not show it.
+// refresh loads the store if current may not show all that it holds.
 func (c *Catalog) refresh() error {
 	switch {
 	case c.lost != nil:
@@ -37,10 +37,10 @@ func (c *Catalog) refresh() error {
 
 // reopen replaces the store by a new one on the same place, and loads it.
 func (c *Catalog) reopen(cause error) error {
-	_ = c.guard("Close", func() error { return c.store.Close() }) // it is broken, and its error known
+	_ = c.host.Try("the store panicked in Close", func() error { return c.store.Close() }) // it is broken, and its error known
 	var store Store
-	err := c.guard("Options.Reopen", func() (err error) {
-		if store, err = c.reopenStore(c.ctx); err == nil && store == nil {
+	err := c.host.Try("Options.Reopen panicked", func() (err error) {
+		if store, err = c.opts.Reopen(c.ctx); err == nil && store == nil {
 			err = errors.New("Options.Reopen has returned no store")
 		}
 		return err
@@ -70,7 +70,7 @@ func (c *Catalog) reopen(cause error) error {
 // another history than the one that was read so far.
 func (c *Catalog) load(ctx context.Context) (rewound bool, err error) {
 	var contents Contents
-	err = c.guard("Load", func() (err error) {
+	err = c.host.Try("the store panicked in Load", func() (err error) {
 		contents, err = c.store.Load(ctx)
 		return err
 	})

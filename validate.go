@@ -4,21 +4,19 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
+
+	"github.com/customstatus/customstatus/internal/text"
 )
 
-// The limits on what a catalog takes.
+// The limits on the fields of a status.
 const (
 	// MaxNameCharacters is the greatest number of characters (Unicode code
-	// points) in a name: enough for a phrase, short enough for every
-	// client's list. At four bytes each it also stays far below what any
-	// store takes as a key.
+	// points) in a name: enough for a phrase, short enough for a list.
 	MaxNameCharacters = 120
-	// MaxIDBytes is the greatest number of bytes in an id. Ids are opaque;
-	// Rocket.Chat's have 17 or 24 bytes and a UUID has 36.
+	// MaxIDBytes is the greatest number of bytes in an id. The ids of
+	// Rocket.Chat have 17 or 24 bytes, a UUID has 36.
 	MaxIDBytes = 128
-	// MaxMetadataBytes is the greatest number of bytes in a status's metadata.
+	// MaxMetadataBytes is the greatest number of bytes in the metadata.
 	MaxMetadataBytes = 4096
 )
 
@@ -26,40 +24,37 @@ const (
 type Fields struct {
 	Name       string
 	StatusType StatusType
-	// Metadata, if not nil, becomes the metadata of the status. Nil leaves an
-	// updated status the metadata that it has, and a new one without.
+	// Metadata becomes the metadata of the status. With nil, an updated status
+	// keeps its metadata, and a new one has none.
 	Metadata *string
 }
 
-// Rules say which fields a catalog takes. The zero value is the documented
-// rules: both fields are required. Rules are pure data and safe for concurrent
-// use.
+// Rules say which fields a catalog accepts. The zero value is the documented
+// rules: name and status type are required.
 type Rules struct {
-	// StatusTypeOptional also takes an empty StatusType and stores it as it
-	// is, as a running Rocket.Chat does in contrast to its documentation. A
-	// web client of Rocket.Chat stops loading its whole menu over one status
-	// with an empty type, so set it only for clients that are known to bear
-	// it.
+	// StatusTypeOptional accepts an empty StatusType and stores it as it is. A
+	// running Rocket.Chat does so, in contrast to its documentation. But its
+	// web client stops loading the whole menu at a status with an empty type,
+	// so use StatusTypeOptional only for clients that can handle one.
 	StatusTypeOptional bool
-	// StatusTypeDefault, if not empty, is stored in place of an empty
-	// StatusType: what such a web client can bear. It is one of the four, and
-	// counts only with StatusTypeOptional.
+	// StatusTypeDefault, one of the four types, is stored instead of an empty
+	// StatusType. It requires StatusTypeOptional.
 	StatusTypeDefault StatusType
 }
 
-// Check returns nil if f may be written, or else an [*Error] that is
-// [ErrRequired] or [ErrInvalid], for the name before the status type before the
-// metadata.
+// Check returns nil if f may be written. Otherwise it returns an [*Error] that is
+// [ErrRequired] or [ErrInvalid], for the first of name, status type and metadata
+// that is at fault.
 //
-// A name is required: it needs a character that is not white space. It may
-// have at most [MaxNameCharacters] characters and none of > < & " ' or a control
-// character, and must be valid UTF-8. It is stored as it is given. Metadata may
-// have at most [MaxMetadataBytes] bytes.
+// A name needs a character that is not white space. It has at most
+// [MaxNameCharacters] characters, is valid UTF-8, and contains neither a control
+// character nor one of > < & " '. It is stored as it is given. Metadata has at most
+// [MaxMetadataBytes] bytes.
 func (r Rules) Check(f Fields) error {
 	if strings.TrimSpace(f.Name) == "" {
 		return errRequired(FieldName)
 	}
-	if detail := nameFault(f.Name); detail != "" {
+	if detail := text.NameFault(f.Name, MaxNameCharacters); detail != "" {
 		return errInvalid(FieldName, f.Name, detail)
 	}
 	switch {
@@ -81,12 +76,12 @@ func (r Rules) stored(t StatusType) StatusType {
 	return t
 }
 
-// checkRecord checks a status that comes in whole, by import.
+// checkRecord checks a status to be imported.
 func (r Rules) checkRecord(s *CustomUserStatus) error {
 	if err := r.Check(Fields{Name: s.Name, StatusType: s.StatusType, Metadata: &s.Metadata}); err != nil {
 		return err
 	}
-	if s.ID != "" && !validID(s.ID) {
+	if s.ID != "" && !text.ValidID(s.ID, MaxIDBytes) {
 		return errInvalid(FieldID, s.ID, fmt.Sprintf("it must be valid UTF-8 of at most %d bytes without control characters", MaxIDBytes))
 	}
 	if !validTime(s.UpdatedAt) {
@@ -95,43 +90,9 @@ func (r Rules) checkRecord(s *CustomUserStatus) error {
 	return nil
 }
 
-// nameFault says what is wrong with a name, or "".
-func nameFault(name string) string {
-	switch {
-	case len(name) > MaxNameCharacters*utf8.UTFMax || utf8.RuneCountInString(name) > MaxNameCharacters:
-		return fmt.Sprintf("it has more than %d characters", MaxNameCharacters)
-	case !utf8.ValidString(name):
-		return "it is not valid UTF-8"
-	case strings.ContainsAny(name, `><&"'`):
-		return `it has one of > < & " '`
-	case strings.ContainsFunc(name, unicode.IsControl):
-		return "it has a control character"
-	}
-	return ""
-}
-
-func validID(id string) bool {
-	return id != "" && len(id) <= MaxIDBytes && utf8.ValidString(id) &&
-		!strings.ContainsFunc(id, unicode.IsControl)
-}
-
-// validTime reports whether the documented JSON form can express t, which has
-// four digits for the year.
+// validTime reports whether the documented JSON form, with its four digits for the
+// year, can express t.
 func validTime(t time.Time) bool {
 	year := t.UTC().Year()
 	return year >= 0 && year <= 9999
-}
-
-// clip cuts what goes into an answer to MaxNameCharacters characters, and replaces
-// what is no valid UTF-8.
-func clip(s string) string {
-	n := 0
-	for i := range s {
-		if n == MaxNameCharacters {
-			s = s[:i]
-			break
-		}
-		n++
-	}
-	return strings.ToValidUTF8(s, "\uFFFD")
 }

@@ -4,9 +4,14 @@
 package history
 
 import (
+	"context"
 	"errors"
+	"iter"
 	"sort"
 	"sync"
+	"time"
+
+	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
 // Position is a point in a log's history. The revision orders positions. The
@@ -46,14 +51,6 @@ func New[T any](maxChanges, maxBytes int) *Log[T] {
 	return &Log[T]{maxChanges: maxChanges, maxBytes: maxBytes}
 }
 
-// The errors of [Log.Since].
-var (
-	ErrClosed = errors.New("the log is closed")
-	// ErrUnknown is returned when the log no longer keeps the entries after the
-	// position, or when the position is not part of the log's history.
-	ErrUnknown = errors.New("the position is unknown")
-)
-
 // A reader takes at most batchEntries entries at a time, and stops early once
 // the entries have batchBytes bytes.
 const (
@@ -62,9 +59,10 @@ const (
 )
 
 // Since returns the first entries after a position. If there are none yet, it
-// returns a channel that is closed when asking again is worthwhile. ErrClosed
-// is returned when the log is closed, ErrUnknown when the log can't continue
-// from the position.
+// returns a channel that is closed when asking again is worthwhile.
+// [sentinel.ErrClosed] is returned when the log is closed. [sentinel.ErrCompacted]
+// is returned when the log no longer keeps the entries after the position, or when
+// the position is not part of the log's history.
 //
 // A position with the fingerprint of the log's last position is that last
 // position, whatever its revision. Since replaces *after by the log's own
@@ -72,29 +70,81 @@ const (
 //
 // Readers may see a revision before the log has its entry. The function shown
 // returns the revision that readers see.
-func (l *Log[T]) Since(after *Position, shown func() uint64) ([]T, <-chan struct{}, error) {
+func (l *Log[T]) Since(after *Position, shown func() uint64) ([]Entry[T], <-chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.isClosed {
-		return nil, nil, ErrClosed
+		return nil, nil, sentinel.ErrClosed
 	}
 	first, ok := l.find(*after)
 	switch {
 	case (!ok || after.Revision > l.reached) && shown() != l.reached:
 		return nil, l.waiting(), nil
 	case !ok:
-		return nil, nil, ErrUnknown
+		return nil, nil, sentinel.ErrCompacted
 	}
 	*after = l.before(first)
-	var values []T
-	for bytes := 0; first < len(l.entries) && len(values) < batchEntries && bytes < batchBytes; first++ {
-		values = append(values, l.entries[first].Value)
+	var batch []Entry[T]
+	for bytes := 0; first < len(l.entries) && len(batch) < batchEntries && bytes < batchBytes; first++ {
+		batch = append(batch, l.entries[first])
 		bytes += l.entries[first].Bytes
 	}
-	if values != nil {
-		return values, nil, nil
+	if batch != nil {
+		return batch, nil, nil
 	}
 	return nil, l.waiting(), nil
+}
+
+// retry is the time between calls of the function sync of [Log.Follow] that fail.
+const retry = time.Second
+
+// Follow yields the values after a position and then waits for more. It ends with
+// one error: that of ctx, or one of [Log.Since], which gets shown.
+//
+// Another log may have shown the reader a position that this log will reach soon.
+// So if the position is beyond what this log's readers see, Follow calls sync, which
+// may be nil, until it succeeds or returns [sentinel.ErrClosed].
+func (l *Log[T]) Follow(ctx context.Context, after Position, shown func() uint64, sync func(context.Context) error) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		for seen, sync := after, sync; ; {
+			if err := ctx.Err(); err != nil {
+				yield(none, err)
+				return
+			}
+			batch, more, err := l.Since(&seen, shown)
+			var again <-chan time.Time
+			if errors.Is(err, sentinel.ErrCompacted) && sync != nil && seen.Revision > shown() {
+				if err = sync(ctx); err == nil {
+					sync = nil
+					continue
+				}
+				if ctx.Err() == nil && !errors.Is(err, sentinel.ErrClosed) {
+					more, again, err = l.Wait(), time.After(retry), nil // sync can't tell now
+				}
+			}
+			if err != nil {
+				yield(none, err)
+				return
+			}
+			for _, entry := range batch {
+				seen = entry.After
+				if ctx.Err() != nil {
+					break
+				}
+				if !yield(entry.Value, nil) {
+					return
+				}
+			}
+			if more != nil {
+				select {
+				case <-more:
+				case <-again:
+				case <-ctx.Done():
+				}
+			}
+		}
+	}
 }
 
 // find returns the index of the first entry after a position. It reports false
@@ -154,7 +204,7 @@ func (l *Log[T]) Reset(base Position) {
 	l.event()
 }
 
-// Close ends the log. Later calls of Since return [ErrClosed].
+// Close ends the log. Later calls of Since return [sentinel.ErrClosed].
 func (l *Log[T]) Close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
 // at is the position after the n-th entry of the tests.
@@ -25,7 +27,11 @@ func filled(maxChanges, maxBytes, entries int) *Log[string] {
 
 // since calls Since for readers that see no more than the log has.
 func since(l *Log[string], after Position) ([]string, bool, error) {
-	values, more, err := l.Since(&after, func() uint64 { return l.reached })
+	batch, more, err := l.Since(&after, func() uint64 { return l.reached })
+	var values []string
+	for _, e := range batch {
+		values = append(values, e.Value)
+	}
 	return values, more != nil, err
 }
 
@@ -44,7 +50,7 @@ func TestSince(t *testing.T) {
 
 	for _, p := range []Position{{3, 1}, {6, 1}, {99, 1004}, {0, 0}} {
 		_, _, err := since(l, p)
-		require.ErrorIs(t, err, ErrUnknown, "%v", p)
+		require.ErrorIs(t, err, sentinel.ErrCompacted, "%v", p)
 	}
 	for _, revision := range []uint64{0, 2, 7} {
 		_, waits, err := since(l, Position{revision, at(5).Fingerprint})
@@ -69,7 +75,7 @@ func TestSinceFindsItAgain(t *testing.T) {
 	<-more
 	values, _, err := l.Since(&p, func() uint64 { return 6 })
 	require.NoError(t, err)
-	require.Equal(t, []string{"6"}, values)
+	require.Equal(t, []Entry[string]{entry(6)}, values)
 }
 
 func TestSinceOfWhatIsOnItsWay(t *testing.T) {
@@ -107,7 +113,7 @@ func TestLimits(t *testing.T) {
 		require.Equal(t, 3, changes)
 		require.Equal(t, 30, bytes)
 		_, _, err := since(l, at(6))
-		require.ErrorIs(t, err, ErrUnknown)
+		require.ErrorIs(t, err, sentinel.ErrCompacted)
 		values, _, err := since(l, at(7))
 		require.NoError(t, err)
 		require.Equal(t, []string{"8", "9", "10"}, values)
@@ -121,7 +127,7 @@ func TestLimits(t *testing.T) {
 	require.Equal(t, []string{"3"}, values)
 	l.Append(entry(4))
 	_, _, err = since(l, at(2))
-	require.ErrorIs(t, err, ErrUnknown)
+	require.ErrorIs(t, err, sentinel.ErrCompacted)
 }
 
 func TestBatches(t *testing.T) {
@@ -154,7 +160,7 @@ func TestReachAndReset(t *testing.T) {
 	l.Reset(Position{1, 42})
 	<-more
 	_, _, err = since(l, at(2))
-	require.ErrorIs(t, err, ErrUnknown)
+	require.ErrorIs(t, err, sentinel.ErrCompacted)
 	_, waits, err = since(l, Position{1, 42})
 	require.NoError(t, err)
 	require.True(t, waits)
@@ -169,7 +175,7 @@ func TestClose(t *testing.T) {
 	<-more
 	<-l.Wait()
 	_, _, err := since(l, at(0))
-	require.ErrorIs(t, err, ErrClosed)
+	require.ErrorIs(t, err, sentinel.ErrClosed)
 	l.Close()
 	l.Reach(3)
 }

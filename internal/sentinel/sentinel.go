@@ -8,6 +8,7 @@ import "errors"
 // error came from.
 var (
 	ErrClosed         = errors.New("closed")
+	ErrCompacted      = errors.New("position compacted or unknown")
 	ErrConflict       = errors.New("conflict")
 	ErrDamaged        = errors.New("damaged")
 	ErrLocked         = errors.New("locked")
