@@ -2,135 +2,297 @@ package main
 
 import (
 	"errors"
-	"flag"
 	"fmt"
-	"io"
+	"slices"
 	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
-// commandLine is the flags and arguments of one command. A flag that is not
-// given is taken from its environment variable, if it has one.
-type commandLine struct {
-	*flag.FlagSet
-	p    *process
-	cmd  command
-	raw  []string
-	args []string // set by parse
+// Names of commands that the program itself asks for.
+const (
+	serveName   = "serve"
+	versionName = "version"
+)
+
+// usageError is a command line that can't be carried out: exit code 2.
+type usageError struct{ reason string }
+
+func (e *usageError) Error() string { return e.reason }
+
+func usagef(format string, a ...any) error {
+	return &usageError{fmt.Sprintf(format, a...)}
 }
 
-func newCommandLine(p *process, cmd command, raw []string) *commandLine {
-	fs := flag.NewFlagSet(cmd.name, flag.ContinueOnError)
-	fs.SetOutput(io.Discard) // parse reports errors, and usage itself
-	return &commandLine{FlagSet: fs, p: p, cmd: cmd, raw: raw}
-}
+// commands returns the program's commands, ready to be executed.
+func (p *process) commands() *cobra.Command {
+	// A server that is started by a double click on Windows is not a mistake.
+	cobra.MousetrapHelpText = ""
+	root := &cobra.Command{
+		Use:   "customstatusd",
+		Short: "Serve a catalog of custom user statuses",
+		Long: `Customstatusd serves a catalog of custom user statuses from one file, and looks
+after that file. Without a command it serves.
 
-// hasEnv reports whether a flag has an environment variable. What says where the
-// data is and how it is served has one. What a single call is to do has none: a
-// variable that was set for something else could have it destroy something.
-func (cl *commandLine) hasEnv(flagName string) bool {
-	switch flagName {
-	case "db", "tokens", "status-type-optional", "status-type-default":
-		return true
+Every flag of serve has an environment variable, and so have --db, --tokens and
+the --status-type flags of the other commands. The help of a command names them.
+A flag wins over its variable, and the variable over the default. An empty
+variable counts as not set.
+
+Exit codes: 0 success, 1 failure, 2 a command line that can't be understood.`,
+		Args:              unknownCommand,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		DisableAutoGenTag: true,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return p.readEnvironment(cmd) },
 	}
-	return cl.cmd.name == serveName
-}
-
-// envName is the environment variable of a flag.
-func envName(flagName string) string {
-	return "CUSTOMSTATUS_" + strings.ToUpper(strings.ReplaceAll(flagName, "-", "_"))
-}
-
-// parse reads the command line, whose flags have been declared, and wants from
-// least to most arguments (most < 0: any number). Flags may also stand behind
-// arguments. It returns flag.ErrHelp when it has shown the help that was asked
-// for.
-func (cl *commandLine) parse(least, most int) error {
-	if err := cl.parseFlags(); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			cl.help(cl.p.stdout)
-			return err
+	root.SetIn(p.stdin)
+	root.SetOut(p.stdout)
+	root.SetErr(p.stderr)
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(helpCommand())
+	root.AddGroup(
+		&cobra.Group{ID: "serving", Title: "Serving:"},
+		&cobra.Group{ID: "data", Title: "Data:"},
+	)
+	add := func(group string, commands ...*cobra.Command) {
+		for _, cmd := range commands {
+			cmd.GroupID = group
+			root.AddCommand(cmd)
 		}
-		cl.help(cl.p.stderr)
-		return usagef("%s: %v", cl.cmd.name, err)
 	}
-	if n := len(cl.args); n < least || most >= 0 && n > most {
-		cl.help(cl.p.stderr)
-		// What was given is not repeated: it might be a token.
-		if cl.cmd.args == "" {
-			return usagef("%s: it takes no arguments", cl.cmd.name)
+	add("serving", p.serveCommand(), p.tokenCommand())
+	add("data", p.importCommand(), p.exportCommand(), p.backupCommand(), p.checkCommand(), p.salvageCommand())
+	add("", p.versionCommand(), p.manCommand())
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.HasSubCommands() {
+			group(cmd)
+		} else if !strings.Contains(cmd.Use, " ") {
+			cmd.ValidArgsFunction = cobra.NoFileCompletions
 		}
-		return usagef("%s: %d arguments, but it takes %s", cl.cmd.name, n, cl.cmd.args)
 	}
+	return root
+}
+
+// withDefault returns the arguments with the default command in front if they
+// name none, also when a shell asks for completions.
+func withDefault(args []string) []string {
+	command := 0
+	if len(args) > 0 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		command = 1
+	}
+	switch {
+	case len(args) == 0:
+		return []string{serveName}
+	case len(args) == command || !strings.HasPrefix(args[command], "-"):
+		return args
+	case args[command] == "-h", args[command] == "--help":
+		return args
+	case args[command] == "--version":
+		return append([]string{versionName}, args[1:]...)
+	}
+	return slices.Insert(slices.Clone(args), command, serveName)
+}
+
+// unknownCommand is the error for a command that does not exist, or else nil.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	help := `"` + cmd.CommandPath() + ` --help" lists the commands`
+	cmd.SuggestionsMinimumDistance = 2 // changed letters
+	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
+		help = fmt.Sprintf("did you mean %q?", near[0])
+	}
+	return usagef("unknown command %q; %s", args[0], help)
+}
+
+// group makes a command fail that only holds others, unless one of these is named.
+func group(cmd *cobra.Command) {
+	cmd.Args = unknownCommand
+	cmd.RunE = func(*cobra.Command, []string) error {
+		var names []string
+		for _, c := range cmd.Commands() {
+			names = append(names, c.Name())
+		}
+		return usagef("name one of its commands: %s", strings.Join(names, ", "))
+	}
+}
+
+// helpCommand replaces cobra's, which does not fail when a command is unknown.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Show what a command does and its flags",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(about, rest)
+			}
+			return about.Help()
+		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			about, _, err := cmd.Root().Find(args)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			var names []string
+			for _, c := range about.Commands() {
+				if c.IsAvailableCommand() {
+					names = append(names, cobra.CompletionWithDesc(c.Name(), c.Short))
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
+}
+
+// arguments wants from least to most arguments; with most < 0 any number. The
+// error does not repeat what was given: it might be a token.
+func arguments(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) >= least && (most < 0 || len(args) <= most) {
+			return nil
+		}
+		_, wanted, _ := strings.Cut(cmd.Use, " ")
+		if wanted == "" {
+			wanted = "no arguments"
+		}
+		if len(args) == 1 {
+			return usagef("expected %s, got 1 argument", wanted)
+		}
+		return usagef("expected %s, got %d arguments", wanted, len(args))
+	}
+}
+
+// flagError says in one line what is wrong with the flags of a command.
+func flagError(cmd *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	var invalid *pflag.InvalidValueError
+	var noValue *pflag.ValueRequiredError
+	switch {
+	case errors.As(err, &unknown):
+		given, help := "--"+unknown.GetSpecifiedName(), fmt.Sprintf(`"%s --help" lists the flags`, cmd.CommandPath())
+		if short := unknown.GetSpecifiedShortnames(); short != "" {
+			given = "-" + short
+			if name, _, _ := strings.Cut(short, "="); cmd.Flags().Lookup(name) != nil {
+				help = fmt.Sprintf("did you mean --%s?", name)
+			}
+		}
+		return usagef("unknown flag %s; %s", given, help)
+	case errors.As(err, &invalid):
+		return invalidValue("--"+invalid.GetFlag().Name, invalid.GetFlag(), invalid.GetValue(), invalid.Unwrap())
+	case errors.As(err, &noValue):
+		return usagef("--%s needs a value", noValue.GetFlag().Name)
+	}
+	return usagef("%v", err)
+}
+
+// invalidValue says what a flag takes. The source is the flag or its variable.
+func invalidValue(source string, f *pflag.Flag, value string, cause error) error {
+	switch f.Value.Type() {
+	case "bool":
+		return usagef("%s %q is neither true nor false", source, value)
+	case "duration":
+		return usagef("%s %q is not a duration such as 30s", source, value)
+	}
+	if allowed := f.Annotations[allowedAnnotation]; len(allowed) > 0 {
+		last := len(allowed) - 1
+		return usagef("%s %q is not %s or %s", source, value, strings.Join(allowed[:last], ", "), allowed[last])
+	}
+	return usagef("%s %q: %v", source, value, cause)
+}
+
+// Annotations of flags.
+const (
+	environmentAnnotation = "environment" // the name of the flag's variable
+	allowedAnnotation     = "allowed"     // the values it takes
+)
+
+// allow names the values that a flag takes, for errors and for completion.
+func allow(cmd *cobra.Command, flag string, values ...string) {
+	f := cmd.Flags().Lookup(flag)
+	if f.Annotations == nil {
+		f.Annotations = make(map[string][]string)
+	}
+	f.Annotations[allowedAnnotation] = values
+	must(cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)))
+}
+
+// must is for errors that only a mistake in this program can cause.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// choice is a flag whose values are those of its annotation.
+type choice struct {
+	value  *string
+	values []string
+}
+
+func (c choice) String() string { return *c.value }
+func (c choice) Type() string   { return "string" }
+
+func (c choice) Set(s string) error {
+	if !slices.Contains(c.values, s) {
+		return errors.New("no such value")
+	}
+	*c.value = s
 	return nil
 }
 
-func (cl *commandLine) parseFlags() error {
-	rest := cl.raw
-	for {
-		if err := cl.FlagSet.Parse(rest); err != nil {
-			return err
-		}
-		end := len(rest) - cl.NArg()
-		if end > 0 && rest[end-1] == "--" || cl.NArg() == 0 {
-			cl.args = append(cl.args, cl.Args()...)
-			break
-		}
-		cl.args = append(cl.args, cl.Arg(0))
-		rest = cl.Args()[1:]
+// addChoice declares a flag that takes one of the values.
+func addChoice(cmd *cobra.Command, value *string, name, usage string, values ...string) {
+	cmd.Flags().Var(choice{value, values}, name, usage)
+	allow(cmd, name, values...)
+}
+
+// fromEnvironment gives a flag its environment variable. Flags that say where the
+// data is and how it is served have one. Flags that say what a single call does
+// have none: a variable that was set for something else could make the call
+// destroy something.
+func fromEnvironment(f *pflag.Flag) {
+	name := "CUSTOMSTATUS_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+	if f.Annotations == nil {
+		f.Annotations = make(map[string][]string)
 	}
-	given := make(map[string]bool)
-	cl.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	var err error
-	cl.VisitAll(func(f *flag.Flag) {
-		if err != nil || given[f.Name] || !cl.hasEnv(f.Name) {
+	f.Annotations[environmentAnnotation] = []string{name}
+	f.Usage += "\n[$" + name + "]"
+}
+
+// readEnvironment sets the flags that are not on the command line from their
+// variables.
+func (p *process) readEnvironment(cmd *cobra.Command) error {
+	var failed error
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		names := f.Annotations[environmentAnnotation]
+		if failed != nil || f.Changed || len(names) == 0 {
 			return
 		}
-		value, _ := cl.p.lookupEnv(envName(f.Name))
+		value, _ := p.lookupEnv(names[0])
 		if value == "" {
 			return
 		}
-		if e := f.Value.Set(value); e != nil {
-			err = fmt.Errorf("invalid value %q for $%s: %w", value, envName(f.Name), e)
+		if err := f.Value.Set(value); err != nil {
+			failed = invalidValue("$"+names[0], f, value, err)
 		}
 	})
-	return err
+	return failed
 }
 
-// help prints what the command does and its flags.
-func (cl *commandLine) help(w io.Writer) {
-	var b strings.Builder
-	fmt.Fprintf(&b, "Usage: customstatusd %s [FLAGS]", cl.cmd.name)
-	if cl.cmd.args != "" {
-		b.WriteString(" " + cl.cmd.args)
-	}
-	fmt.Fprintf(&b, "\n\n%s\n", strings.TrimSpace(cl.cmd.about))
-	first := true
-	cl.VisitAll(func(f *flag.Flag) {
-		if first {
-			b.WriteString("\nFlags:\n")
-			first = false
-		}
-		placeholder, text := flag.UnquoteUsage(f)
-		fmt.Fprintf(&b, "  --%s", f.Name)
-		if placeholder != "" {
-			b.WriteString(" " + placeholder)
-		}
-		fmt.Fprintf(&b, "\n        %s\n", text)
-		var from []string
-		if f.DefValue != "" && f.DefValue != "false" {
-			from = append(from, "default "+f.DefValue)
-		}
-		if cl.hasEnv(f.Name) {
-			from = append(from, "environment $"+envName(f.Name))
-		}
-		if len(from) > 0 {
-			fmt.Fprintf(&b, "        %s\n", strings.Join(from, ", "))
-		}
-	})
-	io.WriteString(w, b.String())
+// addFile declares the flag that names the database file.
+func addFile(cmd *cobra.Command, path *string) {
+	cmd.Flags().StringVar(path, "db", "customstatus.db", "the `FILE` that holds the catalog")
+	fromEnvironment(cmd.Flags().Lookup("db"))
 }
 
-// file declares the flag that names the database file.
-func (cl *commandLine) file() *string {
-	return cl.String("db", "customstatus.db", "the `FILE` that holds the catalog")
+// addTokensFile declares the flag that names the tokens file.
+func addTokensFile(cmd *cobra.Command, path *string) {
+	cmd.Flags().StringVar(path, "tokens", "", "the `FILE` that holds the hashes of the tokens; the default is the file\nbeside the database whose name ends in .tokens")
+	fromEnvironment(cmd.Flags().Lookup("tokens"))
 }

@@ -208,7 +208,7 @@ func TestImportRefusedHalfway(t *testing.T) {
 	var errs bytes.Buffer
 	p := &process{stderr: &errs}
 	err := p.importRefused("x.jsonl", importResult{Read: 100, Added: 80, Commits: 2, Bad: badLines{Lines: []badLine{{"line 100", "taken"}}}}, false)
-	require.EqualError(t, err, "import: imported 80 in 2 commits, not the rest; to import that, run it again: 1 bad")
+	require.EqualError(t, err, "imported 80 in 2 commits, not the rest; to import that, run it again: 1 bad")
 	require.Equal(t, "customstatusd: x.jsonl: line 100: taken\n", errs.String())
 }
 

@@ -8,47 +8,49 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/spf13/cobra"
+
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/salvage"
 )
 
-func salvageCommand() command {
-	return command{
-		name: "salvage", args: "FILE", summary: "save what is intact of a damaged database",
-		about: `Saves every intact status of a damaged database into FILE, a new database, and
-lists on standard error what is lost or doubtful. The damaged one is only read.
+func (p *process) salvageCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "salvage FILE",
+		Short: "Save what is intact of a damaged database",
+		Long: `Saves every intact status of a damaged database into FILE, a new database, and lists
+on standard error what is lost or doubtful. Salvage only reads the damaged database.
 
-Exit code 0 if FILE has exactly the statuses of the last commit; 1 if it has not,
-if that can't be told, or if nothing could be saved and there is no FILE. While
-other statuses are missing, an old page that is sound in itself can go unnoticed:
-with exit code 1, look at all statuses, not only at those listed.
+Exit code 0 means that FILE has exactly the statuses of the last commit. Exit code 1
+means that it has not, that nobody can tell, or that nothing could be saved and there
+is no FILE. While other statuses are missing, an old page that is sound by itself can
+go unnoticed. So after exit code 1, look at all statuses, not only at those listed.
 
-To go on with FILE, give it the name of the damaged database. A server that still
-runs has all statuses in memory, whatever has become of its file: let export save
-them before you stop it.`,
-		run: (*process).salvage,
+To go on with FILE, give it the name of the damaged database. A server that is still
+running has all statuses in memory, whatever happened to its file. Export them before
+you stop it.`,
+		Args: arguments(1, 1),
 	}
+	var path string
+	addFile(cmd, &path)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error { return p.salvage(cmd.Context(), path, args[0]) }
+	return cmd
 }
 
-func (p *process) salvage(ctx context.Context, cl *commandLine) error {
-	path := cl.file()
-	if err := cl.parse(1, 1); err != nil {
-		return err
-	}
-	target := cl.args[0]
-	saved, err := salvage.File(*path, nil)
+func (p *process) salvage(ctx context.Context, path, target string) error {
+	saved, err := salvage.File(path, nil)
 	if errors.Is(err, customstatus.ErrLocked) {
 		return fmt.Errorf("%w: another process holds the file; what a server has in memory is all there, save it before you stop the server:\n  customstatusd export --db %s statuses.jsonl",
-			err, shellQuote(*path))
+			err, shellQuote(path))
 	}
 	if err != nil {
 		return err
 	}
 	for _, problem := range saved.Problems {
-		fmt.Fprintf(p.stderr, "customstatusd: %s: %s\n", *path, problem)
+		fmt.Fprintf(p.stderr, "customstatusd: %s: %s\n", path, problem)
 	}
 	if !saved.Complete && len(saved.Statuses) == 0 {
-		return fmt.Errorf("salvage: nothing in %s could be saved", *path)
+		return fmt.Errorf("salvage: nothing in %s could be saved", path)
 	}
 	left, err := writeDatabase(ctx, target, saved.Statuses)
 	if err != nil {
@@ -56,7 +58,7 @@ func (p *process) salvage(ctx context.Context, cl *commandLine) error {
 	}
 	for _, refusal := range left {
 		s := saved.Statuses[refusal.Index]
-		fmt.Fprintf(p.stderr, "customstatusd: %s: status %q, named %q: left out: %v\n", *path, s.ID, s.Name, refusal.Err)
+		fmt.Fprintf(p.stderr, "customstatusd: %s: status %q, named %q: left out: %v\n", path, s.ID, s.Name, refusal.Err)
 	}
 	if saved.Complete && len(left) == 0 {
 		_, err = fmt.Fprintf(p.stdout, "%s: saved all %d\n", target, len(saved.Statuses))

@@ -16,40 +16,49 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/customstatus/customstatus"
 )
 
-// serveName is the name of the command that is the default.
-const serveName = "serve"
+func (p *process) serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   serveName,
+		Short: "Serve the catalog over HTTP (the default)",
+		Long: `Serves the custom-user-status endpoints of Rocket.Chat's REST API from the database.
+If the database does not exist, serve makes it.
 
-func serveCommand() command {
-	return command{
-		name: serveName, summary: "serve the catalog over HTTP (the default)",
-		about: `Serves the custom-user-status endpoints of Rocket.Chat's REST API from the
-database, which it makes if there is none.
+GET /healthz answers 200 while writes can succeed, and 503 otherwise. The body of a
+503 says why: "writes fail" if the last write failed or the file is not in its place,
+"restart needed" if the file must be opened again and the server could not do so.
+After a write that failed, the health check tries at most every 5 seconds whether
+the disk has room again. It makes a sparse file beside the database, a little longer
+than the database, writes 64 KiB to it, and removes it. So 200 then says that a write
+should succeed, not that a write has succeeded.
 
-GET /healthz answers 200 while writes can be made, and else 503: "writes fail" if
-the last one failed, or the file is not in its place; "restart needed" if the file
-must be opened again and the server could not do so. While writes fail it finds
-out, at most every 5 seconds, whether there is room again: it makes a file beside
-the database, a little longer than that, of which only the last 64 KiB are written
-and take room, and removes it. So 200 then says that a write should be possible,
-not that one was made.
-
-If there is no tokens file, the first start makes one with a user and prints the
-credentials once; only a hash of the token is kept. "token add" makes more.
+If there is no tokens file, the first start makes one with one user and prints the
+credentials once. Only a hash of the token is kept. "token add" makes more tokens.
 
 Only one process can hold the database. The other commands reach the server that
-does by the socket beside it (its path and .sock), which only the owner can use.
+holds it by a socket beside the database, whose name ends in .sock. Only its owner
+can use the socket.
 
-SIGTERM and SIGINT end it when the running requests are answered, a second one at
-once; one within a second of the first counts as the same. SIGHUP reads the tokens
-and the TLS certificate again.
+SIGTERM and SIGINT end the server after it has answered the running requests. A
+second signal ends it at once. A signal within a second of the first counts as the
+first. SIGHUP makes the server read the tokens and the TLS certificate again.
 
-Exit codes: 0 after SIGTERM or SIGINT; 1 if it can't start, if requests did not
-end in time, or on the second signal; 2 for a bad command line.`,
-		run: (*process).serve,
+Exit codes: 0 after SIGTERM or SIGINT; 1 if the server can't start, if requests did
+not end in time, or after the second signal; 2 for a bad command line.`,
+		Args: arguments(0, 0),
 	}
+	config := addServeConfig(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if err := config.check(); err != nil {
+			return err
+		}
+		return p.serve(cmd.Context(), config)
+	}
+	return cmd
 }
 
 type serveConfig struct {
@@ -64,42 +73,50 @@ type serveConfig struct {
 	logLevel         slog.Level
 }
 
-func (cl *commandLine) serveConfig() (*serveConfig, error) {
+// addServeConfig declares the flags of serve, all of which have an environment
+// variable. The configuration is complete after check.
+func addServeConfig(cmd *cobra.Command) *serveConfig {
 	c := new(serveConfig)
-	cl.StringVar(&c.addr, "addr", "127.0.0.1:3000", "the `HOST:PORT` to listen on; port 0 is any that is free")
-	cl.StringVar(&c.prefix, "prefix", "/api/v1/", "the `PATH` that the endpoints are under")
-	path, tokens := cl.file(), cl.tokensFile()
-	c.rules = cl.rules()
-	cl.BoolVar(&c.metadata, "metadata", false, "have create and update take a status's metadata, and answers, lists and events\n        show it, which Rocket.Chat's clients may not bear")
-	cl.StringVar(&c.tlsCert, "tls-cert", "", "serve HTTPS with the certificate in the PEM `FILE`")
-	cl.StringVar(&c.tlsKey, "tls-key", "", "the PEM `FILE` with the certificate's private key")
-	cl.StringVar(&c.clientAddrHeader, "client-addr-header", "", "the `HEADER` in which a proxy in front names the client's address; without\n        it, the address is that of the connection")
-	cl.DurationVar(&c.shutdownTimeout, "shutdown-timeout", 30*time.Second, "how long running requests may take to end, a `DURATION` like 30s")
-	cl.StringVar(&c.logFormat, "log-format", "text", "the `FORMAT` of the log on standard error: text or json")
-	cl.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "the least `LEVEL` to log: debug, info, warn or error")
-	cl.Lookup("log-level").DefValue = "info" // as the flag's help spells the levels
-	if err := cl.parse(0, 0); err != nil {
-		return nil, err
-	}
-	c.path, c.tokens = *path, tokensPath(*tokens, *path)
+	flags := cmd.Flags()
+	flags.StringVar(&c.addr, "addr", "127.0.0.1:3000", "the `HOST:PORT` to listen on; port 0 is any free port")
+	flags.StringVar(&c.prefix, "prefix", "/api/v1/", "the `PATH` under which the endpoints are")
+	flags.BoolVar(&c.metadata, "metadata", false, "show the metadata of statuses on the wire, and let create and update\nchange it; Rocket.Chat's clients may not expect it")
+	flags.StringVar(&c.tlsCert, "tls-cert", "", "serve HTTPS with the certificate in the PEM `FILE`")
+	flags.StringVar(&c.tlsKey, "tls-key", "", "the PEM `FILE` with the certificate's private key")
+	flags.StringVar(&c.clientAddrHeader, "client-addr-header", "", "the `HEADER` in which a proxy names the client's address; the default\nis the address of the connection")
+	flags.DurationVar(&c.shutdownTimeout, "shutdown-timeout", 30*time.Second, "the `DURATION`, such as 30s, that running requests get to end")
+	c.logFormat = "text"
+	addChoice(cmd, &c.logFormat, "log-format", "the `FORMAT` of the log on standard error: text or json", "text", "json")
+	flags.TextVar(&c.logLevel, "log-level", slog.LevelInfo, "the lowest `LEVEL` to log: debug, info, warn or error")
+	flags.Lookup("log-level").DefValue = "info" // as the flag's help spells the levels
+	allow(cmd, "log-level", "debug", "info", "warn", "error")
+	flags.VisitAll(fromEnvironment)
+	addFile(cmd, &c.path)
+	addTokensFile(cmd, &c.tokens)
+	c.rules = addRules(cmd)
+	return c
+}
+
+// check completes the configuration, or returns an error if the flags don't go
+// together.
+func (c *serveConfig) check() error {
+	c.tokens = tokensPath(c.tokens, c.path)
 	switch {
 	case (c.tlsCert == "") != (c.tlsKey == ""):
-		return nil, usagef("serve: --tls-cert and --tls-key go together")
-	case c.logFormat != "text" && c.logFormat != "json":
-		return nil, usagef("serve: --log-format %q is neither text nor json", c.logFormat)
+		return usagef("--tls-cert and --tls-key go together")
 	case (&url.URL{Path: c.prefix}).EscapedPath() != c.prefix:
 		// The address that the first start prints would be none.
-		return nil, usagef("serve: --prefix %q may have only letters, digits and -._~/:@&=+$,; in it", c.prefix)
+		return usagef("--prefix %q has characters other than letters, digits and -._~/:@&=+$,;", c.prefix)
 	case c.shutdownTimeout < 0:
-		return nil, usagef("serve: --shutdown-timeout is negative")
+		return usagef("--shutdown-timeout is negative")
 	}
-	if err := checkRules(cl, c.rules); err != nil {
-		return nil, err
+	if err := checkRules(c.rules); err != nil {
+		return err
 	}
 	if _, _, err := net.SplitHostPort(c.addr); err != nil {
-		return nil, usagef("serve: --addr: %v", err)
+		return usagef("--addr: %v", err)
 	}
-	return c, nil
+	return nil
 }
 
 func (c *serveConfig) logger(w io.Writer) *slog.Logger {
@@ -110,15 +127,11 @@ func (c *serveConfig) logger(w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, opts))
 }
 
-func (p *process) serve(ctx context.Context, cl *commandLine) error {
-	config, err := cl.serveConfig()
-	if err != nil {
-		return err
-	}
+func (p *process) serve(ctx context.Context, config *serveConfig) error {
 	// A reader of the log that goes away must not take the server with it.
 	signal.Ignore(syscall.SIGPIPE)
 	log := config.logger(p.stderr)
-	err = p.serveWith(ctx, config, log)
+	err := p.serveWith(ctx, config, log)
 	if err != nil && config.logFormat == "json" {
 		log.Error("failed", "error", err)
 		return errReported

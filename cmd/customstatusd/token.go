@@ -11,41 +11,14 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/spf13/cobra"
 )
 
-// tokensFile declares the flag that names the tokens file.
-func (cl *commandLine) tokensFile() *string {
-	return cl.String("tokens", "", "the `FILE` that holds the hashes of the tokens; without it, the one\n        beside the database that ends in .tokens")
-}
-
-func tokenAddCommand() command {
-	return command{
-		name: "token add", summary: "make a token and print it, once",
-		about: `Makes a token and prints the two headers that a client sends with it. Only its
-hash is kept. They can be given to curl as they are, without the token being seen
-in the list of processes:
-  (umask 077 && customstatusd token add > headers)
-  curl --header @headers http://127.0.0.1:3000/api/v1/custom-user-status.list
-A running server knows the token at once.`,
-		run: (*process).tokenAdd,
-	}
-}
-
-func tokenListCommand() command {
-	return command{
-		name: "token list", summary: "list the tokens there are",
-		about: "Lists the tokens by what revoke takes, their users, what they allow, and labels.",
-		run:   (*process).tokenList,
-	}
-}
-
-func tokenRevokeCommand() command {
-	return command{
-		name: "token revoke", args: "[ID …]", summary: "make tokens invalid",
-		about: `Makes the tokens with these ids (or the first 8 digits of them) invalid, or all
-tokens of a user. A running server refuses them at once.`,
-		run: (*process).tokenRevoke,
-	}
+func (p *process) tokenCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "token", Short: "Make, list and revoke tokens"}
+	cmd.AddCommand(p.tokenAddCommand(), p.tokenListCommand(), p.tokenRevokeCommand())
+	return cmd
 }
 
 const (
@@ -53,33 +26,44 @@ const (
 	maxLabel  = 120
 )
 
-func (p *process) tokenAdd(ctx context.Context, cl *commandLine) error {
-	path, tokens := cl.file(), cl.tokensFile()
-	user := cl.String("user", "", "the `ID` of the user that the token is for; without it, a new one")
-	readOnly := cl.Bool("read-only", false, "the token may list, but not create, update or delete")
-	label := cl.String("label", "", "a `TEXT` for token list to show")
-	if err := cl.parse(0, 0); err != nil {
-		return err
+func (p *process) tokenAddCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "add",
+		Short: "Make a token and print it once",
+		Long: `Makes a token and prints the two headers that a client sends with it. Only a hash
+of the token is kept. A running server accepts the token at once.`,
+		Example: `    # The list of processes never shows the token.
+    (umask 077 && customstatusd token add > headers)
+    curl --header @headers http://127.0.0.1:3000/api/v1/custom-user-status.list`,
+		Args: arguments(0, 0),
 	}
-	if len(*user) > maxUserID || strings.ContainsFunc(*user, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return usagef("token add: --user must be at most %d ASCII characters, none of them a space", maxUserID)
+	var path, tokens string
+	addFile(cmd, &path)
+	addTokensFile(cmd, &tokens)
+	user := cmd.Flags().String("user", "", "the `ID` of the token's user; the default is a new user")
+	readOnly := cmd.Flags().Bool("read-only", false, "let the token list statuses, but not create, update or delete them")
+	label := cmd.Flags().String("label", "", "a `TEXT` that token list shows")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if len(*user) > maxUserID || strings.ContainsFunc(*user, func(r rune) bool { return r <= ' ' || r > '~' }) {
+			return usagef("--user must be at most %d ASCII characters, none of them a space", maxUserID)
+		}
+		if utf8.RuneCountInString(*label) > maxLabel || !utf8.ValidString(*label) || strings.ContainsFunc(*label, unicode.IsControl) {
+			return usagef("--label must be at most %d printable characters", maxLabel)
+		}
+		var made newToken
+		err := editTokens(tokensPath(tokens, path), func(r *tokenRecords) error {
+			made = r.addToken(*user, !*readOnly, *label)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("token add: %w", err)
+		}
+		if _, err := fmt.Fprintf(p.stdout, "X-User-Id: %s\nX-Auth-Token: %s\n", made.userID, made.token); err != nil {
+			return err
+		}
+		return tellServer(cmd.Context(), path)
 	}
-	if utf8.RuneCountInString(*label) > maxLabel || !utf8.ValidString(*label) || strings.ContainsFunc(*label, unicode.IsControl) {
-		return usagef("token add: --label must be at most %d printable characters", maxLabel)
-	}
-	file := tokensPath(*tokens, *path)
-	var made newToken
-	err := editTokens(file, func(r *tokenRecords) error {
-		made = r.addToken(*user, !*readOnly, *label)
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("token add: %w", err)
-	}
-	if _, err := fmt.Fprintf(p.stdout, "X-User-Id: %s\nX-Auth-Token: %s\n", made.userID, made.token); err != nil {
-		return err
-	}
-	return tellServer(ctx, *path)
+	return cmd
 }
 
 // tellServer makes the server that holds the database, if there is one, read its
@@ -96,12 +80,23 @@ func tellServer(ctx context.Context, path string) error {
 	return nil
 }
 
-func (p *process) tokenList(_ context.Context, cl *commandLine) error {
-	path, tokens := cl.file(), cl.tokensFile()
-	if err := cl.parse(0, 0); err != nil {
-		return err
+func (p *process) tokenListCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the tokens",
+		Long: `Lists the tokens, each with its id, its user, what it allows, when it was made, and
+its label. The token itself is not kept, so the list can't show it.`,
+		Args: arguments(0, 0),
 	}
-	records, _, err := readTokens(tokensPath(*tokens, *path))
+	var path, tokens string
+	addFile(cmd, &path)
+	addTokensFile(cmd, &tokens)
+	cmd.RunE = func(*cobra.Command, []string) error { return p.tokenList(tokensPath(tokens, path)) }
+	return cmd
+}
+
+func (p *process) tokenList(path string) error {
+	records, _, err := readTokens(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("token list: %w", err)
 	}
@@ -117,25 +112,65 @@ func (p *process) tokenList(_ context.Context, cl *commandLine) error {
 	return w.Flush()
 }
 
-func (p *process) tokenRevoke(ctx context.Context, cl *commandLine) error {
-	path, tokens := cl.file(), cl.tokensFile()
-	user := cl.String("user", "", "revoke all tokens of the user with this `ID`")
-	if err := cl.parse(0, -1); err != nil {
-		return err
+func (p *process) tokenRevokeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "revoke [ID ...]",
+		Short: "Revoke tokens",
+		Long: `Revokes the tokens with these ids, which "token list" shows, or all tokens of a user.
+The first 8 digits of an id are enough. A running server refuses the tokens at once,
+and ends their event streams.`,
+		Args: arguments(0, -1),
 	}
-	if (*user == "") == (len(cl.args) == 0) {
-		return usagef("token revoke: name either tokens or a --user")
+	var path, tokens string
+	addFile(cmd, &path)
+	addTokensFile(cmd, &tokens)
+	cmd.ValidArgsFunction = func(cmd *cobra.Command, ids []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if err := p.readEnvironment(cmd); err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		return completeIDs(tokensPath(tokens, path), ids), cobra.ShellCompDirectiveNoFileComp
 	}
+	user := cmd.Flags().String("user", "", "revoke all tokens of the user with this `ID`")
+	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
+		if (*user == "") == (len(ids) == 0) {
+			return usagef("name either tokens or a --user")
+		}
+		if err := p.tokenRevoke(tokensPath(tokens, path), *user, ids); err != nil {
+			return err
+		}
+		return tellServer(cmd.Context(), path)
+	}
+	return cmd
+}
+
+// completeIDs returns the ids of the tokens, without those that are given already.
+func completeIDs(path string, given []string) []string {
+	records, _, err := readTokens(path)
+	if err != nil {
+		return nil
+	}
+	var ids []string
+	for _, r := range records.Tokens {
+		if !slices.Contains(given, r.id()) {
+			ids = append(ids, cobra.CompletionWithDesc(r.id(), strings.TrimSpace(r.UserID+" "+r.Label)))
+		}
+	}
+	return ids
+}
+
+// tokenRevoke revokes all tokens of the user, unless it is "", and those with the
+// ids.
+func (p *process) tokenRevoke(path, user string, ids []string) error {
 	revoked := 0
-	err := editTokens(tokensPath(*tokens, *path), func(r *tokenRecords) error {
+	err := editTokens(path, func(r *tokenRecords) error {
 		before := len(r.Tokens)
-		if *user != "" {
-			r.Tokens = slices.DeleteFunc(r.Tokens, func(t tokenRecord) bool { return t.UserID == *user })
+		if user != "" {
+			r.Tokens = slices.DeleteFunc(r.Tokens, func(t tokenRecord) bool { return t.UserID == user })
 			if len(r.Tokens) == before {
-				return fmt.Errorf("the user %q has no tokens", *user)
+				return fmt.Errorf("the user %q has no tokens", user)
 			}
 		}
-		for n, id := range cl.args {
+		for n, id := range ids {
 			i, err := r.find(id)
 			if err != nil {
 				// What was given is not repeated: it might be a token itself.
@@ -149,10 +184,8 @@ func (p *process) tokenRevoke(ctx context.Context, cl *commandLine) error {
 	if err != nil {
 		return fmt.Errorf("token revoke: nothing was revoked: %w", err)
 	}
-	if _, err := fmt.Fprintf(p.stdout, "revoked %d\n", revoked); err != nil {
-		return err
-	}
-	return tellServer(ctx, *path)
+	_, err = fmt.Fprintf(p.stdout, "revoked %d\n", revoked)
+	return err
 }
 
 // leastIDDigits is the least number of digits that name a token, so that a slip

@@ -8,69 +8,82 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/spf13/cobra"
+
 	"github.com/customstatus/customstatus"
 )
 
-// rules declares the flags that loosen the rules.
-func (cl *commandLine) rules() *customstatus.Rules {
+// addRules declares the flags that loosen the rules.
+func addRules(cmd *cobra.Command) *customstatus.Rules {
 	rules := new(customstatus.Rules)
-	cl.BoolVar(&rules.StatusTypeOptional, "status-type-optional", false, "take a status without a statusType, as a running Rocket.Chat does; its web\n        client stops loading its whole menu over one whose type is empty")
-	cl.StringVar((*string)(&rules.StatusTypeDefault), "status-type-default", "", "with --status-type-optional, the `TYPE` that is stored in place of an empty one")
+	cmd.Flags().BoolVar(&rules.StatusTypeOptional, "status-type-optional", false, "accept a status without a statusType, as a running Rocket.Chat does; an\nempty type makes Rocket.Chat's web client stop loading its menu")
+	addChoice(cmd, (*string)(&rules.StatusTypeDefault), "status-type-default", "with --status-type-optional, the `TYPE` to store instead of an empty one",
+		string(customstatus.Online), string(customstatus.Away), string(customstatus.Busy), string(customstatus.Offline))
+	fromEnvironment(cmd.Flags().Lookup("status-type-optional"))
+	fromEnvironment(cmd.Flags().Lookup("status-type-default"))
 	return rules
 }
 
-func checkRules(cl *commandLine, rules *customstatus.Rules) error {
-	switch t := rules.StatusTypeDefault; {
-	case t == "":
-	case !t.Valid():
-		return usagef("%s: --status-type-default %q is not online, away, busy or offline", cl.cmd.name, t)
-	case !rules.StatusTypeOptional:
-		return usagef("%s: --status-type-default goes with --status-type-optional", cl.cmd.name)
+func checkRules(rules *customstatus.Rules) error {
+	if rules.StatusTypeDefault != "" && !rules.StatusTypeOptional {
+		return usagef("--status-type-default goes with --status-type-optional")
 	}
 	return nil
 }
 
-func importCommand() command {
-	return command{
-		name: "import", args: "FILE", summary: "add statuses from a file of JSON lines",
-		about: `Adds the statuses in FILE ("-" is standard input) to the catalog, all or none
-where one commit can hold them: up to 50,000 statuses and 32 MiB. More go in
-parts of that size, after all have been checked; each part is one commit. The
-import says so before it begins and when it ends. If it ends early it says how
-many it has imported; run it again to import the rest.
+func (p *process) importCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "import FILE",
+		Short: "Add statuses from a file of JSON lines",
+		Long: `Adds the statuses in FILE to the catalog. "-" is standard input.
 
-FILE has one status per line of JSON, as export writes it:
-  {"_id":"…","name":"In a meeting","statusType":"busy","_updatedAt":"2023-11-04T11:51:28.353Z"}
-A status without _id gets one, one without _updatedAt gets the time of now. The
-key metadata, or metadataBase64 for what is no text, holds what a host keeps with
-a status. What mongoexport writes of Rocket.Chat's collection
-rocketchat_custom_user_status is taken too, also with --jsonArray. A status that
-is in the catalog just as given is passed over. If any line can't be imported,
-none is. Lines that are malformed or break a rule are named with their numbers
-(the first 100 of them); if there are none, those whose id or name is taken.
+One commit holds up to 50,000 statuses and 32 MiB. An import that fits into one commit
+adds all statuses or none. A larger import first checks all statuses, and then makes
+several commits. It says so before it begins and when it ends. If it ends early, it
+says how many statuses it imported; run it again to import the rest.
+
+FILE has one status on each line, as JSON, which is what export writes:
+
+    {"_id":"1","name":"Lunch","statusType":"away","_updatedAt":"2023-11-04T11:51:28.353Z"}
+
+A status without _id gets a new one. A status without _updatedAt gets the current time.
+The key metadata holds what a host keeps with a status; metadataBase64 holds metadata
+that is not text. Import also reads what mongoexport writes of Rocket.Chat's collection,
+as lines or with --jsonArray. Use --fields _id,name,statusType,_updatedAt there,
+because a status with an unknown key is refused.
+
+A status that is in the catalog already, just as given, is left alone. A status without
+_id or _updatedAt is there already if one with its name, and with what is given of it,
+is. All lines that can't be read or break a rule are named with their numbers, up to
+100 of them. If there are none, the lines whose id or name is taken are named.
 
 While a server holds the database, the server does the import, by its own rules.`,
-		run: (*process).importFrom,
+		Args: arguments(1, 1),
 	}
+	var path string
+	addFile(cmd, &path)
+	rules := addRules(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := checkRules(rules); err != nil {
+			return err
+		}
+		if err := p.importFrom(cmd.Context(), path, args[0], *rules); err != nil {
+			return fmt.Errorf("import: %w", err)
+		}
+		return nil
+	}
+	return cmd
 }
 
-func (p *process) importFrom(ctx context.Context, cl *commandLine) error {
-	path := cl.file()
-	rules := cl.rules()
-	if err := cl.parse(1, 1); err != nil {
-		return err
-	}
-	if err := checkRules(cl, rules); err != nil {
-		return err
-	}
-	in, size, err := p.openInput(cl.args[0])
+func (p *process) importFrom(ctx context.Context, path, name string, rules customstatus.Rules) error {
+	in, size, err := p.openInput(name)
 	if err != nil {
-		return fmt.Errorf("import: %w", err)
+		return err
 	}
 	defer in.Close()
-	db, err := openDatabase(ctx, *path, true, *rules)
+	db, err := openDatabase(ctx, path, true, rules)
 	if err != nil {
-		return fmt.Errorf("import: %w", err)
+		return err
 	}
 	var r io.Reader = in
 	bar := newProgress(p.stderr, in, size)
@@ -81,17 +94,17 @@ func (p *process) importFrom(ctx context.Context, cl *commandLine) error {
 		if parts.Commits == 0 {
 			bar.clear()
 			fmt.Fprintf(p.stderr, "customstatusd: %s: too large for one commit: it goes in up to %s; if it ends early, run it again to import the rest\n",
-				cl.args[0], commits(parts.Most))
+				name, commits(parts.Most))
 		}
 	})
 	bar.clear()
 	closeErr := db.close()
 	if err != nil {
-		return fmt.Errorf("import: %w", errors.Join(importFailed(result, err), closeErr))
+		return errors.Join(importFailed(result, err), closeErr)
 	}
 	if len(result.Bad.Lines) > 0 {
 		// A line without a type is not bad by the rules of this process.
-		return errors.Join(p.importRefused(cl.args[0], result, rules.StatusTypeOptional), closeErr)
+		return errors.Join(p.importRefused(name, result, rules.StatusTypeOptional), closeErr)
 	}
 	several := ""
 	if result.Commits > 1 {
@@ -99,7 +112,7 @@ func (p *process) importFrom(ctx context.Context, cl *commandLine) error {
 	}
 	_, err = fmt.Fprintf(p.stdout, "imported %d%s, already there %d\n", result.Added, several, result.Read-result.Added)
 	if err := errors.Join(err, closeErr); err != nil {
-		return fmt.Errorf("import: done, but: %w", err)
+		return fmt.Errorf("done, but: %w", err)
 	}
 	return nil
 }
@@ -117,7 +130,7 @@ func (p *process) importRefused(name string, result importResult, typeOptional b
 	if bad.NoType && typeOptional {
 		err = fmt.Errorf("%w; the rules of the server that holds the database count: start the server with --status-type-optional", err)
 	}
-	return fmt.Errorf("import: %w", importFailed(result, err))
+	return importFailed(result, err)
 }
 
 // openInput opens the file named, or standard input for "-". The size is 0 if
@@ -136,62 +149,60 @@ func (p *process) openInput(name string) (in io.ReadCloser, size int64, err erro
 	return f, size, nil
 }
 
-func exportCommand() command {
-	return command{
-		name: "export", args: "[FILE]", summary: "write all statuses as JSON lines",
-		about: `Writes all statuses of one instant, one per line of JSON and by name, to FILE, or
-to standard output without FILE or with "-". FILE appears when it is complete.
-Metadata is in it, which the wire may not show.
+func (p *process) exportCommand() *cobra.Command {
+	return p.writeCommand(&cobra.Command{
+		Use:   "export [FILE]",
+		Short: "Write all statuses as JSON lines",
+		Long: `Writes all statuses, as they are at one instant, to FILE: one status on each line, as
+JSON, in the order of their names. Without FILE, or with "-", it writes to standard
+output. FILE appears when it is complete. An export includes the metadata, which the
+wire may not show.
 
-It works while a server holds the database, too.`,
-		run: func(p *process, ctx context.Context, cl *commandLine) error {
-			return p.write(ctx, cl, database.export)
-		},
-	}
+While a server holds the database, export asks the server.`,
+	}, database.export)
 }
 
-func backupCommand() command {
-	return command{
-		name: "backup", args: "[FILE]", summary: "write a copy of the database",
-		about: `Writes a copy of the database as it is at one instant to FILE, or to standard
-output without FILE or with "-". FILE appears when it is complete; it is a
-database like the original. The tokens are not in it.
+func (p *process) backupCommand() *cobra.Command {
+	return p.writeCommand(&cobra.Command{
+		Use:   "backup [FILE]",
+		Short: "Write a copy of the database",
+		Long: `Writes a copy of the database, as it is at one instant, to FILE. Without FILE, or with
+"-", it writes to standard output. FILE appears when it is complete. It is a database
+like the original. A backup has no tokens.
 
-It works while a server holds the database, too.`,
-		run: func(p *process, ctx context.Context, cl *commandLine) error {
-			return p.write(ctx, cl, database.backup)
-		},
-	}
+While a server holds the database, backup asks the server.`,
+	}, database.backup)
 }
 
-// write is what export and backup have in common.
-func (p *process) write(ctx context.Context, cl *commandLine,
-	content func(database, context.Context, io.Writer) error,
-) error {
-	path := cl.file()
-	force := cl.Bool("force", false, "replace FILE if it exists")
-	if err := cl.parse(0, 1); err != nil {
-		return err
+// writeCommand completes a command that writes the content of the database.
+func (p *process) writeCommand(cmd *cobra.Command, content func(database, context.Context, io.Writer) error) *cobra.Command {
+	var path string
+	addFile(cmd, &path)
+	force := cmd.Flags().Bool("force", false, "replace FILE if it exists")
+	cmd.Args = arguments(0, 1)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ctx := cmd.Context()
+		db, err := openDatabase(ctx, path, false, customstatus.Rules{})
+		if err != nil {
+			return fmt.Errorf("%s: %w", cmd.Name(), err)
+		}
+		write := func(w io.Writer) error { return content(db, ctx, w) }
+		if len(args) == 0 || args[0] == "-" {
+			err = write(p.stdout)
+		} else {
+			err = writeOutput(args[0], path, *force, write)
+		}
+		if err := errors.Join(err, db.close()); err != nil {
+			return fmt.Errorf("%s: %w", cmd.Name(), err)
+		}
+		return nil
 	}
-	db, err := openDatabase(ctx, *path, false, customstatus.Rules{})
-	if err != nil {
-		return fmt.Errorf("%s: %w", cl.cmd.name, err)
-	}
-	write := func(w io.Writer) error { return content(db, ctx, w) }
-	if len(cl.args) == 0 || cl.args[0] == "-" {
-		err = write(p.stdout)
-	} else {
-		err = p.writeOutput(cl.args[0], *path, *force, write)
-	}
-	if err := errors.Join(err, db.close()); err != nil {
-		return fmt.Errorf("%s: %w", cl.cmd.name, err)
-	}
-	return nil
+	return cmd
 }
 
 // writeOutput writes the file that the command line names, unless it is the
 // database itself.
-func (p *process) writeOutput(name, database string, replace bool, write func(io.Writer) error) error {
+func writeOutput(name, database string, replace bool, write func(io.Writer) error) error {
 	out, outErr := os.Stat(name)
 	in, inErr := os.Stat(database)
 	if outErr == nil && inErr == nil && os.SameFile(out, in) {
@@ -204,28 +215,28 @@ func (p *process) writeOutput(name, database string, replace bool, write func(io
 	return err
 }
 
-func checkCommand() command {
-	return command{
-		name: "check", summary: "read the whole database and report damage",
-		about: `Reads the whole database, verifies every record, and prints what it found. Exit
-code 1 if there is damage, with what is damaged; salvage saves what is not.
+func (p *process) checkCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check",
+		Short: "Read the whole database and report damage",
+		Long: `Reads the whole database, verifies every record, and prints what it found. If there is
+damage, it says what is damaged, and the exit code is 1. "salvage" saves the rest.
 
-A database that a server holds can't be checked: check a backup of it. If there
-is no backup of it because of damage, let export save what the server has in
-memory before you stop it.`,
-		run: (*process).check,
+A database that a server holds can't be checked: check a backup. If damage prevents a
+backup, export what the server has in memory before you stop it.`,
+		Args: arguments(0, 0),
 	}
+	var path string
+	addFile(cmd, &path)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.check(cmd.Context(), path) }
+	return cmd
 }
 
-func (p *process) check(ctx context.Context, cl *commandLine) error {
-	path := cl.file()
-	if err := cl.parse(0, 0); err != nil {
-		return err
-	}
-	db, err := openLocal(ctx, *path, false, customstatus.Options{Rules: customstatus.Rules{StatusTypeOptional: true}})
+func (p *process) check(ctx context.Context, path string) error {
+	db, err := openLocal(ctx, path, false, customstatus.Options{Rules: customstatus.Rules{StatusTypeOptional: true}})
 	if errors.Is(err, customstatus.ErrLocked) {
 		return fmt.Errorf("check: %w; check a backup of it:\n  customstatusd backup --db %s copy.db && customstatusd check --db copy.db",
-			err, shellQuote(*path))
+			err, shellQuote(path))
 	}
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
@@ -234,6 +245,6 @@ func (p *process) check(ctx context.Context, cl *commandLine) error {
 	if err := errors.Join(err, db.close()); err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s: ok, statuses %d, revision %d\n", *path, page.Total, uint64(page.Position.Revision))
+	_, err = fmt.Fprintf(p.stdout, "%s: ok, statuses %d, revision %d\n", path, page.Total, uint64(page.Position.Revision))
 	return err
 }
