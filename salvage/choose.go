@@ -11,10 +11,10 @@ import (
 	"github.com/customstatus/customstatus/internal/bolt"
 )
 
-// newest reports whether the survey is that of the last commit.
+// newest reports whether the survey describes the last commit.
 func (s *salvor) newest() bool { return s.survey.Newest && !s.behind }
 
-// choose returns what to save, and sets whether it is complete.
+// choose returns the records to save, and sets result.Complete.
 func (s *salvor) choose() []find {
 	current := s.hasState && s.newest() && s.state.Transaction == s.survey.Transaction
 	if current {
@@ -22,15 +22,15 @@ func (s *salvor) choose() []find {
 	}
 	best, disputes := s.best(reached, false)
 	same := s.hasState && s.excess(best) == bolt.State{}
-	// If the last transaction was not the store's, it was that of a host, or else
-	// the state is an old one, and what it counts may be found, too: there must
-	// be nothing amiss then.
+	// If the state is not of the last transaction, either a host made that
+	// transaction, or the state is outdated and its old records may be found as
+	// well. So the result is only complete if there is no damage at all.
 	if same && (current || len(s.survey.Damages) == 0) {
 		s.sure, s.result.Complete = true, true
 		return best
 	}
 	if s.behind {
-		s.problem(Uncertain, -1, nil, "the meta page is of transaction %d, but the state that it leads to of %d: later meta pages were lost, unless the file was compacted", s.survey.Transaction, s.state.Transaction)
+		s.problem(Uncertain, -1, nil, "the meta page is of transaction %d, but leads to a state of transaction %d: later meta pages were lost, unless the file was compacted", s.survey.Transaction, s.state.Transaction)
 	}
 	s.scan()
 	whole := s.survey.Whole(bolt.RecordBucket(s.catalog)) && len(s.gaps) == 0
@@ -55,15 +55,15 @@ func (s *salvor) choose() []find {
 	return best
 }
 
-// contradicts reports whether a record can't be where it is if what was reached
-// is the last commit's: on a page that is not free, though none that could have
-// it is lost.
+// contradicts reports whether a record contradicts the assumption that the
+// reached records are the last commit's. The record is on a page that is not
+// free, although no page that could have the id is lost.
 func (s *salvor) contradicts(f find) bool {
 	return (f.trust == severed || f.trust == orphan && s.survey.Listed) && !s.lost(f.record.ID)
 }
 
-// lost reports whether the last commit may have another record of an id than
-// what was reached.
+// lost reports whether the last commit may have a record of an id other than
+// the reached one.
 func (s *salvor) lost(id string) bool {
 	if !s.sure {
 		return true
@@ -75,9 +75,10 @@ func (s *salvor) lost(id string) bool {
 		s.survey.Lost(bolt.RecordBucket(s.catalog), []byte(id))
 }
 
-// best returns the newest record of each id among those that are trusted so far,
-// in the order of ids, and a problem for each that is left out because of its
-// name. With distrust, a newer record of any kind beats one on a suspect page.
+// best returns the newest record of each id, in order of ids, among the records
+// that are trusted at least as much as worst. It returns a problem for each
+// record that it leaves out because of its name. With distrust, any newer
+// record beats a record on a suspect page.
 func (s *salvor) best(worst trust, distrust bool) (best []find, disputes []Problem) {
 	byID := maps.Clone(s.reached)
 	for _, f := range s.elsewhere {
@@ -97,7 +98,7 @@ func (s *salvor) best(worst trust, distrust bool) (best []find, disputes []Probl
 		owner, taken := owners[f.record.Name]
 		if taken {
 			disputes = append(disputes, Problem{LeftOut, int64(f.page), status(&f.record),
-				fmt.Sprintf("the name belongs to status %q, which is newer or better founded", owner)})
+				fmt.Sprintf("the name belongs to status %q, which is newer or better proven", owner)})
 			return true
 		}
 		owners[f.record.Name] = f.record.ID
@@ -107,8 +108,8 @@ func (s *salvor) best(worst trust, distrust bool) (best []find, disputes []Probl
 	return best, disputes
 }
 
-// excess returns the count and the digest of what these records are more than
-// those that the store says it has.
+// excess returns the count and digest of the records minus the count and digest
+// of the state.
 func (s *salvor) excess(best []find) bolt.State {
 	more := bolt.State{Count: -s.state.Count, Digest: -s.state.Digest}
 	for _, f := range best {
@@ -118,8 +119,8 @@ func (s *salvor) excess(best []find) bolt.State {
 	return more
 }
 
-// fit reports whether these are the records that the store says it has, once up to
-// two are left out, and returns the rest.
+// fit leaves out up to two records to make the rest match the state's count and
+// digest. It returns the rest and reports whether they match.
 func (s *salvor) fit(best []find) ([]find, bool) {
 	more := s.excess(best)
 	switch more.Count {
@@ -143,9 +144,9 @@ func (s *salvor) fit(best []find) ([]find, bool) {
 	return best, false
 }
 
-const oldPage = "its page seems to be an old one, as something newer than what it has was found where nothing leads to; it may be older than the last commit, or deleted by it"
+const oldPage = "its page seems to be outdated, because a newer record was found on a page that nothing leads to; the last commit may have a newer version or have deleted the status"
 
-// conclude makes the result of what was chosen.
+// conclude fills in the result for the chosen records.
 func (s *salvor) conclude(best []find) {
 	var revision uint64
 	if s.hasState {
@@ -157,7 +158,7 @@ func (s *salvor) conclude(best []find) {
 		switch {
 		case s.result.Complete:
 		case s.hasState && f.record.Revision > s.state.Revision:
-			s.problem(Doubtful, int64(f.page), &f.record, "newer than the last commit that is known of, it may never have been committed")
+			s.problem(Doubtful, int64(f.page), &f.record, "it is newer than the last known commit, and may never have been committed")
 		case f.trust != reached:
 			s.problem(Doubtful, int64(f.page), &f.record, "%s", f.trust.doubt())
 		case f.suspect:
@@ -167,9 +168,9 @@ func (s *salvor) conclude(best []find) {
 	s.result.Revision = customstatus.Revision(revision)
 	s.mentionWounds(best)
 	if s.newest() && !s.sure {
-		reason := "some pages do not fit together, and it can't be told which are at fault"
+		reason := "some pages contradict each other, and it is not known which are wrong"
 		if !s.result.Complete {
-			reason += ": any status may be older than the last commit, or deleted by it"
+			reason += ": the last commit may have a newer version of any status or have deleted it"
 		}
 		s.problem(Uncertain, -1, nil, "%s", reason)
 	}
@@ -178,21 +179,22 @@ func (s *salvor) conclude(best []find) {
 	}
 }
 
-// mentionCount says how many statuses there were and how many were saved.
+// mentionCount adds a problem with the number of statuses that there were and
+// the number of saved ones.
 func (s *salvor) mentionCount(best []find) {
 	saved := uint64(len(best))
 	switch {
 	case !s.hasState:
 		s.problem(Uncertain, -1, nil, "it is not known how many statuses there were; %d were saved", saved)
 	case !s.newest():
-		s.problem(Uncertain, -1, nil, "a meta page is damaged or outdated, or it can't be told that none is: what the last commits did may be lost in part; the last one that can be read left %d statuses, %d were saved", s.state.Count, saved)
+		s.problem(Uncertain, -1, nil, "a meta page may be damaged or outdated, so changes of the last commits may be lost; the last readable commit left %d statuses, %d were saved", s.state.Count, saved)
 	case saved < s.state.Count:
 		orMore := ""
 		if slices.ContainsFunc(best, func(f find) bool { return f.trust != reached }) {
 			orMore = " or more"
 		}
-		s.problem(Uncertain, -1, nil, "the last commit left %d statuses: %d were saved, %d%s missing; while any is, it can't be told whether all others are as it left them", s.state.Count, saved, s.state.Count-saved, orMore)
+		s.problem(Uncertain, -1, nil, "the last commit left %d statuses: %d were saved, %d%s are missing; so it can't be proven that the saved ones are unchanged", s.state.Count, saved, s.state.Count-saved, orMore)
 	default:
-		s.problem(Uncertain, -1, nil, "the last commit left %d statuses, %d were saved, and it can't be told that they are the same", s.state.Count, saved)
+		s.problem(Uncertain, -1, nil, "the last commit left %d statuses, %d were saved, and it can't be proven that they are the same", s.state.Count, saved)
 	}
 }

@@ -16,8 +16,7 @@ import (
 	"github.com/customstatus/customstatus/internal/damage"
 )
 
-// salvaged requires of what can be saved from a damaged file what File
-// promises.
+// salvaged requires that File keeps its promises for a damaged file.
 func (img image) salvaged(t testing.TB, path string, b []byte, what string) {
 	t.Helper()
 	overwrite(t, path, b)
@@ -43,16 +42,17 @@ func (img image) salvaged(t testing.TB, path string, b []byte, what string) {
 			doubtful[p.Status] = true
 		}
 		require.NotEmpty(t, p.Reason, what)
-		unsure = unsure || strings.Contains(p.Reason, "not known") || strings.Contains(p.Reason, "a meta page is damaged") || strings.Contains(p.Reason, "some pages do not fit together")
+		unsure = unsure || strings.Contains(p.Reason, "not known") || strings.Contains(p.Reason, "a meta page may be damaged") || strings.Contains(p.Reason, "some pages contradict each other")
 	}
-	// An old page in place of the last one can't be told if another is lost.
+	// File can't notice an outdated page if another page is lost.
 	unsure = unsure || strings.Contains(what, "; ") && (strings.Contains(what, "as it was") || strings.Contains(what, "renumbered"))
 	for id, status := range ids {
-		// What is not as it should be is doubtful.
+		// A status that differs from the wanted one is listed as doubtful.
 		require.True(t, saved.Complete || unsure || doubtful[status] || status == img.want.statuses[id], "%s: wrong: %v", what, status)
 	}
 	for id, status := range img.want.statuses {
-		// A record whose page is unhurt is saved or, if its name was disputed, listed.
+		// A record on an undamaged page is saved or, if its name is disputed,
+		// listed.
 		page, end := img.pages[id][0], img.pages[id][1]
 		if end <= len(b) && bytes.Equal(b[page:end], img.file[page:end]) {
 			if got, ok := ids[id]; !ok || got != status {
@@ -62,8 +62,8 @@ func (img image) salvaged(t testing.TB, path string, b []byte, what string) {
 	}
 }
 
-// TestFileAfterALostWrite puts in the place of each page what stood there
-// once: what a disk leaves that forgets a single write.
+// TestFileAfterALostWrite replaces each page by each of its earlier contents,
+// as a disk does that loses a single write.
 func TestFileAfterALostWrite(t *testing.T) {
 	t.Parallel()
 	path := tempPath(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patient is a file to be damaged, and where in it is what.
+// patient is a file to be damaged, with the places of its parts.
 type patient struct {
 	anatomy
 	file []byte
@@ -29,14 +29,14 @@ func (w patient) zero(ids ...string) {
 	}
 }
 
-// record is where the record of an id begins.
+// record returns the file from the start of an id's record on.
 func (w patient) record(id string) []byte {
 	page := w.at(w.page[id])
 	return page[bytes.Index(page, append([]byte(id), 0xC5, 2))+len(id):]
 }
 
-// key puts another key in the place of one, and zeros over so many bytes at the
-// start of its record.
+// key replaces the key of an id by other, and zeros the given number of bytes
+// at the start of the record.
 func (w patient) key(id, other string, bytes int) {
 	record := w.record(id)
 	clear(record[:bytes])
@@ -44,8 +44,7 @@ func (w patient) key(id, other string, bytes int) {
 	copy(page[len(page)-len(record)-len(id):], other)
 }
 
-// old puts the page of an id as it was before in its place. There are two copies
-// of it, and the older one is a free page.
+// old replaces the page of an id by its older copy, which is on a free page.
 func (w patient) old(id string) {
 	number := w.page[id]
 	for page := range len(w.file) / w.size {
@@ -56,12 +55,12 @@ func (w patient) old(id string) {
 	}
 }
 
-// branchKey is where a page that leads to others has a key.
+// branchKey returns the file from the place of a key on a branch page on.
 func (w patient) branchKey(page int, key string) []byte {
 	return w.at(page)[bytes.LastIndex(w.at(page), []byte(key)):]
 }
 
-// element is where the n-th element of the leaf page of an id begins.
+// element returns the file from the n-th element of an id's leaf page on.
 func (w patient) element(id string, n int) []byte { return w.at(w.page[id])[16+16*n:] }
 
 // point makes the bucket of records begin at another page.
@@ -70,10 +69,10 @@ func (w patient) point(page int) {
 	binary.NativeEndian.PutUint64(root[bytes.Index(root, []byte("customstatus.records"))+len("customstatus.records"):], uint64(page))
 }
 
-// TestFileKnowsWhatIsLost has three hundred statuses, called i100 to i399,
-// in a tree of three levels. The last commit has updated i130 and i305, and has deleted
-// one to four of others that stood on one page. On free pages are those pages as
-// they were before it.
+// TestFileKnowsWhatIsLost has three hundred statuses, i100 to i399, in a tree
+// of three levels. The last commit has updated i130 and i305, and has deleted
+// one to four statuses of each of several pages. Free pages have the older
+// copies of those pages.
 func TestFileKnowsWhatIsLost(t *testing.T) {
 	t.Parallel()
 	const pageSize = 512
@@ -150,10 +149,10 @@ func TestFileKnowsWhatIsLost(t *testing.T) {
 			damage: func(w patient) { w.zero("i360") }, lost: never,
 			says: []string{
 				fmt.Sprintf("page %d: in bucket \"customstatus.records\": its header has the number of page 0; the lost keys are among the keys from %q to before ", sound.page["i360"], never[0]),
-				fmt.Sprintf("the last commit left 290 statuses: %d were saved, %d missing; while any is, it can't be told whether all others are as it left them\n", 290-len(never), len(never)),
+				fmt.Sprintf("the last commit left 290 statuses: %d were saved, %d are missing; so it can't be proven that the saved ones are unchanged\n", 290-len(never), len(never)),
 			}},
 		{what: "a leaf with an update", damage: func(w patient) { w.zero("i130") }, doubtful: updated, old: true, silent: true,
-			says: []string{"the last commit left 290 statuses, 290 were saved, and it can't be told that they are the same"}},
+			says: []string{"the last commit left 290 statuses, 290 were saved, and it can't be proven that they are the same"}},
 		{what: "a leaf with a deletion", damage: func(w patient) { w.zero(deletions[1][0]) }, complete: true},
 		{what: "a leaf with two deletions", damage: func(w patient) { w.zero(deletions[2][0]) }, complete: true},
 		{what: "a leaf with three deletions", damage: func(w patient) { w.zero(deletions[3][0]) }, silent: true,
@@ -164,7 +163,7 @@ func TestFileKnowsWhatIsLost(t *testing.T) {
 		{what: "a byte of a record", damage: func(w patient) { w.record("i360")[8] ^= 1 }, lost: []string{"i360"}, silent: true,
 			says: []string{
 				fmt.Sprintf("page %d: status \"i360\": lost: its record is damaged: wrong checksum", sound.page["i360"]),
-				"the last commit left 290 statuses: 289 were saved, 1 missing; while any is, it can't be told whether all others are as it left them\n",
+				"the last commit left 290 statuses: 289 were saved, 1 are missing; so it can't be proven that the saved ones are unchanged\n",
 			}},
 		{what: "a byte of a record that was updated", damage: func(w patient) { w.record("i130")[8] ^= 1 }, doubtful: []string{"i130"}, old: true,
 			says: []string{"status \"i130\": its record is damaged: wrong checksum", "named \"name of i130\": doubtful: its page is free"}},
@@ -172,15 +171,15 @@ func TestFileKnowsWhatIsLost(t *testing.T) {
 			says: []string{fmt.Sprintf("status %q: its record is damaged: wrong checksum", updated[1])}},
 		{what: "the key of a record", complete: true,
 			damage: func(w patient) { w.key(nine, "i36z", 0) },
-			says:   []string{`status "i369", named "name of i369": its key is damaged, and reads "i36z"`}},
+			says:   []string{`status "i369", named "name of i369": its key is damaged: "i36z"`}},
 		{what: "the end of a key and the start of its record", complete: true,
 			damage: func(w patient) { w.key(nine, "i36z", 6) },
-			says:   []string{`status "i369", named "name of i369": its key is damaged, and reads "i36z"`}},
+			says:   []string{`status "i369", named "name of i369": its key is damaged: "i36z"`}},
 		{what: "the end of a key and the start of its record, and a leaf",
 			damage: func(w patient) { w.key(nine, "i36z", 6); w.zero("i380") }, lost: on("i380")},
 		{what: "the start of a record", complete: true,
 			damage: func(w patient) { w.key(nine, nine, 6) },
-			says:   []string{`status "i369", named "name of i369": its record is damaged, and was restored`}},
+			says:   []string{`status "i369", named "name of i369": its record was damaged and is restored`}},
 		{what: "a key and more of its record", silent: true,
 			damage: func(w patient) { w.key(nine, "i36z", 20) }, lost: []string{nine},
 			says: []string{fmt.Sprintf(`page %d: the record under the key "i36z" is damaged: not a record; if the key is damaged too, the id is any between "i368" and "i370"`, sound.page[nine])}},
@@ -192,7 +191,7 @@ func TestFileKnowsWhatIsLost(t *testing.T) {
 		{what: "an element of a leaf and a record behind it", silent: true,
 			damage:   func(w patient) { w.element("i360", 2)[0] = 8; w.record(never[3])[8] ^= 1 },
 			lost:     never[3:4],
-			doubtful: slices.Concat(never[2:3], never[4:]), says: []string{"doubtful: nothing leads to it, though its page is in use"}},
+			doubtful: slices.Concat(never[2:3], never[4:]), says: []string{"doubtful: nothing leads to its record, though the page is in use"}},
 		{what: "the root of the records", damage: func(w patient) { clear(w.at(w.records)) }, complete: true},
 		{what: "a branch, and a leaf below it", silent: true,
 			damage: func(w patient) { clear(w.at(branch)); w.zero("i100") },
@@ -224,7 +223,7 @@ func TestFileKnowsWhatIsLost(t *testing.T) {
 				}
 				w.zero("i360")
 			},
-			lost: never, back: deleted, says: []string{"it is in the list of free pages and also in use", "some pages do not fit together"}},
+			lost: never, back: deleted, says: []string{"it is in the list of free pages and also in use", "some pages contradict each other"}},
 		{what: "the list of free pages and a leaf with three deletions", silent: true,
 			damage:   func(w patient) { clear(w.at(w.freelist)); w.zero(deletions[3][0]) },
 			doubtful: on(deletions[3][0]), back: deletions[3][1:4]},
@@ -232,7 +231,7 @@ func TestFileKnowsWhatIsLost(t *testing.T) {
 			says: []string{"it is neither in use nor in the list of free pages"}},
 		{what: "the way to the records, and a leaf", damage: func(w patient) { w.point(branch); w.zero("i100") },
 			lost: firstLeaf, doubtful: except(all, below(all)), back: deleted,
-			says: []string{"some pages do not fit together"}},
+			says: []string{"some pages contradict each other"}},
 		{what: "the name of the bucket", complete: true,
 			damage: func(w patient) { w.at(w.root)[bytes.Index(w.at(w.root), []byte("records"))]++ },
 			says:   []string{"there is no bucket \"customstatus.records\""}},
@@ -245,8 +244,8 @@ func TestFileKnowsWhatIsLost(t *testing.T) {
 			back: deleted,
 			says: []string{"it is not known how many statuses there were; 300 were saved"}},
 		{what: "an old leaf, with a status that was deleted, in place of the last one", complete: true,
-			damage: func(w patient) { w.old("i200") }, says: []string{"some pages do not fit together"}},
-		{what: "an old leaf in place of the last one", says: []string{"some pages do not fit together"},
+			damage: func(w patient) { w.old("i200") }, says: []string{"some pages contradict each other"}},
+		{what: "an old leaf in place of the last one", says: []string{"some pages contradict each other"},
 			damage: func(w patient) { w.old("i130") },
 			back:   deleted, old: true},
 	} {

@@ -17,7 +17,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// written returns a file with so many statuses, which two commits made.
+// written returns a file with the given number of statuses, made by two
+// commits.
 func written(t testing.TB, statuses, pageSize int) ([]byte, contents) {
 	t.Helper()
 	path := tempPath(t)
@@ -45,7 +46,7 @@ func leaves(t testing.TB, file []byte) map[string]int {
 	return pages
 }
 
-// end is the number of the first page of a file that is not in use.
+// end returns the number of the first page beyond those in use.
 func end(t testing.TB, file []byte, pageSize int) int {
 	t.Helper()
 	found := survey(t, file, nil)
@@ -70,8 +71,8 @@ func TestFileLooksBeyondThePagesInUse(t *testing.T) {
 	}
 }
 
-// TestFileDoesNotTrustWhatStandsBeyondThePagesInUse has a commit that was not
-// finished: its pages stand beyond those of the last one.
+// TestFileDoesNotTrustWhatStandsBeyondThePagesInUse has an unfinished commit,
+// whose pages are beyond the pages in use.
 func TestFileDoesNotTrustWhatStandsBeyondThePagesInUse(t *testing.T) {
 	t.Parallel()
 	const pageSize = 512
@@ -102,8 +103,8 @@ func TestFileDoesNotTrustWhatStandsBeyondThePagesInUse(t *testing.T) {
 		require.Equal(t, byID(saved).statuses[id].ID == id, saved.Complete, problems(saved))
 	}
 
-	// One that is of the same revision as the last commit is only saved if there
-	// is no other, and as a doubtful one.
+	// A record with the revision of the last commit is only saved if there is
+	// no other, and is doubtful.
 	r := bolt.Record{ID: "id000", Name: "never 000", Revision: 2}
 	record, _ := bolt.AppendRecord(nil, 0, &r)
 	used := end(t, before, pageSize)
@@ -121,7 +122,7 @@ func TestFileDoesNotTrustWhatStandsBeyondThePagesInUse(t *testing.T) {
 	saved = save(t, b)
 	require.False(t, saved.Complete)
 	require.Equal(t, status(&r), byID(saved).statuses["id000"])
-	require.Contains(t, problems(saved), fmt.Sprintf(`page %d: status "id000", named "never 000": doubtful: its page is beyond those in use`, used+1))
+	require.Contains(t, problems(saved), fmt.Sprintf(`page %d: status "id000", named "never 000": doubtful: its page is beyond the pages in use`, used+1))
 	require.Contains(t, problems(saved), fmt.Sprintf(`page %d: status "id000": its record is damaged: wrong checksum`, page))
 }
 
@@ -167,12 +168,12 @@ func TestFileSavesOneCatalogOfSeveral(t *testing.T) {
 	saved := saveAs(file, "nobody")
 	require.False(t, saved.Complete)
 	require.Empty(t, saved.Statuses)
-	require.Contains(t, problems(saved), `there is no bucket "customstatus.records/nobody"; of catalogs, the file has ["" "guests" "staff"]`)
+	require.Contains(t, problems(saved), `there is no bucket "customstatus.records/nobody"; the file has the catalogs ["" "guests" "staff"]`)
 	require.Empty(t, saveAs(hurt, "nobody").Statuses)
 }
 
-// TestFileAfterLostMetaPages undoes the writes of the last meta pages, where what
-// they lead to was written again meanwhile.
+// TestFileAfterLostMetaPages undoes the writes of the last meta pages. The
+// pages that the older meta pages lead to were overwritten meanwhile.
 func TestFileAfterLostMetaPages(t *testing.T) {
 	t.Parallel()
 	const pageSize = 1024
@@ -191,12 +192,13 @@ func TestFileAfterLostMetaPages(t *testing.T) {
 			copy(b[:2*pageSize], before)
 			saved := save(t, b)
 			text := problems(saved)
-			if strings.Contains(text, "but the state that it leads to of") {
+			if strings.Contains(text, "but leads to a state of") {
 				found++
 				require.False(t, saved.Complete, text)
-				require.Contains(t, text, "a meta page is damaged or outdated")
+				require.Contains(t, text, "a meta page may be damaged or outdated")
 			}
-			// The store agrees: it has what was saved, or finds the damage.
+			// The store agrees: it has the saved statuses, or reports the
+			// damage.
 			overwrite(t, path, b)
 			got, err := bolt.Open(path, nil)
 			if err == nil {
@@ -218,8 +220,8 @@ func TestFileAfterLostMetaPages(t *testing.T) {
 	require.Positive(t, found)
 }
 
-// A compacted file counts its transactions anew, and so the state is of one that is
-// yet to come.
+// Compacting restarts the count of transactions, so the state has the number of
+// a later transaction.
 func TestFileOfACompactedFile(t *testing.T) {
 	t.Parallel()
 	img := makeImage(t, 13, 1024, 50, 20, 10)
@@ -278,8 +280,9 @@ func TestFileKnowsPagesThatGoOnInOthers(t *testing.T) {
 	require.NotContains(t, problems(saved), "out of place")
 }
 
-// TestFileNamesAnOldPageByWhatIsNewerElsewhere puts an old page in the place of a
-// leaf, and clears another one, so that the checksum over all tells nothing.
+// TestFileNamesAnOldPageByWhatIsNewerElsewhere replaces a leaf by an outdated
+// page, and clears another leaf, so that the checksum over all statuses is of
+// no use.
 func TestFileNamesAnOldPageByWhatIsNewerElsewhere(t *testing.T) {
 	t.Parallel()
 	const pageSize, id = 512, "id010"
@@ -316,9 +319,9 @@ func TestFileNamesAnOldPageByWhatIsNewerElsewhere(t *testing.T) {
 			saved := save(t, b)
 			require.False(t, saved.Complete)
 			text := problems(saved)
-			require.NotContains(t, text, "some pages do not fit together")
+			require.NotContains(t, text, "some pages contradict each other")
 			for _, id := range ids {
-				require.Contains(t, text, fmt.Sprintf("page %d: status %q, named %q: doubtful: its page seems to be an old one", page, id, byID(saved).statuses[id].Name))
+				require.Contains(t, text, fmt.Sprintf("page %d: status %q, named %q: doubtful: its page seems to be outdated", page, id, byID(saved).statuses[id].Name))
 			}
 			require.Equal(t, len(ids), strings.Count(text, "doubtful"), text)
 			found++

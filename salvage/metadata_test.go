@@ -7,8 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whatever a status has is saved: the other tests make what they expect in the
-// same way as the package makes its result.
+// File saves all fields of a status. The other tests make their expected
+// statuses with the package's own function, and so don't notice a missing
+// field.
 func TestFileSavesAllFields(t *testing.T) {
 	t.Parallel()
 	path := tempPath(t)

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A pipe that nobody writes to would keep whoever opens it waiting for ever.
+// Opening a pipe without a writer would wait for ever.
 func TestFileDoesNotWaitForAPipe(t *testing.T) {
 	t.Parallel()
 	path := tempPath(t)

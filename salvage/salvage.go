@@ -1,8 +1,9 @@
-// Package salvage gets out what is intact in a damaged bbolt file of a catalog.
+// Package salvage saves intact statuses from a damaged bbolt file of a
+// catalog.
 //
-// It needs no sound file: [File] reads without bbolt, never writes, and saves a
-// status if its record is still anywhere in the file. Make a new file of the
-// result: open a store, and hand the statuses to the Import of its catalog.
+// [File] reads the file without bbolt and never writes to it. It saves a
+// status if the status's record is still anywhere in the file. To make a new
+// file of the result, open a new catalog and pass the statuses to its Import.
 package salvage
 
 import (
@@ -19,10 +20,10 @@ import (
 
 // Options configure [File]. A nil *Options and the zero value are the defaults.
 type Options struct {
-	// Name is that of the catalog in the file, as it was given to the store.
+	// Name is the catalog's name, as in [customstatus.BoltOptions].
 	Name string
-	// LockTimeout is how long to wait for the lock of a file that another
-	// process has open. 0 is half a second.
+	// LockTimeout limits the wait for a file that another process has locked. 0
+	// is half a second.
 	LockTimeout time.Duration
 }
 
@@ -30,28 +31,29 @@ const defaultLockTimeout = 500 * time.Millisecond
 
 // Result is what [File] has saved.
 type Result struct {
-	// Statuses are those that were saved, ordered by ID. No two have the same
-	// id or the same name. For each that is doubtful there is a problem.
+	// Statuses are the saved statuses, ordered by ID. No two have the same
+	// id or the same name. Problems lists each doubtful one.
 	Statuses []customstatus.CustomUserStatus
-	// Revision is that of the last commit that is known of.
+	// Revision is the revision of the last known commit.
 	Revision customstatus.Revision
-	// Complete says that Statuses are exactly those of the last commit. It is
-	// known from a checksum over all of them, whatever else is damaged.
+	// Complete says that Statuses are exactly the statuses of the last commit.
+	// A checksum over all statuses proves that, whatever else is damaged.
 	Complete bool
-	// Problems are the damages found, the statuses that are lost, doubtful or
-	// left out, and what can't be told of all of them. A sound file has none.
+	// Problems are the damages, the statuses that are lost, doubtful or left
+	// out, and the doubts that concern all statuses. A sound file has no
+	// problems.
 	Problems []Problem
 }
 
-// Problem is something that [File] could not make good.
+// Problem is a damage or a doubt that [File] has found.
 type Problem struct {
-	// Kind says what Status means here.
+	// Kind says what kind of problem it is, and so what Status means.
 	Kind Kind
-	// Page is the number of the page of the file at fault, or -1 if it is not
-	// a page's.
+	// Page is the number of the file's page at fault, or -1 if the problem
+	// concerns no single page.
 	Page int64
-	// Status is what is known of the status concerned, perhaps no more than the
-	// ID. It is the zero value if the problem is not one status's.
+	// Status is what is known of the status concerned, possibly only the ID. It
+	// is the zero value if the problem concerns no single status.
 	Status customstatus.CustomUserStatus
 	// Reason says what the problem is.
 	Reason string
@@ -62,17 +64,19 @@ type Kind uint8
 
 // The kinds of problems.
 const (
-	// Damage: a part of the file is damaged or cannot be read. If Status is set,
-	// it is the one whose record is concerned, and it was saved nevertheless.
+	// Damage means that a part of the file is damaged or can't be read. If
+	// Status is set, its record is concerned, and Status was saved
+	// nevertheless.
 	Damage Kind = iota + 1
-	// Lost: the last commit had Status, and nothing of it was found.
+	// Lost means that the last commit had Status, but no record of the status
+	// was found.
 	Lost
-	// Doubtful: Status was saved, but may be older than the last commit, or
-	// deleted by it.
+	// Doubtful means that Status was saved, but the last commit may have a
+	// newer version or have deleted the status.
 	Doubtful
-	// LeftOut: Status was found, but not saved.
+	// LeftOut means that Status was found, but is not in the result.
 	LeftOut
-	// Uncertain: something can't be told of all statuses together.
+	// Uncertain means a doubt that concerns all statuses.
 	Uncertain
 )
 
@@ -93,7 +97,7 @@ func (k Kind) String() string {
 	return fmt.Sprintf("Kind(%d)", uint8(k))
 }
 
-// String returns page, status, kind and reason in one line.
+// String returns page, status, kind and reason as one line.
 func (p Problem) String() string {
 	var b strings.Builder
 	if p.Page >= 0 {
@@ -114,47 +118,49 @@ func (p Problem) String() string {
 	return b.String()
 }
 
-// File saves what is intact of a catalog in the bbolt file at path, which may be
-// damaged in any way.
+// File saves the intact statuses of a catalog from the bbolt file at path.
+// The file may be damaged in any way.
 //
-// Every record has a checksum and says all about its status and to which catalog
-// it belongs, so that a status is saved if its record is still anywhere in the
+// A record has a checksum, all fields of a status, and a mark of the catalog.
+// So File can save a status if a record of the status is anywhere in the
 // file:
 //
-//   - What the last commit leads to is saved, and is not doubtful, unless a newer
-//     record of a status on the same page is found elsewhere: the page is an old one
-//     then. A record that is damaged only where it is known what stood there is
-//     restored.
-//   - Of an id whose record is damaged otherwise, or that is among the keys of a
-//     page that is, the newest record is saved that is found anywhere else. It is
-//     doubtful: it may be older than the last commit, or deleted by it.
-//   - Of every other id it is known that the last commit did not have it. It was
-//     deleted, and what is found of it is left out without a word.
-//   - Of two statuses with the same name, the better founded or newer one is
-//     saved, and the other listed.
-//   - One or two records too many are left out if the checksum over all tells
-//     which.
+//   - A record that the last commit leads to is saved and is not doubtful.
+//     Exception: if a newer record of a status on the same page is found
+//     elsewhere, the page may be outdated. A record whose damaged bytes are
+//     known from elsewhere is restored.
+//   - If the record of an id is damaged otherwise, or the page that may have
+//     the id, the newest record found anywhere else is saved. It is
+//     doubtful: the last commit may have a newer version or have deleted the
+//     status.
+//   - Every other id was not in the last commit. Its status was deleted, so its
+//     old records are ignored and not listed.
+//   - Of two statuses with the same name, the better proven or newer one is
+//     saved, and the other is listed.
+//   - One or two excess records are left out if the checksum over all statuses
+//     shows which ones.
 //
-// If a meta page is damaged, or if pages do not fit together, it is not certain
-// what the last commit leads to. A problem says so, and of every id the newest
-// record is saved; one on a page that is not in use only if there is no other.
+// If a meta page is damaged, or if pages contradict each other, the last
+// commit's records are not known for certain. A problem says so, and the newest
+// record of every id is saved. A record on an unused page counts only if
+// there is no other.
 //
-// What can't be told:
+// File can't know:
 //
-//   - Whether an old page stands in the place of a newer one, if records are
-//     missing as well: the checksum over all finds the one only where nothing
-//     covers it up. Unless something contradicts what the page has, its statuses
-//     are not listed as doubtful. So in a result that is not Complete, any status
-//     may be an older one, or one that was deleted; a problem says so.
-//   - Whether the last commit is missing as a whole, with the write of its meta
-//     page: such a file looks like one whose last commit was never made.
-//   - Which catalog of two a record belongs to whose names have the same hash of
-//     32 bits, if nothing leads to it.
+//   - Whether a page is outdated, if records are missing as well: then the
+//     checksum over all statuses can't reveal it. The statuses of such a page
+//     are not listed as doubtful unless something contradicts the page. So in a
+//     result that is not Complete, any status may be outdated or deleted; a
+//     problem says so.
+//   - Whether the whole last commit is missing because the write of its meta
+//     page was lost. Such a file looks like the file before that commit.
+//   - Which catalog a record belongs to if no page leads to the record and the
+//     names of two catalogs have the same 32-bit hash.
 //
-// The error is [customstatus.ErrLocked] if another process has the file open for
-// writing, or what the system says if it can't be opened. What is no regular file
-// is refused. Whatever can't be read otherwise is a problem in the result, as it is
-// if the file is no bbolt file at all or has no such catalog.
+// [customstatus.ErrLocked] is returned when another process has the file open
+// for writing. Other errors mean that the file can't be opened or is not a
+// regular file. All else that is wrong is a problem in the result: parts that
+// can't be read, a file that is not a bbolt file, and a missing catalog.
 func File(path string, opts *Options) (*Result, error) {
 	if opts == nil {
 		opts = &Options{}
@@ -182,9 +188,9 @@ func salvageFile(path string, opts *Options) (*Result, error) {
 	return salvage(file, size, opts.Name), nil
 }
 
-// openRegular opens a regular file and returns its size. To open a pipe would wait
-// for somebody to write to it, so nothing else is opened; and if something else
-// takes the place of the file meanwhile, opening it does not wait.
+// openRegular opens a regular file and returns the size. Opening a pipe would
+// wait for a writer, so openRegular refuses everything else. If a pipe replaces
+// the file between the check and the open, the open does not wait either.
 func openRegular(path string) (*os.File, int64, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -213,7 +219,7 @@ func regular(info os.FileInfo) error {
 	return fmt.Errorf("not a regular file: %v", info.Mode().Type())
 }
 
-// status returns what a record says.
+// status converts a record to a status.
 func status(r *bolt.Record) customstatus.CustomUserStatus {
 	return customstatus.CustomUserStatus{
 		ID:         r.ID,

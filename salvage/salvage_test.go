@@ -48,7 +48,7 @@ func TestFile(t *testing.T) {
 	t.Run("without the last meta page", func(t *testing.T) {
 		saved := save(t, without(at.meta))
 		require.False(t, saved.Complete)
-		require.Contains(t, problems(saved), "a meta page is damaged")
+		require.Contains(t, problems(saved), "a meta page may be damaged")
 		for id, status := range img.want.statuses {
 			require.Equal(t, status, byID(saved).statuses[id])
 		}
@@ -97,8 +97,8 @@ func TestFile(t *testing.T) {
 		require.NotZero(t, lost)
 	})
 	t.Run("with an old root page", func(t *testing.T) {
-		// Where the root page stands, it has stood before, when there were
-		// other records: most of those are still somewhere in the file, too.
+		// An earlier root page was in the same place. Most of the records that
+		// it led to are still in the file.
 		path := tempPath(t)
 		overwrite(t, path, img.file)
 		s := open(t, path, 0)
@@ -129,7 +129,7 @@ func TestFile(t *testing.T) {
 		require.NoError(t, s.Close())
 	})
 	t.Run("without the commit that was not finished", func(t *testing.T) {
-		// The meta page is the only one that knows of the last commit.
+		// Only the meta page knows the last commit.
 		path := tempPath(t)
 		overwrite(t, path, img.file)
 		s := open(t, path, 0)
@@ -149,8 +149,8 @@ func TestFile(t *testing.T) {
 		}
 	})
 	t.Run("with what a commit has left that was not finished", func(t *testing.T) {
-		// It was of the same revision as the last one, and some of its pages
-		// still stand, newer than what the last commit leads to.
+		// The unfinished commit had the same revision as the last one. Some of
+		// its pages are still in the file, newer than the last commit's.
 		path := tempPath(t)
 		overwrite(t, path, img.file)
 		s := open(t, path, 0)

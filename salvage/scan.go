@@ -10,38 +10,39 @@ import (
 	"github.com/customstatus/customstatus/internal/boltfile"
 )
 
-// trust is how a record was found, from the best to the worst.
+// trust says where a record was found, from the most to the least reliable
+// place.
 type trust int
 
 const (
-	reached trust = iota // the last commit leads to it
-	severed              // on a page of the last commit, of which a part can't be read
-	orphan               // on a page that nothing leads to, and that is not known to be free
-	stray                // on a page that does not stand where it was written
-	freed                // on a page that is free
-	beyond               // on a page beyond those that the last commit knows of
+	reached trust = iota // the last commit leads to the record
+	severed              // on a page of the last commit that is only partly readable
+	orphan               // on a page that nothing leads to and that may not be free
+	stray                // on a page that is not where it was written
+	freed                // on a free page
+	beyond               // on a page beyond the last commit's pages
 )
 
-// doubt says why a record is doubtful.
+// doubt returns the reason why a record is doubtful.
 func (t trust) doubt() string {
 	why := [...]string{
-		severed: "nothing leads to it, though its page is in use",
+		severed: "nothing leads to its record, though the page is in use",
 		orphan:  "nothing leads to its page",
-		stray:   "its page stands out of place",
-		freed:   "its page is free, but there is no other record of it",
-		beyond:  "its page is beyond those in use, but there is no other record of it",
+		stray:   "its page is out of place",
+		freed:   "its page is free, but there is no other record of the status",
+		beyond:  "its page is beyond the pages in use, but there is no other record of the status",
 	}
-	return why[t] + "; it may be older than the last commit, or deleted by it"
+	return why[t] + "; the last commit may have a newer version or have deleted the status"
 }
 
-// used reports whether the page of a record may be part of the last commit. When a
-// page is written, it is written anew in another place, and where it was before,
-// most of its records still stand, on a free page. Beyond the pages in use stands
-// what a commit wrote that was never finished.
+// used reports whether the record's page may be part of the last commit. bbolt
+// writes a changed page to a new place; the old place becomes a free page that
+// still has most of the records. Pages beyond those in use are from a commit
+// that was never finished.
 func (t trust) used() bool { return t < freed }
 
-// beats reports whether to take f for its id, not other. A record on a page that is
-// not in use counts only if there is no other.
+// beats reports whether f is a better choice than other for the same id. A
+// record on an unused page counts only if there is no other.
 func (f find) beats(other find) bool {
 	if f.trust.used() != other.trust.used() || !f.trust.used() && f.trust != other.trust {
 		return f.trust < other.trust
@@ -51,19 +52,19 @@ func (f find) beats(other find) bool {
 
 const (
 	scanStep = 1 << 20
-	// Most records that a catalog makes are no larger. Larger ones are looked for
-	// as long as it doesn't take too much effort: what looks like their beginning
-	// may stand at every other byte.
+	// Most records of a catalog are no larger. The effort for larger ones is
+	// limited, because a damaged file can have what looks like the start of a
+	// large record at every other byte.
 	usualRecord = 1 << 10
 )
 
-// scan looks for records in the whole file, byte by byte.
+// scan searches the whole file for records, byte by byte.
 func (s *salvor) scan() {
 	effort := 4*s.size + 64<<20
 	window := make([]byte, min(scanStep+bolt.MaxRecordBytes, s.size))
 	var (
-		page  uint64 // of the record before
-		level trust  // of it
+		page  uint64 // page of the previous record
+		level trust  // trust in that page
 	)
 	for start := int64(0); start < s.size; start += scanStep {
 		b := window[:min(scanStep+bolt.MaxRecordBytes, s.size-start)]
@@ -99,7 +100,7 @@ func (s *salvor) scan() {
 	}
 }
 
-// read reads all it can of b, and leaves zeros for the rest.
+// read fills b from the offset at. Parts that can't be read are zero.
 func (s *salvor) read(b []byte, at int64) {
 	clear(b)
 	if _, err := s.r.ReadAt(b, at); err == nil || errors.Is(err, io.EOF) {
@@ -109,14 +110,15 @@ func (s *salvor) read(b []byte, at int64) {
 		part := b[i:min(i+sectorSize, len(b))]
 		if _, err := s.r.ReadAt(part, at+int64(i)); err != nil && !errors.Is(err, io.EOF) {
 			clear(part)
-			s.problem(Damage, (at+int64(i))/int64(s.survey.PageSize), nil, "it cannot be read: %v", err)
+			s.problem(Damage, (at+int64(i))/int64(s.survey.PageSize), nil, "it can't be read: %v", err)
 		}
 	}
 }
 
 const sectorSize = 512
 
-// trust returns how far to trust a record on a page, if it was not reached.
+// trust returns the trust in a record on the page that the last commit does not
+// lead to.
 func (s *salvor) trust(page uint64) trust {
 	usage := s.survey.Usage(page)
 	switch {
@@ -132,15 +134,16 @@ func (s *salvor) trust(page uint64) trust {
 	return orphan
 }
 
-// maxMore is how many pages behind its first one a page is looked for. A page that
-// a catalog's records make has no more, whatever the size of pages.
+// maxMore limits the overflow pages that inPlace looks back over. A page of a
+// catalog's records has no more, whatever the page size.
 const maxMore = 64
 
-// inPlace reports whether a page stands where it was written, as one that says its
-// number or as one of those behind such a page that belong to it.
+// inPlace reports whether a page is where it was written: it has its own
+// number, or it is an overflow page of a page that has its own number.
 func (s *salvor) inPlace(page uint64) bool {
 	for n := page; n >= 2 && page-n <= maxMore; n-- {
-		// If it can't be read, which scan has said, it is no number of a page with records.
+		// If the read fails, the zero header matches no page. scan has reported
+		// the error.
 		var header [boltfile.HeaderSize]byte
 		_, _ = s.r.ReadAt(header[:], int64(n*s.survey.PageSize))
 		if boltfile.Number(header[:]) == n {

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// FuzzSalvage looks for files that bring salvage to a halt, or to a result that
+// FuzzSalvage looks for files for which salvage hangs, or returns a result that
 // contradicts itself.
 func FuzzSalvage(f *testing.F) {
 	path := filepath.Join(f.TempDir(), "statuses.db")
@@ -36,12 +36,12 @@ func FuzzSalvage(f *testing.F) {
 			names[s.Name] = true
 		}
 		if !saved.Complete && len(saved.Problems) == 0 {
-			t.Fatal("no word of what is missing")
+			t.Fatal("no problem names what is missing")
 		}
 	})
 }
 
-// badDisk can't read from one of its sectors.
+// badDisk is a file with one unreadable sector.
 type badDisk struct {
 	*bytes.Reader
 	at int64
@@ -76,7 +76,7 @@ func TestSalvageReadsAroundBadSectors(t *testing.T) {
 	}
 	require.True(t, found)
 
-	// Records that stand where one step of the search ends.
+	// Records across the boundary between two steps of the search.
 	long := append(make([]byte, 1<<20-100), file...)
 	require.Equal(t, want, salvage(bytes.NewReader(long), int64(len(long)), "").Statuses)
 }
@@ -105,8 +105,8 @@ func TestSalvageSettlesDisputesOverNames(t *testing.T) {
 	require.True(t, found)
 }
 
-// TestSalvageIsNotKeptBusy gives it a file full of what looks like the beginning of
-// a large record, which would take minutes to read to the end each time.
+// TestSalvageIsNotKeptBusy has a file full of what looks like the start of a
+// large record. Reading each one to its end would take minutes.
 func TestSalvageIsNotKeptBusy(t *testing.T) {
 	record := func(id string, size int) bolt.Record {
 		return bolt.Record{ID: id, Name: strings.Repeat("n", size), Revision: 1}

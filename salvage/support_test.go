@@ -22,7 +22,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// torture asks for the long versions of the tests.
+// torture reports whether the long versions of the tests are to run.
 func torture() bool { return os.Getenv("CUSTOMSTATUS_TORTURE") != "" }
 
 // tempPath returns a path in a directory of the test's own.
@@ -31,7 +31,7 @@ func tempPath(t testing.TB) string {
 	return filepath.Join(t.TempDir(), "statuses.db")
 }
 
-// open opens a store without the syncs, which no test here needs.
+// open opens a store that does not sync, because no test here cuts the power.
 func open(t testing.TB, path string, pageSize int) *bolt.Store {
 	t.Helper()
 	s, err := bolt.Open(path, &bolt.Options{Bolt: &bbolt.Options{PageSize: pageSize, NoSync: true, InitialMmapSize: 1}})
@@ -51,7 +51,8 @@ func commit(t testing.TB, s *bolt.Store, all ...bolt.Change) uint64 {
 	return revision
 }
 
-// put is a change that creates a status, or updates the one at the revision.
+// put returns the change that creates a status or, if replaces is not 0,
+// updates the status at that revision.
 func put(id, name string, replaces uint64) bolt.Change {
 	c := bolt.Change{Kind: bolt.Created, After: bolt.Record{ID: id, Name: name, Type: "busy", UpdatedAt: 1_700_000_000_123}}
 	if replaces > 0 {
@@ -60,18 +61,18 @@ func put(id, name string, replaces uint64) bolt.Change {
 	return c
 }
 
-// gone is a change that deletes a status.
+// gone returns the change that deletes a status.
 func gone(id string, replaces uint64) bolt.Change {
 	return bolt.Change{Kind: bolt.Deleted, BeforeID: id, Before: replaces}
 }
 
-// contents is what a store or a result has, by id.
+// contents has the statuses of a store or a result, by id.
 type contents struct {
 	revision customstatus.Revision
 	statuses map[string]customstatus.CustomUserStatus
 }
 
-// equal is for the many comparisons, which require.Equal takes long for.
+// equal is faster than require.Equal, for the many comparisons.
 func (c contents) equal(other contents) bool {
 	return c.revision == other.revision && maps.Equal(c.statuses, other.statuses)
 }
@@ -94,7 +95,7 @@ func load(t testing.TB, s *bolt.Store) contents {
 	return c
 }
 
-// byID returns what was saved in the form of contents.
+// byID returns a result as contents.
 func byID(r *Result) contents {
 	c := contents{r.Revision, make(map[string]customstatus.CustomUserStatus)}
 	for _, s := range r.Statuses {
@@ -103,7 +104,7 @@ func byID(r *Result) contents {
 	return c
 }
 
-// problems are the problems of r, one in a line.
+// problems returns the problems of r, one in a line.
 func problems(r *Result) string {
 	var b strings.Builder
 	for _, p := range r.Problems {
@@ -112,7 +113,7 @@ func problems(r *Result) string {
 	return b.String()
 }
 
-// save salvages a file and requires that it is not written to.
+// save salvages a file and requires that the file stays unchanged.
 func save(t testing.TB, file []byte) *Result {
 	t.Helper()
 	path := tempPath(t)
@@ -143,7 +144,7 @@ func overwrite(t testing.TB, path string, b []byte) {
 	require.NoError(t, errors.Join(err, f.Truncate(int64(len(b))), f.Close()))
 }
 
-// survey explores a file that must be sound.
+// survey explores a sound file.
 func survey(t testing.TB, file []byte, visit func(page uint64, bucket string, key, value []byte)) *boltfile.Survey {
 	t.Helper()
 	if visit == nil {
@@ -231,7 +232,7 @@ func (h *history) changes(now map[string]bolt.Record, n int) changes {
 	return all
 }
 
-// run makes n commits and returns what the store has afterwards.
+// run makes n commits and returns the store's contents afterwards.
 func (h *history) run(t testing.TB, n, size int, s *bolt.Store) contents {
 	t.Helper()
 	for range n {
@@ -243,19 +244,20 @@ func (h *history) run(t testing.TB, n, size int, s *bolt.Store) contents {
 	return load(t, s)
 }
 
-// image is a bbolt file that was written in many commits, with updates and
-// deletions among them.
+// image is a bbolt file made by many commits, updates and deletions included.
 type image struct {
 	file     []byte
 	pageSize int
 	want     contents
 	records  map[string]bolt.Record // of want
-	// past is the file as it was some commits before, pasts after each commit.
+	// past is the file some commits earlier, pasts is the file after each
+	// commit.
 	past  []byte
 	pasts [][]byte
 	// ever has every status at every revision.
 	ever map[customstatus.CustomUserStatus]bool
-	// pages are where the pages with the record of a status begin and end.
+	// pages has for each status the offsets where the pages of the record begin
+	// and end.
 	pages map[string][2]int
 }
 
@@ -282,8 +284,8 @@ func makeImage(t testing.TB, seed uint64, pageSize, first, commits, size int) im
 	}
 	img.want = load(t, s)
 	img.records, _ = records(t, s)
-	// Else a meta page as it was could be taken for one that the last commit
-	// had not yet written.
+	// With fewer commits between, an outdated meta page looks like the one
+	// before the last commit.
 	require.Greater(t, img.want.revision, past+2)
 	require.NoError(t, s.Close())
 	img.file = read(t, path)
@@ -304,14 +306,14 @@ func makeImage(t testing.TB, seed uint64, pageSize, first, commits, size int) im
 	return img
 }
 
-// record is the record of a status of the last commit, up to its checksum.
+// record returns the last commit's record of a status, up to the checksum.
 func (img image) record(id string) []byte {
 	r := img.records[id]
 	b, _ := bolt.AppendRecord(nil, 0, &r)
 	return b[:len(b)-8]
 }
 
-// anatomy says where in an image what is.
+// anatomy has the places of an image's parts.
 type anatomy struct {
 	meta     int // page of the newer meta page
 	freelist int // page of the list of free pages

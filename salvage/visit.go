@@ -13,7 +13,7 @@ import (
 	"github.com/customstatus/customstatus/internal/boltfile"
 )
 
-// salvor is the work on one file.
+// salvor is the state of the work on one file.
 type salvor struct {
 	r       io.ReaderAt
 	size    int64
@@ -23,29 +23,30 @@ type salvor struct {
 
 	state    bolt.State
 	hasState bool
-	// behind says that the meta page is older than the state that it leads to. Later
-	// ones were lost, or the file was compacted, which counts transactions anew.
+	// behind says that the meta page is older than the state that it leads to.
+	// Either later meta pages were lost, or the file was compacted, which
+	// restarts the count of transactions.
 	behind   bool
-	last     uint64   // revision: of what was ever committed, as far as is known
-	catalogs []string // that the file has
+	last     uint64   // no revision after it is known to be committed
+	catalogs []string // other catalogs in the file
 
 	reached map[string]find // by id
-	wounds  []wound         // records that the last commit leads to and that are damaged
-	// gaps are where the last commit may have had an id because of a wound, old
-	// where it may because a page is perhaps an old one.
+	wounds  []wound         // damaged records that the last commit leads to
+	// gaps are the ranges of ids that a wound may have hidden; old are the
+	// ranges of ids on pages that may be outdated.
 	gaps, old []gap
-	elsewhere []find // all other records that were found
-	// sure says that what was reached is the last commit's, and all of it but
-	// for what is known to be lost.
+	elsewhere []find // all other records found in the file
+	// sure says that the reached records are those of the last commit, without the
+	// known losses.
 	sure   bool
 	result Result
 }
 
-// suspectPages finds pages that the last commit leads to, but that may be old ones:
-// a newer record of one that is on such a page was found elsewhere. It is outdated
-// as well, or was written by a commit that was never finished; else the page is an
-// old one, and then its other records may be old, too, and newer ones may be missing
-// among them.
+// suspectPages finds pages of the last commit that may be outdated, because a
+// newer record of a status on the page was found elsewhere. That newer record
+// may be outdated as well, or may belong to an unfinished commit. Otherwise the
+// page is outdated: its other records may be old too, and newer records may be
+// missing.
 func (s *salvor) suspectPages() {
 	suspects := make(map[uint64]bool)
 	for _, f := range s.elsewhere {
@@ -77,39 +78,39 @@ func (s *salvor) suspectPages() {
 	}
 }
 
-// find is a record that was found.
+// find is a record found in the file.
 type find struct {
 	record bolt.Record
 	sum    uint64
 	page   uint64
 	trust  trust
-	// suspect says that the page is perhaps an old one: see suspectPages.
+	// suspect says that the page may be outdated: see suspectPages.
 	suspect bool
 }
 
-// wound is a record or its key that is damaged.
+// wound is a record that is damaged or has a damaged key.
 type wound struct {
 	page uint64
 	key  string
 	err  error
-	// whole: the record is sound, or could be restored.
+	// whole says that the record is sound or could be restored.
 	whole  bool
 	record bolt.Record
 	sum    uint64
-	// named says that the record has the key as its id, which proves both.
+	// named says that the record's id equals the key, which proves both.
 	named bool
-	// between is where the id is if the record was not saved from its place.
+	// between is the range of the id, if the record is not saved.
 	between gap
 }
 
-// gap is a range of ids, without the two at its ends. An end that is "" is open.
+// gap is a range of ids, both ends excluded. An empty end is open.
 type gap struct{ after, before string }
 
 func (g gap) has(id string) bool {
 	return id > g.after && (g.before == "" || id < g.before)
 }
 
-// among reports whether one of the gaps has the id. They are in order.
+// among reports whether one of the gaps has the id. The gaps must be in order.
 func among(gaps []gap, id string) bool {
 	n, _ := slices.BinarySearchFunc(gaps, id, func(g gap, id string) int { return strings.Compare(g.after, id) })
 	return n > 0 && gaps[n-1].has(id)
@@ -148,7 +149,7 @@ func (s *salvor) problem(kind Kind, page int64, r *bolt.Record, format string, a
 	s.result.Problems = append(s.result.Problems, p)
 }
 
-// mentionDamages lists what was found in the structure of the file.
+// mentionDamages adds a problem for each damage in the structure of the file.
 func (s *salvor) mentionDamages() {
 	for _, d := range s.survey.Damages {
 		page, reason := int64(-1), d.Reason
@@ -163,15 +164,15 @@ func (s *salvor) mentionDamages() {
 	if len(s.survey.Damages) > 0 || s.survey.Whole(bolt.RecordBucket(s.catalog)) {
 		return
 	}
-	others := "no other"
+	others := "no other catalog"
 	if len(s.catalogs) > 0 {
 		slices.Sort(s.catalogs)
-		others = fmt.Sprintf("%q", s.catalogs)
+		others = fmt.Sprintf("the catalogs %q", s.catalogs)
 	}
-	s.problem(Damage, -1, nil, "there is no bucket %q; of catalogs, the file has %s", bolt.RecordBucket(s.catalog), others)
+	s.problem(Damage, -1, nil, "there is no bucket %q; the file has %s", bolt.RecordBucket(s.catalog), others)
 }
 
-// visit takes in a key of a bucket of the last commit.
+// visit handles a key and value that the last commit leads to.
 func (s *salvor) visit(page uint64, bucket string, key, value []byte) {
 	if string(key) == bolt.StateKey {
 		if other, ok := catalogOf(bucket); ok && other != s.catalog {
@@ -191,7 +192,8 @@ func (s *salvor) visit(page uint64, bucket string, key, value []byte) {
 	}
 }
 
-// catalogOf returns the name of the catalog whose state is in a bucket.
+// catalogOf returns the name of the catalog whose state is in the bucket. It
+// reports false if the bucket has no state.
 func catalogOf(bucket string) (string, bool) {
 	if bucket == bolt.StateBucket("") {
 		return "", true
@@ -213,10 +215,9 @@ func (s *salvor) visitRecord(page uint64, key string, value []byte) {
 	s.wounds = append(s.wounds, w)
 }
 
-// dress saves the records that are sound but for their keys, or that could be
-// restored, and finds out which ids the other wounds may have been of. A damaged
-// record has perhaps a damaged key; but wherever keys are in order, its id is
-// between those beside it.
+// dress saves the wounded records that are whole, and determines the range
+// of ids of the others. The key of a damaged record may be damaged too. But
+// keys are in order, so the id is between the neighbouring keys.
 func (s *salvor) dress() {
 	if len(s.wounds) == 0 {
 		return
@@ -233,9 +234,9 @@ func (s *salvor) dress() {
 		}
 		if _, taken := s.reached[w.record.ID]; w.whole && !taken && between.has(w.record.ID) {
 			s.reached[w.record.ID] = find{record: w.record, sum: w.sum, page: w.page}
-			what := "its record is damaged, and was restored"
+			what := "its record was damaged and is restored"
 			if w.record.ID != w.key {
-				what = fmt.Sprintf("its key is damaged, and reads %q", w.key)
+				what = fmt.Sprintf("its key is damaged: %q", w.key)
 			}
 			s.problem(Damage, int64(w.page), &w.record, "%s", what)
 			continue
@@ -244,10 +245,11 @@ func (s *salvor) dress() {
 		s.gaps = append(s.gaps, between)
 	}
 	slices.SortFunc(s.gaps, func(a, b gap) int { return strings.Compare(a.after, b.after) })
-	s.gaps = slices.Compact(s.gaps) // two are the same, or have nothing in common
+	s.gaps = slices.Compact(s.gaps) // two gaps are equal or disjoint
 }
 
-// mentionWounds lists the damaged records that were not saved from their place.
+// mentionWounds adds a problem for each damaged record that dress did not
+// save.
 func (s *salvor) mentionWounds(best []find) {
 	for _, w := range s.wounds {
 		if w.whole {
@@ -255,7 +257,7 @@ func (s *salvor) mentionWounds(best []find) {
 		}
 		reason := fmt.Sprintf("%v", w.err)
 		if w.err == nil {
-			reason = fmt.Sprintf("it is that of %q, which does not belong there", w.record.ID)
+			reason = fmt.Sprintf("it is the record of %q, which does not belong there", w.record.ID)
 		}
 		if !w.named {
 			s.problem(Damage, int64(w.page), nil, "the record under the key %q is damaged: %s; if the key is damaged too, the id is %v", w.key, reason, w.between)
@@ -270,8 +272,8 @@ func (s *salvor) mentionWounds(best []find) {
 	}
 }
 
-// several reports whether a page goes on in those behind it. If a record on such a
-// page is damaged, one of them may be an old one, and with it other records.
+// several reports whether a page has overflow pages. If a record on such a page
+// is damaged, one overflow page may be outdated, and so may other records.
 func (s *salvor) several(page uint64) bool {
 	var header [boltfile.HeaderSize]byte
 	_, err := s.r.ReadAt(header[:], int64(page*s.survey.PageSize))

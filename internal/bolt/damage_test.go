@@ -20,8 +20,7 @@ import (
 	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
-// image is a bbolt file that was written in many commits, with updates and
-// deletions among them.
+// image is a bbolt file made by many commits, updates and deletions included.
 type image struct {
 	file     []byte
 	pageSize int
@@ -50,8 +49,8 @@ func makeImage(t testing.TB, seed uint64, pageSize, first, commits, size int) im
 		}
 	}
 	img.want = load(t, s)
-	// Else a meta page as it was could be taken for one that the last commit
-	// had not yet written.
+	// With fewer commits between, an outdated meta page looks like the one
+	// before the last commit.
 	require.Greater(t, img.want.revision, past+2)
 	require.NoError(t, s.Close())
 	img.file, err = os.ReadFile(path)
@@ -61,8 +60,8 @@ func makeImage(t testing.TB, seed uint64, pageSize, first, commits, size int) im
 	return img
 }
 
-// rightOrRefused requires that a damaged file gives the right data, or an error
-// that says which file is damaged. It reports which.
+// rightOrRefused requires that opening a damaged file gives either the right
+// data or an error with the file's name. It reports whether the data is right.
 func (img image) rightOrRefused(t testing.TB, path string, b []byte, what string) bool {
 	t.Helper()
 	overwrite(t, path, b)
@@ -80,8 +79,8 @@ func (img image) rightOrRefused(t testing.TB, path string, b []byte, what string
 	return true
 }
 
-// hasMagic reports whether a page begins as a meta page does where one may stand,
-// with pages of any size.
+// hasMagic reports whether bbolt's magic number is in a place where a meta page
+// may begin, for any page size.
 func hasMagic(b []byte) bool {
 	for at := 0; at+20 <= len(b); at = max(512, 2*at) {
 		if binary.NativeEndian.Uint32(b[at+16:]) == 0xED0CDAED {
@@ -91,7 +90,7 @@ func hasMagic(b []byte) bool {
 	return false
 }
 
-// sealed makes the checksum of a record right.
+// sealed writes the right checksum into a record.
 func sealed(b []byte) []byte {
 	body := b[:len(b)-8]
 	binary.BigEndian.PutUint32(b[len(body):], crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))

@@ -36,7 +36,7 @@ func TestStoreIsLocked(t *testing.T) {
 	}
 	commit(t, s, put("a", "x", 0))
 
-	// Whoever waits gets the file when it is closed.
+	// A waiting Open gets the file when it is closed.
 	opened := make(chan error)
 	go func() {
 		next, err := Open(path, &Options{LockTimeout: time.Hour})
@@ -239,8 +239,8 @@ func TestStoreRefusesAFileThatSomeoneElseWrote(t *testing.T) {
 }
 
 func TestStoreGoesOnWhenThereIsRoomAgain(t *testing.T) {
-	// bbolt's own limit on the size of a file, which it comes to at any point of
-	// a commit, stands for a full disk.
+	// bbolt's own limit on the file size stands for a full disk. It can be
+	// reached at any point of a commit.
 	path := tempPath(t)
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{MaxSize: 1 << 16})
 	require.NoError(t, err)
@@ -271,7 +271,7 @@ func TestStoreGoesOnWhenThereIsRoomAgain(t *testing.T) {
 	require.True(t, want.equal(load(t, openStore(t, path))))
 }
 
-// blocked is a writer that waits at its first byte.
+// blocked is a writer that blocks at the first byte.
 type blocked struct {
 	got        bytes.Buffer
 	begun, end chan struct{}
@@ -339,7 +339,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	require.Len(t, entries, 1, "backups left something behind")
 }
 
-// full is a writer on a disk that is full.
+// full is a writer on a full disk.
 type full struct{}
 
 var errFull = errors.New("no room")
@@ -420,7 +420,7 @@ func TestNewStoreLeavesTheHostsDataAlone(t *testing.T) {
 	_, err = loadAll(other)
 	require.ErrorIs(t, err, bolterrors.ErrDatabaseNotOpen)
 
-	// Open opens it, too, and so it does the backup.
+	// Open can open the host's file and the backup, too.
 	require.True(t, want.equal(load(t, openStore(t, path))))
 	copied := tempPath(t)
 	overwrite(t, copied, backup.Bytes())
@@ -454,8 +454,8 @@ func TestNewStoreFails(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
-// TestStoreFindsWhatDoesNotFitTogether has damage that bbolt knows nothing
-// of: every page is sound, and every record too.
+// TestStoreFindsWhatDoesNotFitTogether has damage that bbolt can't notice:
+// every page and every record is sound.
 func TestStoreFindsWhatDoesNotFitTogether(t *testing.T) {
 	bucket := func(tx *bbolt.Tx, name string) *bbolt.Bucket { return tx.Bucket([]byte("customstatus." + name)) }
 	move := func(tx *bbolt.Tx, name, from, to string) error {

@@ -61,10 +61,10 @@ func TestGuardTellsDamageFromFaultsOfTheProgram(t *testing.T) {
 	require.NoError(t, guard(func() error { return nil }))
 }
 
-// c0 is empty, which the compiler doesn't know.
+// c0 is empty, but the compiler does not know that.
 var c0 = list{}
 
-// trap is a commit that panics when it is asked for a change the nth time.
+// trap is a list of changes that panics at the nth call of At.
 type trap struct {
 	list
 	n *int
@@ -77,8 +77,8 @@ func (c trap) At(i int) Change {
 	return c.list[i]
 }
 
-// A panic of the program in the middle of a commit leaves the file as it was, and
-// is not called damage.
+// A panic of the program in the middle of a commit leaves the file unchanged
+// and is not reported as damage.
 func TestCommitThatPanicsIsNoDamage(t *testing.T) {
 	path := tempPath(t)
 	s := openStore(t, path)

@@ -18,7 +18,7 @@ import (
 	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
-// torture asks for the long versions of the tests.
+// torture reports whether the long versions of the tests are to run.
 func torture() bool { return os.Getenv("CUSTOMSTATUS_TORTURE") != "" }
 
 // tempPath returns a path in a directory of the test's own.
@@ -52,13 +52,14 @@ func newHostedStore(t testing.TB, db *bbolt.DB, name string) *Store {
 	return s
 }
 
-// list is a commit.
+// list is the changes of a commit.
 type list []Change
 
 func (l list) Len() int        { return len(l) }
 func (l list) At(i int) Change { return l[i] }
 
-// put is a change that creates a status, or updates one that is at a revision.
+// put returns the change that creates a status or, if before is not 0, updates
+// the status at that revision.
 func put(id, name string, before uint64) Change {
 	c := Change{Kind: Created, After: Record{ID: id, Name: name, Type: "busy", UpdatedAt: 1_700_000_000_123}}
 	if before != 0 {
@@ -67,12 +68,12 @@ func put(id, name string, before uint64) Change {
 	return c
 }
 
-// gone is a change that deletes a status.
+// gone returns the change that deletes a status.
 func gone(id string, before uint64) Change {
 	return Change{Kind: Deleted, BeforeID: id, Before: before}
 }
 
-// store is what a test needs of a store.
+// store has the methods of a store that tests need.
 type store interface {
 	Load(context.Context, func(int, *Record)) (State, error)
 	Commit(context.Context, Changes) (uint64, error)
@@ -85,8 +86,8 @@ func commit(t testing.TB, s store, changes ...Change) uint64 {
 	return revision
 }
 
-// refused requires that a commit fails without having done anything, and returns
-// its error.
+// refused requires that a commit fails and changes nothing. It returns the
+// error.
 func refused(t testing.TB, s store, changes ...Change) error {
 	t.Helper()
 	_, err := s.Commit(context.Background(), list(changes))
@@ -96,18 +97,18 @@ func refused(t testing.TB, s store, changes ...Change) error {
 	return err
 }
 
-// contents is what a store holds, by id.
+// contents has the records of a store, by id.
 type contents struct {
 	revision uint64
 	statuses map[string]Record
 }
 
-// equal is for the many comparisons, which require.Equal takes long for.
+// equal is faster than require.Equal, for the many comparisons.
 func (c contents) equal(other contents) bool {
 	return c.revision == other.revision && maps.Equal(c.statuses, other.statuses)
 }
 
-// loadAll also checks that the state has the fingerprint of what it goes with.
+// loadAll loads a store and checks the state's count and fingerprint.
 func loadAll(s store) (contents, error) {
 	c := contents{statuses: make(map[string]Record)}
 	var fingerprint, yielded, hint uint64
@@ -139,7 +140,7 @@ func load(t testing.TB, s store) contents {
 	return c
 }
 
-// model is a store as simple as it gets.
+// model is the simplest possible store.
 type model struct {
 	now contents
 }
@@ -253,8 +254,8 @@ func (h *history) changes(now contents, n int) list {
 	return changes
 }
 
-// run makes n commits to all stores, requires that they agree, and returns what
-// they hold afterwards.
+// run makes n commits to all stores, requires that they agree, and returns
+// their contents.
 func (h *history) run(t testing.TB, n, size int, stores ...store) contents {
 	t.Helper()
 	now := load(t, stores[0])
@@ -290,7 +291,8 @@ func overwrite(t testing.TB, path string, b []byte) {
 	require.NoError(t, errors.Join(err, f.Truncate(int64(len(b))), f.Close()))
 }
 
-// reopen opens a file that may be damaged and returns what is in it.
+// reopen opens a file that may be damaged, commits the given change, if any,
+// and returns the contents before it.
 func reopen(path string, change ...Change) (contents, error) {
 	s, err := Open(path, &Options{Bolt: &bbolt.Options{NoSync: true}})
 	if err != nil {
@@ -305,7 +307,7 @@ func reopen(path string, change ...Change) (contents, error) {
 	return c, errors.Join(err, s.Close())
 }
 
-// rootOf returns the number of the root page of a bucket that has one.
+// rootOf returns the number of a bucket's root page. The bucket must have one.
 func rootOf(t testing.TB, s *Store, bucket string) int {
 	t.Helper()
 	var root int

@@ -9,8 +9,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// BenchmarkCommit compares a commit of one create, which syncs, with the look at
-// the pages that bbolt will follow for it.
+// BenchmarkCommit compares a commit of one create, with its syncs, with the
+// check of the pages that bbolt will follow for the commit.
 func BenchmarkCommit(b *testing.B) {
 	for _, n := range []int{1_000, 100_000, 1_000_000} {
 		s, err := Open(tempPath(b), nil)

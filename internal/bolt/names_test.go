@@ -14,7 +14,7 @@ import (
 	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
-// catalogs are names of which some begin with others.
+// catalogs are names, some of them prefixes of others.
 var catalogs = []string{"", "rooms", "rooms/east", "/", "räume \x00", strings.Repeat("n", MaxCatalogBytes)}
 
 func TestCatalogsInOneFileDoNotDisturbEachOther(t *testing.T) {
@@ -51,7 +51,7 @@ func TestCatalogsInOneFileDoNotDisturbEachOther(t *testing.T) {
 	}
 	require.NoError(t, db.Close())
 
-	// Each can be opened alone, and goes on without the others.
+	// Each catalog can be opened and changed alone.
 	for _, name := range catalogs {
 		s, err := Open(path, &Options{Name: name})
 		require.NoError(t, err)
@@ -59,7 +59,7 @@ func TestCatalogsInOneFileDoNotDisturbEachOther(t *testing.T) {
 		newHistory(99).run(t, 3, 20, models[name], s)
 		require.NoError(t, s.Close())
 	}
-	// A backup of one keeps all, as they were.
+	// A backup of one catalog has all catalogs.
 	copied := tempPath(t)
 	require.NoError(t, os.WriteFile(copied, backups["rooms"].Bytes(), 0o600))
 	for _, name := range catalogs {
@@ -72,7 +72,7 @@ func TestCatalogsInOneFileDoNotDisturbEachOther(t *testing.T) {
 	}
 }
 
-// The records of one catalog in the place of another's are damage, not statuses.
+// A record in the wrong catalog is damage, not a status.
 func TestRecordsOfAnotherCatalogAreDamage(t *testing.T) {
 	path := tempPath(t)
 	db, err := bbolt.Open(path, 0o600, nil)
@@ -142,7 +142,7 @@ func TestACatalogIsOpenOnce(t *testing.T) {
 		defer func() { require.NoError(t, s.Close()) }()
 	}
 
-	// One that could not be opened is not open.
+	// A catalog whose opening failed counts as closed.
 	db = openHost(t, tempPath(t))
 	require.NoError(t, db.Update(func(tx *bbolt.Tx) error {
 		_, err := tx.CreateBucket([]byte(RecordBucket("")))
@@ -154,8 +154,8 @@ func TestACatalogIsOpenOnce(t *testing.T) {
 	commit(t, newHostedStore(t, db, ""), put("a", "a", 0))
 }
 
-// A host that writes to the buckets behind the store's back is told so, and that is
-// no damage.
+// A store reports a host that writes to the catalog's buckets, and does not
+// call that damage.
 func TestStoreNoticesAnotherWriter(t *testing.T) {
 	db := openHost(t, tempPath(t))
 	s := newHostedStore(t, db, "")

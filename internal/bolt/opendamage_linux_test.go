@@ -20,10 +20,10 @@ import (
 	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
-// A file that is damaged while it is open can lead bbolt astray: it calls itself
-// until the stack is full, goes round for ever, or asks for more memory than there
-// is. None of that can be caught, so the damage is done in a child whose memory is
-// limited and whose time is, too.
+// A file that is damaged while it is open can make bbolt recurse until the
+// stack is full, loop for ever, or ask for more memory than there is. None of
+// that can be recovered from, so the test runs in a child process with limited
+// memory and time.
 func TestStoreBearsDamageWhileItIsOpen(t *testing.T) {
 	t.Parallel()
 	runChild(t, childCommand("damaged", tempPath(t)))
@@ -39,7 +39,7 @@ func TestStoreBearsRandomDamageWhileItIsOpen(t *testing.T) {
 	}
 }
 
-// limitMemory lets the process have a gigabyte more than it has.
+// limitMemory allows the process one more gigabyte of memory.
 func limitMemory(t *testing.T) {
 	debug.SetMaxStack(64 << 20)
 	statm, err := os.ReadFile("/proc/self/statm")
@@ -51,7 +51,7 @@ func limitMemory(t *testing.T) {
 	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_AS, &syscall.Rlimit{Cur: limit, Max: limit}))
 }
 
-// pageFile is a file that somebody damages while a store has it open.
+// pageFile is a file that the test damages while a store has it open.
 type pageFile struct {
 	t    *testing.T
 	file *os.File
@@ -78,14 +78,14 @@ func (f pageFile) half(page, at int, n uint32) {
 	f.write(page, at, binary.NativeEndian.AppendUint32(nil, n))
 }
 
-// child is where a branch's element leads to.
+// child returns the page that an element of a branch leads to.
 func (f pageFile) child(page, element int) int {
 	return int(binary.NativeEndian.Uint64(f.read(page)[16+16*element+8:]))
 }
 
 func (f pageFile) count(page int) int { return int(binary.NativeEndian.Uint16(f.read(page)[10:])) }
 
-// tree are pages of a store's file with three levels of records.
+// tree has the pages of a store's file with three levels of records.
 type tree struct {
 	root     int // of the buckets
 	freelist int
@@ -310,7 +310,7 @@ func childDamagedAtRandom(t *testing.T, path string) {
 	require.Greater(t, said, rounds/3)
 }
 
-// removal is a commit that removes statuses that follow each other.
+// removal returns a commit that removes adjacent statuses.
 func removal(now contents, random *rand.Rand) list {
 	ids := slices.Sorted(maps.Keys(now.statuses))
 	first := random.IntN(len(ids))
@@ -326,7 +326,7 @@ func removal(now contents, random *rand.Rand) list {
 	return changes
 }
 
-// damageOpen damages a page in a way that bbolt may be led astray by.
+// damageOpen damages a page in a way that may mislead bbolt.
 func damageOpen(random *rand.Rand, f pageFile, page int, pages []int) {
 	b := f.read(page)
 	elements := max(1, f.count(page))

@@ -11,7 +11,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// fileOp is something that a store does to its file.
+// fileOp is an operation of a store on its file.
 type fileOp struct {
 	kind     opKind
 	at       int64  // of a write
@@ -44,11 +44,11 @@ func (op fileOp) apply(file []byte) []byte {
 	return file[:end]
 }
 
-// sector is what a disk writes whole or not at all.
+// sector is the number of bytes that a disk writes as a whole or not at all.
 const sector = 512
 
-// tear applies to a file what a power cut may leave of an operation that was not
-// followed by a sync.
+// tear applies a random part of an operation, as a power cut may leave it
+// before the next sync.
 func (op fileOp) tear(random *rand.Rand, file []byte) []byte {
 	switch random.IntN(3) {
 	case 0:

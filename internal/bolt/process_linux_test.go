@@ -24,8 +24,8 @@ import (
 	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
-// Some faults end a process that does not bear them, or concern the whole
-// process. They are tried in a child: the test binary, run again.
+// Some faults end the process or concern the whole process. Their tests run in
+// a child process, which is the test binary again.
 const (
 	childEnv = "CUSTOMSTATUS_TEST_CHILD"
 	pathEnv  = "CUSTOMSTATUS_TEST_PATH"
@@ -78,7 +78,7 @@ func childCommand(child, path string, before ...string) *exec.Cmd {
 	return cmd
 }
 
-// runChild requires that a child ends well, and returns what it printed.
+// runChild requires that a child succeeds, and returns the output.
 func runChild(t *testing.T, cmd *exec.Cmd) string {
 	t.Helper()
 	out, err := cmd.CombinedOutput()
@@ -133,12 +133,12 @@ func tmpfs(t *testing.T, size string) string {
 	return directory
 }
 
-// It is not parallel: a process that another test starts has all open files for
-// a moment, and what is removed meanwhile takes room until then.
+// This test is not parallel: a process that another test starts inherits all
+// open files for a moment, and a file removed meanwhile takes space until then.
 func TestStoreBearsAFullDisk(t *testing.T) {
 	directory := tmpfs(t, "4m")
 	path, ballast := filepath.Join(directory, "statuses.db"), filepath.Join(directory, "ballast")
-	// fill leaves room for so many pages only.
+	// fill leaves room for the given number of pages.
 	fill := func(pages int) {
 		f, err := os.Create(ballast)
 		require.NoError(t, err)
@@ -298,13 +298,13 @@ func TestStoreBearsAFileCutShort(t *testing.T) {
 	runChild(t, childCommand("cut", tempPath(t)))
 }
 
-// childCut cuts files short while they are open. bbolt has them mapped, and
-// touching what is gone is a fault that ends a process which does not expect it.
+// childCut truncates files while they are open. bbolt has them mapped, and
+// reading the missing part is a fault that ends an unprepared process.
 func childCut(t *testing.T, path string) {
 	ctx := context.Background()
 	type opener func() (*Store, error)
 	var hosts *bbolt.DB
-	// A sync can take long, and no power is cut here.
+	// Syncs are slow, and no power is cut here.
 	own := func() (*Store, error) {
 		return Open(path, &Options{Bolt: &bbolt.Options{NoSync: true}})
 	}
@@ -363,7 +363,7 @@ func childCut(t *testing.T, path string) {
 	}
 }
 
-// summary is a short form of what a store holds.
+// summary returns a short form of a store's contents.
 func summary(c contents) string {
 	h := sha256.New()
 	fmt.Fprintln(h, c.revision)
@@ -373,8 +373,8 @@ func summary(c contents) string {
 	return fmt.Sprintf("%x", h.Sum(nil))
 }
 
-// TestStoreBearsFailingCalls lets system calls of a child fail, each in its
-// turn, and requires that the child gets errors that are true.
+// TestStoreBearsFailingCalls makes each system call of a child fail in turn,
+// and requires that the child's errors are true.
 func TestStoreBearsFailingCalls(t *testing.T) {
 	t.Parallel()
 	every := 17
@@ -452,8 +452,8 @@ func TestStoreBearsFailingCalls(t *testing.T) {
 	}
 }
 
-// childFaults commits and requires that what fails and what is then in the store
-// agree. It prints what the file may hold at the end.
+// childFaults commits and requires that the errors agree with the store's
+// contents. It prints the possible contents of the file at the end.
 func childFaults(t *testing.T, path string) {
 	runtime.LockOSThread() // strace counts calls by thread
 	ctx := context.Background()
@@ -502,7 +502,7 @@ func childFaults(t *testing.T, path string) {
 		} else {
 			require.True(t, load(t, memory).equal(now))
 		}
-		// It either works again or says that it must be reopened.
+		// The store either works again or says that it must be reopened.
 		_, err = s.Commit(ctx, changes)
 		if errors.Is(err, sentinel.ErrNeedsReopen) {
 			fmt.Println(err)

@@ -35,7 +35,7 @@ func TestRecordsComeBackAsTheyWere(t *testing.T) {
 				require.Equal(t, sum, gotSum)
 				_, _, err = DecodeRecord(b, tag+1)
 				require.ErrorContains(t, err, "another catalog")
-				// It ends where it says, and is found within other bytes.
+				// The record is found with other bytes behind it.
 				got, gotTag, _, size, err := ScanRecord(append(b, "behind"...))
 				require.NoError(t, err)
 				require.Equal(t, len(b), size)
@@ -48,7 +48,7 @@ func TestRecordsComeBackAsTheyWere(t *testing.T) {
 	}
 }
 
-// What is in a file has to be read by every version to come.
+// Every later version must read today's files.
 func TestStoredFormsStayAsTheyAre(t *testing.T) {
 	r := Record{ID: "id", Name: "n", Type: "busy", Metadata: "{}", UpdatedAt: 1, Revision: 2}
 	b, _ := AppendRecord(nil, TagOf("x"), &r)
@@ -82,7 +82,7 @@ func TestDecodeRecordFindsEveryFlippedBit(t *testing.T) {
 	}
 }
 
-// seal makes the checksum right.
+// seal writes the right checksum.
 func seal(b []byte) []byte {
 	binary.BigEndian.PutUint64(b[len(b)-8:], Sum(b[:len(b)-8]))
 	return b
@@ -157,7 +157,7 @@ func TestStateCountsRecordsInAndOut(t *testing.T) {
 	s.Remove(3, 20)
 	s.Add(2, 20)
 	require.Equal(t, one, s)
-	// Two records that trade a difference are not the same as before.
+	// Opposite changes of two records do not cancel each other out.
 	var a, b State
 	a.Add(0b1010, 0)
 	a.Add(0b0101, 0)

@@ -8,7 +8,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// The look at pages takes nothing for damage that bbolt writes.
+// The check of pages accepts everything that bbolt writes.
 func TestStoreTakesWhatBboltWrites(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -21,7 +21,7 @@ func TestStoreTakesWhatBboltWrites(t *testing.T) {
 		{"no list of free pages", bbolt.Options{NoFreelistSync: true}, nil},
 		{"a map of free pages", bbolt.Options{FreelistType: bbolt.FreelistMapType}, nil},
 		{"buckets beside", bbolt.Options{PageSize: 512}, hostsData},
-		// So many that their number does not fit in the header of the page.
+		// More pages than the count in the page's header can hold.
 		{"very many free pages", bbolt.Options{PageSize: 512, FreelistType: bbolt.FreelistMapType}, func(tx *bbolt.Tx) error {
 			b, err := tx.CreateBucketIfNotExists([]byte("large"))
 			if err != nil {
@@ -48,7 +48,8 @@ func TestStoreTakesWhatBboltWrites(t *testing.T) {
 				require.NoError(t, db.Update(c.host))
 			}
 			h.run(t, 10, 400, m, s)
-			// All but a few go, so that pages are joined down to the root, and come back.
+			// Nearly all are deleted, so that bbolt merges pages up to the
+			// root, and created again.
 			for _, keep := range []int{100, 3, 0} {
 				var changes list
 				for id, r := range m.now.statuses {

@@ -107,8 +107,8 @@ func TestStoreRefuses(t *testing.T) {
 	require.Equal(t, uint64(2), commit(t, s, put("c", "z", 0)))
 }
 
-// Of several reasons to refuse a commit, the first that the contract names is
-// given.
+// When several errors apply, a commit returns the first one in the contract's
+// order.
 func TestCommitRefusesInOrder(t *testing.T) {
 	s := openStore(t, tempPath(t))
 	commit(t, s, put("a", "a", 0))
@@ -150,7 +150,7 @@ func TestCommitHasAGreatestSize(t *testing.T) {
 	require.Len(t, load(t, s).statuses, MaxChanges+1)
 }
 
-// However large the records are, 32 fit in a commit, and what the error says fits.
+// 32 records of any size fit in a commit, and so do as many as the error says.
 func TestCommitHasAGreatestSizeInBytes(t *testing.T) {
 	s := openStore(t, tempPath(t))
 	text := strings.Repeat("x", MaxStringBytes-9)
@@ -172,7 +172,7 @@ func TestCommitHasAGreatestSizeInBytes(t *testing.T) {
 	require.GreaterOrEqual(t, MaxCommitBytes/MaxRecordBytes, 32)
 }
 
-// created is a commit that creates so many statuses.
+// created is a commit that creates the given number of statuses.
 type created int
 
 func (n created) Len() int { return int(n) }
@@ -225,8 +225,8 @@ func TestBackupIsACopyThatOpens(t *testing.T) {
 	newHistory(2).run(t, 20, 20, copied, s) // and both go on
 }
 
-// The names of a store are in memory: they must be those of the database even
-// if nobody has loaded it yet.
+// The store keeps all names in memory. They must be right even before the first
+// Load.
 func TestStoreKnowsAllNames(t *testing.T) {
 	t.Run("never loaded", func(t *testing.T) {
 		path := tempPath(t)
@@ -252,7 +252,7 @@ func TestStoreKnowsAllNames(t *testing.T) {
 	})
 }
 
-// doneLater is a context that is done when it has been looked at a few times.
+// doneLater is a context that is done after a number of calls of Err.
 type doneLater struct {
 	context.Context
 	looks int
@@ -265,7 +265,7 @@ func (c *doneLater) Err() error {
 	return nil
 }
 
-// What a commit would meet is said without one, to a health check say.
+// Revision reports what a commit would report, for a health check.
 func TestRevisionSaysThatTheFileWasCut(t *testing.T) {
 	path := tempPath(t)
 	s := openStore(t, path)
@@ -282,8 +282,8 @@ func TestRevisionSaysThatTheFileWasCut(t *testing.T) {
 	require.ErrorIs(t, err, sentinel.ErrNeedsReopen)
 }
 
-// TestFailedCommitBesideAnother is about a commit that fails after the state was
-// changed: it may be there for good.
+// TestFailedCommitBesideAnother has a commit that fails after the state was
+// changed, so the outcome is unknown.
 func TestFailedCommitBesideAnother(t *testing.T) {
 	db := openHost(t, tempPath(t))
 	s := newHostedStore(t, db, "")

@@ -39,7 +39,7 @@ func findStrace(t *testing.T) string {
 	return strace
 }
 
-// traced runs a child under strace and returns its system calls, each in a line,
+// traced runs a child under strace and returns the system calls, one in a line,
 // with strings in hexadecimal.
 func traced(t *testing.T, calls, child, path string) []string {
 	log := filepath.Join(t.TempDir(), "trace")
@@ -83,8 +83,8 @@ func text(t *testing.T, args string) []string {
 	return all
 }
 
-// TestStoreSyncsInOrder records what a store really writes and syncs, cuts
-// the power anywhere in it, and looks at how a new file comes to its name.
+// TestStoreSyncsInOrder records the writes and syncs of a store and cuts the
+// power at every point. It also checks how a new file gets its name.
 func TestStoreSyncsInOrder(t *testing.T) {
 	t.Parallel()
 	directory := t.TempDir()
@@ -170,7 +170,7 @@ func TestStoreSyncsInOrder(t *testing.T) {
 	require.True(t, linked)
 	require.Positive(t, named)
 
-	// What the store held at each revision is found out by doing it again.
+	// Repeating the commits gives the contents at each revision.
 	again := openStore(t, tempPath(t))
 	states := map[uint64]contents{0: load(t, again)}
 	powerHistory(t, 4096, again, func(now contents) { states[now.revision] = now })

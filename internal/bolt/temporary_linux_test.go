@@ -14,7 +14,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// stopper is a logger and a writer that tells the parent where the child is, and
+// stopper is a logger and a writer. It tells the parent where the child is, and
 // then waits to be killed.
 type stopper struct{ *bbolt.DefaultLogger }
 
@@ -46,8 +46,8 @@ func childBackingUp(t *testing.T, path string) {
 	require.NoError(t, s.Backup(context.Background(), stopper{}))
 }
 
-// killed runs a child until it says where it is, kills it, and returns the names
-// that are then in the directory of the path.
+// killed runs a child until it reports its place, kills the child, and returns
+// the names left in the directory of the path.
 func killed(t *testing.T, child, path string) []string {
 	t.Helper()
 	cmd := childCommand(child, path)
@@ -97,7 +97,7 @@ func TestAKilledProcessLeavesNoTemporaryFiles(t *testing.T) {
 	})
 }
 
-// Only what is certain to be left is removed.
+// Open removes only files that are certainly abandoned.
 func TestOpenLeavesOtherFilesAlone(t *testing.T) {
 	path := tempPath(t)
 	directory := filepath.Dir(path)
@@ -110,7 +110,7 @@ func TestOpenLeavesOtherFilesAlone(t *testing.T) {
 	}
 	require.NoError(t, os.Mkdir(temporaryPath(path, newEnding), 0o700))
 	require.NoError(t, os.Symlink(path, temporaryPath(path, newEnding)))
-	// One that another process is making is locked.
+	// A temporary file in use is locked.
 	busy, err := os.Create(temporaryPath(path, newEnding))
 	require.NoError(t, err)
 	defer busy.Close()
@@ -127,12 +127,12 @@ func TestOpenLeavesOtherFilesAlone(t *testing.T) {
 	require.NoError(t, os.WriteFile(left, nil, 0o600))
 	s, err = Open(path, &Options{Bolt: &bbolt.Options{ReadOnly: true}})
 	require.NoError(t, err)
-	require.FileExists(t, left, "who only reads removes nothing")
+	require.FileExists(t, left, "a read-only store removes nothing")
 	require.NoError(t, s.Close())
 }
 
-// A process that makes a file notices that another took it for left, and makes it
-// again.
+// A process that makes a file notices that another process has removed it, and
+// makes it again.
 func TestCreateBearsThatItsFileIsTakenForLeft(t *testing.T) {
 	path := tempPath(t)
 	opened := 0

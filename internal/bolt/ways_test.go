@@ -13,8 +13,8 @@ import (
 	"github.com/customstatus/customstatus/internal/boltfile"
 )
 
-// fileWays are the ways in which a file comes to be: each makes one at a path from
-// an open database with a catalog.
+// fileWays are the ways to make a file: each makes one at a path from an open
+// database with a catalog.
 var fileWays = map[string]func(t *testing.T, s *Store, path string){
 	"backup": func(t *testing.T, s *Store, path string) { backUp(t, s, path) },
 	"backup of a backup": func(t *testing.T, s *Store, path string) {
@@ -85,7 +85,8 @@ var fileWays = map[string]func(t *testing.T, s *Store, path string){
 	},
 }
 
-// openFast opens a store whose file is not synced: no power is cut here.
+// openFast opens a store that does not sync, because no test here cuts the
+// power.
 func openFast(t *testing.T, path, name string) *Store {
 	t.Helper()
 	s, err := Open(path, &Options{Name: name, Bolt: &bbolt.Options{NoSync: true}})
@@ -106,7 +107,7 @@ func compact(t *testing.T, s *Store, path string, txSize int64) {
 	require.NoError(t, errors.Join(bbolt.Compact(to, s.db, txSize), to.Close()))
 }
 
-// next makes one commit: it creates a status, updates one and deletes one.
+// next makes one commit that creates, updates and deletes a status each.
 func next(t *testing.T, s *Store) {
 	now := load(t, s)
 	id := fmt.Sprintf("next %d", now.revision)
@@ -124,8 +125,8 @@ func next(t *testing.T, s *Store) {
 	commit(t, s, changes...)
 }
 
-// soundAndGoesOn closes, checks, opens and loads a file again and again, with a
-// commit between.
+// soundAndGoesOn repeatedly closes, checks, opens and loads a file, with a
+// commit each time.
 func soundAndGoesOn(t *testing.T, path, name string) {
 	t.Helper()
 	var want contents
@@ -148,8 +149,8 @@ func soundAndGoesOn(t *testing.T, path, name string) {
 	}
 }
 
-// What the library or bbolt writes is sound, is opened, written and opened again,
-// however it came to be and whichever meta page is the newer one.
+// Every file that the library or bbolt writes can be opened, written and opened
+// again, however it was made and whichever meta page is newer.
 func TestEveryFileIsOpenedWrittenAndOpenedAgain(t *testing.T) {
 	t.Parallel()
 	for from, open := range map[string]func(t *testing.T, path, name string) *Store{
@@ -191,8 +192,8 @@ func TestEveryFileIsOpenedWrittenAndOpenedAgain(t *testing.T) {
 	}
 }
 
-// hostsData is what a host keeps beside: so many buckets that they need pages of
-// their own, one within another, and values of many pages.
+// hostsData writes a host's own data: many buckets, a nested one among them,
+// and values of many pages.
 func hostsData(tx *bbolt.Tx) error {
 	for i := range 300 {
 		b, err := tx.CreateBucket(fmt.Appendf(nil, "bucket %d of the host", i))
