@@ -197,8 +197,7 @@ func (c *Catalog) take(commit Commit) error {
 	for i := range commit.Changes {
 		change := &commit.Changes[i]
 		old := e.table.ByID(change.ID())
-		known := Created <= change.Kind && change.Kind <= Deleted
-		if !known || change.conflict(old, e.table.ByName(change.After.Name)) != nil {
+		if !change.Kind.known() || change.conflict(old, e.table.ByName(change.After.Name)) != nil {
 			return errFeed
 		}
 		if change.Kind == Deleted {

@@ -171,17 +171,16 @@ const (
 	Deleted
 )
 
+var kindNames = [...]string{Created: "created", Updated: "updated", Deleted: "deleted"}
+
+func (k ChangeKind) known() bool { return Created <= k && k <= Deleted }
+
 // String returns created, updated or deleted.
 func (k ChangeKind) String() string {
-	switch k {
-	case Created:
-		return "created"
-	case Updated:
-		return "updated"
-	case Deleted:
-		return "deleted"
+	if !k.known() {
+		return fmt.Sprintf("ChangeKind(%d)", uint8(k))
 	}
-	return fmt.Sprintf("ChangeKind(%d)", uint8(k))
+	return kindNames[k]
 }
 
 // Change is what a commit does to one status.

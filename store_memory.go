@@ -3,41 +3,33 @@ package customstatus
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
+
+	"github.com/customstatus/customstatus/internal/pairs"
 )
 
-// MemoryStore is an exclusive [Store] in memory, for tests and for catalogs that need
-// not last: what it holds is gone at Close. It is the reference for the contract
-// of Store, with nothing in it that the contract does not ask for.
-//
-// A commit costs as much as its changes, however many statuses there are, and has
-// no limit; Load copies all statuses.
+// MemoryStore is an exclusive [Store] in memory, for tests and for catalogs that
+// need not last: Close drops everything. It is the reference for the contract of
+// Store and does nothing that the contract doesn't ask for. The time of a commit
+// depends on its changes, not on the number of statuses. A commit has no limit.
 type MemoryStore struct {
 	mu       sync.RWMutex
 	closed   bool
 	revision Revision
-	byID     map[string]*CustomUserStatus // statuses are never changed, only replaced
-	byName   map[string]*CustomUserStatus
+	statuses pairs.Set[CustomUserStatus]
 }
 
 // NewMemoryStore returns an empty store.
-func NewMemoryStore() *MemoryStore {
-	return &MemoryStore{byID: make(map[string]*CustomUserStatus), byName: make(map[string]*CustomUserStatus)}
-}
+func NewMemoryStore() *MemoryStore { return &MemoryStore{statuses: pairs.New(tableKeys, nil)} }
 
-// Load implements [Store].
+// Load implements [Store]. It copies all statuses.
 func (m *MemoryStore) Load(ctx context.Context) (Contents, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if err := m.ready(ctx); err != nil {
 		return Contents{}, err
 	}
-	all := make([]CustomUserStatus, 0, len(m.byID))
-	for _, s := range m.byID {
-		all = append(all, *s)
-	}
-	return Contents{Statuses: all, Revision: m.revision}, nil
+	return Contents{Statuses: m.statuses.Values(), Revision: m.revision}, nil
 }
 
 // Commit implements [Store].
@@ -47,19 +39,8 @@ func (m *MemoryStore) Commit(ctx context.Context, changes []Change) (Revision, e
 	if err := m.ready(ctx); err != nil {
 		return 0, err
 	}
-	if err := checkChanges(changes); err != nil {
+	if err := apply(&m.statuses, changes, m.revision+1); err != nil {
 		return 0, fmt.Errorf("memory: %w", err)
-	}
-	replaced := make([]*CustomUserStatus, 0, len(changes))
-	for i := range changes {
-		old, err := m.apply(&changes[i])
-		if err != nil {
-			for i, old := range slices.Backward(replaced) {
-				m.replace(m.byID[changes[i].ID()], old)
-			}
-			return 0, fmt.Errorf("memory: %w", err)
-		}
-		replaced = append(replaced, old)
 	}
 	m.revision++
 	return m.revision, nil
@@ -76,47 +57,18 @@ func (m *MemoryStore) Revision(ctx context.Context) (Revision, error) {
 func (m *MemoryStore) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.closed, m.byID, m.byName = true, nil, nil
+	m.closed, m.statuses = true, pairs.Set[CustomUserStatus]{}
 	return nil
 }
 
-// ready returns the error with which a method has to return before it begins,
-// or nil.
+// ready returns the error with which a method ends before it begins, or nil.
 func (m *MemoryStore) ready(ctx context.Context) error {
+	err := ctx.Err()
 	if m.closed {
-		return fmt.Errorf("memory: %w", ErrClosed)
+		err = ErrClosed
 	}
-	if err := ctx.Err(); err != nil {
+	if err != nil {
 		return fmt.Errorf("memory: %w", err)
 	}
 	return nil
-}
-
-// apply makes one change at the next revision and returns the status that it
-// replaces, or nil.
-func (m *MemoryStore) apply(c *Change) (old *CustomUserStatus, err error) {
-	old = m.byID[c.ID()]
-	if err := c.conflict(old, m.byName[c.After.Name]); err != nil {
-		return nil, err
-	}
-	if c.Kind == Deleted {
-		m.replace(old, nil)
-		return old, nil
-	}
-	s := c.After
-	s.Revision = m.revision + 1
-	m.replace(old, &s)
-	return old, nil
-}
-
-// replace puts a status in the place of another; either may be nil.
-func (m *MemoryStore) replace(old, s *CustomUserStatus) {
-	if old != nil {
-		delete(m.byID, old.ID)
-		delete(m.byName, old.Name)
-	}
-	if s != nil {
-		m.byID[s.ID] = s
-		m.byName[s.Name] = s
-	}
 }

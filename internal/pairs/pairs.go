@@ -1,0 +1,92 @@
+// Package pairs keeps values in memory under two unique keys, an id and a name, and
+// changes many of them or none.
+package pairs
+
+import (
+	"slices"
+
+	"github.com/customstatus/customstatus/internal/table"
+)
+
+// Set is a set of values. It is for one goroutine at a time. A value is never
+// changed, only replaced.
+type Set[T any] struct {
+	keys         table.Keys[T]
+	byID, byName map[string]*T
+}
+
+// New returns a set of values, of which no two have the same id or name.
+func New[T any](keys table.Keys[T], values []T) Set[T] {
+	s := Set[T]{keys, make(map[string]*T, len(values)), make(map[string]*T, len(values))}
+	for i := range values {
+		s.replace(nil, &values[i])
+	}
+	return s
+}
+
+// ByID returns the value with the id, or nil.
+func (s *Set[T]) ByID(id string) *T { return s.byID[id] }
+
+// ByName returns the value with the name, or nil.
+func (s *Set[T]) ByName(name string) *T { return s.byName[name] }
+
+// Values returns copies of all values, in no particular order.
+func (s *Set[T]) Values() []T {
+	all := make([]T, 0, len(s.byID))
+	for _, v := range s.byID {
+		all = append(all, *v)
+	}
+	return all
+}
+
+// Change makes n changes, or none if one of them has an error. Each is asked for
+// when those before it are made, and puts one value in the place of another. Either
+// may be nil.
+func (s *Set[T]) Change(n int, change func(i int) (old, value *T, err error)) error {
+	made := make([][2]*T, 0, n)
+	for i := range n {
+		old, value, err := change(i)
+		if err != nil {
+			for _, m := range slices.Backward(made) {
+				s.replace(m[1], m[0])
+			}
+			return err
+		}
+		s.replace(old, value)
+		made = append(made, [2]*T{old, value})
+	}
+	return nil
+}
+
+func (s *Set[T]) replace(old, value *T) {
+	if old != nil {
+		delete(s.byID, s.keys.ID(old))
+		delete(s.byName, s.keys.Name(old))
+	}
+	if value != nil {
+		s.byID[s.keys.ID(value)] = value
+		s.byName[s.keys.Name(value)] = value
+	}
+}
+
+// Repeated returns an id that stands twice among n of them, and whether there is
+// one.
+func Repeated(n int, id func(i int) string) (string, bool) {
+	var seen map[string]struct{} // nil while the ids come in their order
+	for i := 1; i < n; i++ {
+		if seen == nil && id(i) > id(i-1) {
+			continue
+		}
+		if seen == nil {
+			seen = make(map[string]struct{}, n)
+			for k := range i {
+				seen[id(k)] = struct{}{}
+			}
+		}
+		if _, twice := seen[id(i)]; twice {
+			return id(i), true
+		}
+		seen[id(i)] = struct{}{}
+	}
+	return "", false
+}
