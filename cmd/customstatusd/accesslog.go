@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// requestIDHeader ties an answer to its lines in the log.
+// requestIDHeader is the header whose value the log repeats.
 const requestIDHeader = "X-Request-Id"
 
 // maxLogged is the greatest number of bytes of a client's text in a log line.
 const maxLogged = 256
 
-// request is what the log line of a request has beyond the request itself.
+// request holds what the log line of a request shows beyond the request itself.
 type request struct {
 	userID string // of the caller, once authenticated
 }
@@ -27,8 +27,8 @@ func noteUser(ctx context.Context, userID string) {
 	}
 }
 
-// logRequests logs every request that h answers: nothing of its headers, body
-// and query, in which credentials might be.
+// logRequests logs every request that h answers. It logs no headers, bodies and
+// queries, which may contain credentials.
 func logRequests(log *slog.Logger, clientAddr func(*http.Request) string, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
@@ -38,7 +38,7 @@ func logRequests(log *slog.Logger, clientAddr func(*http.Request) string, h http
 		defer func() {
 			level := slog.LevelInfo
 			switch {
-			case finished && r.Context().Err() != nil: // given up by the client; what failed by itself is logged where it failed
+			case finished && r.Context().Err() != nil: // the client has gone; a failure of the server is logged where it happened
 			case !finished || rec.status >= http.StatusInternalServerError:
 				level = slog.LevelError
 			case r.URL.Path == healthPath:
@@ -71,7 +71,7 @@ func clip(s string) string {
 	return s
 }
 
-// recorder notes what is answered.
+// recorder records the status and the length of an answer.
 type recorder struct {
 	http.ResponseWriter
 	status  int

@@ -13,7 +13,7 @@ type certificate struct {
 	current           atomic.Pointer[tls.Certificate]
 }
 
-// loadCertificate reads the files; without names it returns nil.
+// loadCertificate reads the files. Without file names it returns nil.
 func loadCertificate(certFile, keyFile string) (*certificate, error) {
 	if certFile == "" {
 		return nil, nil
@@ -22,7 +22,8 @@ func loadCertificate(certFile, keyFile string) (*certificate, error) {
 	return c, c.reload()
 }
 
-// reload reads the files again. If it can't, the certificate stays.
+// reload reads the files again. If that fails, the certificate stays as it is. A nil
+// certificate has nothing to read.
 func (c *certificate) reload() error {
 	if c == nil {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// Names of commands that the program itself asks for.
+// Names of commands that this code refers to.
 const (
 	serveName   = "serve"
 	versionName = "version"

@@ -19,23 +19,23 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// A server holds its file alone, so it does for other processes of the same
-// owner what they can't do to the file: over HTTP on a unix socket beside the
-// file, which only the owner may connect to.
+// Only one process can hold the database file. So the server exports, backs up and
+// imports for other processes of the same owner, over HTTP on a unix socket beside
+// the file. Only the owner may connect to the socket.
 
-// controlPath is the control socket of the server that holds the file at path.
+// controlPath returns the path of the control socket for the database at path.
 func controlPath(path string) string { return path + ".sock" }
 
-// maxSocketPath is the greatest length of a socket's path in bytes that every
-// system takes (macOS: 104 with the end mark).
+// maxSocketPath is the greatest length in bytes of a socket's path that every
+// system accepts (macOS: 104 with the terminating zero).
 const maxSocketPath = 103
 
-// shortSocketPath returns a name for path that fits into a socket's address,
-// and closes the directory that the name may go through with done.
+// shortSocketPath returns a name for path that fits into a socket's address. The
+// name may go through an open directory, which done closes.
 func shortSocketPath(path string) (short string, done func(), err error) {
 	done = func() {}
 	if strings.HasPrefix(path, "@") {
-		path = "./" + path // else the system takes it for a name outside all directories
+		path = "./" + path // an @ in front would mean an abstract socket
 	}
 	if len(path) <= maxSocketPath {
 		return path, done, nil
@@ -109,12 +109,12 @@ func (l *controlListener) remove() error {
 	return err
 }
 
-// controlHandler answers on the control socket for the database. The reload
-// function reads the tokens again.
+// controlHandler answers on the control socket for the database. Its reload request
+// calls reload.
 func controlHandler(db database, reload func() error, log *slog.Logger) http.Handler {
 	failed := func(r *http.Request, bytes int64, err error) {
 		level := slog.LevelError
-		if r.Context().Err() != nil { // the other process has gone, or was not waited for any longer
+		if r.Context().Err() != nil { // the other process has gone, or the server has stopped waiting
 			level = slog.LevelInfo
 		}
 		log.Log(r.Context(), level, "control", "path", r.URL.Path, "bytes", bytes, "error", err)
@@ -123,7 +123,7 @@ func controlHandler(db database, reload func() error, log *slog.Logger) http.Han
 		failed(r, 0, err)
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusInternalServerError)
-		_ = json.NewEncoder(w).Encode(newControlError(err)) // whoever has gone needs none
+		_ = json.NewEncoder(w).Encode(newControlError(err)) // fails only if the client has gone
 	}
 	stream := func(write func(context.Context, io.Writer) error) http.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request) {
@@ -135,7 +135,8 @@ func controlHandler(db database, reload func() error, log *slog.Logger) http.Han
 			case counted.n == 0:
 				fail(w, r, err)
 			default:
-				// Part of the answer is out: cut it, so that it isn't taken for all.
+				// Part of the answer is sent: cut the connection, so that the client
+				// does not take it for the whole.
 				failed(r, counted.n, err)
 				panic(http.ErrAbortHandler)
 			}
@@ -151,7 +152,7 @@ func controlHandler(db database, reload func() error, log *slog.Logger) http.Han
 				w.Header().Set("Content-Type", "application/x-ndjson")
 			}
 			begun = true
-			// An error means that the other process has gone: r's context ends.
+			// An error means that the other process has gone; r's context ends then.
 			_ = json.NewEncoder(w).Encode(report)
 			_ = http.NewResponseController(w).Flush()
 		}
@@ -179,7 +180,7 @@ func controlHandler(db database, reload func() error, log *slog.Logger) http.Han
 	return mux
 }
 
-// controlError is the answer to what failed.
+// controlError is the answer to a request that failed.
 type controlError struct {
 	Error          string `json:"error"`
 	OutcomeUnknown bool   `json:"outcomeUnknown,omitempty"`
@@ -189,7 +190,7 @@ func newControlError(err error) *controlError {
 	return &controlError{err.Error(), errors.Is(err, customstatus.ErrOutcomeUnknown)}
 }
 
-// error returns what the answer says, as the error of a request.
+// error returns the answer as the error of a request.
 func (e *controlError) error() error {
 	if e.OutcomeUnknown {
 		return &unanswered{errors.New(e.Error)}
@@ -197,8 +198,8 @@ func (e *controlError) error() error {
 	return fmt.Errorf("the server that holds the file: %s", e.Error)
 }
 
-// importReport is a line of the answer to an import: how far it has come, and at
-// last what came of it.
+// importReport is one line of the answer to an import: its progress, and in the last
+// line its result.
 type importReport struct {
 	Parts  *importParts  `json:"parts,omitempty"`
 	Result *importResult `json:"result,omitempty"`
@@ -216,7 +217,7 @@ func (c *countingWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// servedDatabase is a file that a server holds.
+// servedDatabase is a database that a server holds.
 type servedDatabase struct {
 	dial func(context.Context) (net.Conn, error)
 }
@@ -242,7 +243,7 @@ func dialControl(ctx context.Context, path string) (*servedDatabase, error) {
 
 func (db *servedDatabase) close() error { return nil }
 
-// do makes a request of the server, with a body if it isn't nil. The caller
+// do sends a request to the server, with the body unless it is nil. The caller
 // closes the body of the answer.
 func (db *servedDatabase) do(ctx context.Context, method, path string, body *upload) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://customstatusd"+path, nil)
@@ -253,7 +254,7 @@ func (db *servedDatabase) do(ctx context.Context, method, path string, body *upl
 		req.Body, req.ContentLength = body, -1
 	}
 	client := &http.Client{Transport: &http.Transport{
-		DisableKeepAlives: true, // or the server waits for more of the body before it answers
+		DisableKeepAlives: true, // otherwise the server waits for the rest of the body before it answers
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			conn, err := db.dial(ctx)
 			if err != nil || body == nil {
@@ -264,7 +265,7 @@ func (db *servedDatabase) do(ctx context.Context, method, path string, body *upl
 	}}
 	resp, err := client.Do(req)
 	if err != nil {
-		// Of the address that do made up and of the socket, nobody wants to hear.
+		// The made-up address and the socket would only confuse the reader.
 		if request := (*url.Error)(nil); errors.As(err, &request) {
 			err = request.Err
 		}
@@ -285,19 +286,18 @@ func (db *servedDatabase) do(ctx context.Context, method, path string, body *upl
 	return resp.Body, nil
 }
 
-// upload is the body of a request that may have to wait for its next bytes, from
-// a person for example.
+// upload is the body of a request. Its next bytes may be long in coming, for example
+// from a person.
 type upload struct {
 	*io.PipeReader
 	in    *io.PipeWriter
-	whole atomic.Bool // it has been read to its end
+	whole atomic.Bool // the upload has been read to its end
 }
 
-// newUpload returns an upload of what r has. A read of r that is under way goes
-// on after the end of the upload.
+// newUpload returns an upload of the content of r. A pending read of r continues
+// after the upload has ended.
 func newUpload(r io.Reader) *upload {
-	// A read from a pipe ends when the pipe is closed; one from a terminal may
-	// not.
+	// Closing a pipe ends a read from it. Closing a terminal may not.
 	out, in := io.Pipe()
 	go func() {
 		_, err := io.Copy(in, r)
@@ -309,7 +309,7 @@ func newUpload(r io.Reader) *upload {
 	return &upload{PipeReader: out, in: in}
 }
 
-// inputError is the error of what an upload reads.
+// inputError is an error of the reader that an upload reads.
 type inputError struct{ err error }
 
 func (e *inputError) Error() string { return e.err.Error() }
@@ -323,8 +323,8 @@ func (u *upload) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// uploadConn ends the upload when the other side has gone. The client of
-// net/http sees that too, but waits for the body's next bytes all the same.
+// uploadConn ends the upload when the server has gone. The client of net/http
+// notices that too, but still waits for the body's next bytes.
 type uploadConn struct {
 	net.Conn
 	body *upload
@@ -333,13 +333,13 @@ type uploadConn struct {
 func (c *uploadConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	if err != nil {
-		c.body.in.CloseWithError(errors.New("it has gone"))
+		c.body.in.CloseWithError(errors.New("it has ended the connection"))
 	}
 	return n, err
 }
 
-// unanswered is the error of a request that has got no answer, or none that says
-// what the request did.
+// unanswered is the error of a request without an answer, or with an answer that does
+// not say what the request did.
 type unanswered struct{ err error }
 
 func (e *unanswered) Error() string { return "the server that holds the file: " + e.err.Error() }
@@ -369,26 +369,26 @@ func (db *servedDatabase) importFrom(ctx context.Context, r io.Reader, said func
 	var result importResult
 	if err == nil {
 		result, err = readReports(body, said)
-		_ = body.Close() // all that counts has been read
+		_ = body.Close() // the result has been read
 	}
 	if input := (*inputError)(nil); errors.As(err, &input) {
 		return result, input.err
 	}
-	// It imports no half of what it is sent.
+	// The server imports nothing of an upload that was cut off.
 	if lost := (*unanswered)(nil); errors.As(err, &lost) && sent.whole.Load() {
 		err = fmt.Errorf("%w: %w", customstatus.ErrOutcomeUnknown, err)
 	}
 	return result, err
 }
 
-// readReports reads the answer to an import. If its end is missing, the result is
-// what the last report says.
+// readReports reads the answer to an import. If the end of the answer is missing, the
+// result is that of the last report.
 func readReports(r io.Reader, said func(importParts)) (importResult, error) {
 	var result importResult
 	for lines := json.NewDecoder(r); ; {
 		var report importReport
 		if err := lines.Decode(&report); err != nil {
-			return result, &unanswered{fmt.Errorf("its answer was cut: %w", err)}
+			return result, &unanswered{fmt.Errorf("its answer was cut off: %w", err)}
 		}
 		switch {
 		case report.Result != nil && report.Failed != nil:

@@ -22,14 +22,14 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// serveControl serves a database on a control socket and returns a client of it.
+// serveControl serves a database on a control socket and returns a client.
 func serveControl(t *testing.T, db database, reload func() error) *servedDatabase {
 	t.Helper()
 	client, _ := controlServer(t, db, reload)
 	return client
 }
 
-// controlServer is serveControl and the server.
+// controlServer is serveControl, and also returns the server.
 func controlServer(t *testing.T, db database, reload func() error) (*servedDatabase, *http.Server) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.db.sock")
@@ -55,8 +55,8 @@ func openTemp(t *testing.T) *localDatabase {
 	return db
 }
 
-// Whether a process has the file itself or asks the one that has makes no
-// difference to what comes of it.
+// A process that has opened the file and one that asks the server get the same
+// results.
 func TestDatabases(t *testing.T) {
 	const one = `{"_id":"a","name":"b","statusType":"busy","_updatedAt":"2021-09-26T14:03:43.057Z"}` + "\n"
 	kinds := map[string]func(*testing.T) (database, *localDatabase){
@@ -116,7 +116,7 @@ func TestImportCutShort(t *testing.T) {
 	require.Zero(t, db.catalog.Revision())
 }
 
-// lostDatabase imports, and what comes of it gets lost on the way.
+// lostDatabase imports, and the result gets lost on the way.
 type lostDatabase struct {
 	*localDatabase
 	err error
@@ -132,7 +132,7 @@ func (db lostDatabase) importFrom(_ context.Context, r io.Reader, _ func(importP
 	return importResult{}, db.err
 }
 
-// Who isn't told what came of an import doesn't say that nothing did.
+// Without the result of an import, a client does not say that nothing was imported.
 func TestImportOutcomeUnknown(t *testing.T) {
 	for name, err := range map[string]error{
 		"no answer":       nil,
@@ -142,7 +142,7 @@ func TestImportOutcomeUnknown(t *testing.T) {
 			client := serveControl(t, lostDatabase{err: err}, nil)
 			_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"), noParts)
 			require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
-			require.ErrorContains(t, importFailed(importResult{}, err), "it is not known whether anything was imported")
+			require.ErrorContains(t, importFailed(importResult{}, err), "it is unknown whether anything was imported")
 		})
 	}
 	client := serveControl(t, lostDatabase{err: errors.New("disk full")}, nil)
@@ -150,7 +150,7 @@ func TestImportOutcomeUnknown(t *testing.T) {
 	require.EqualError(t, importFailed(importResult{}, err), "nothing was imported: the server that holds the file: disk full")
 }
 
-// idleInput returns what has the text and then nothing more for as long as a test
+// idleInput returns a reader that has the text and then blocks for as long as a test
 // has patience.
 func idleInput(t *testing.T, text string) io.Reader {
 	r, w := io.Pipe()
@@ -175,18 +175,18 @@ func TestImportServerGone(t *testing.T) {
 		far.Close()
 	}()
 	_, err := client.importFrom(t.Context(), idleInput(t, line), noParts)
-	require.EqualError(t, err, "the server that holds the file: it has gone")
+	require.EqualError(t, err, "the server that holds the file: it has ended the connection")
 	require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
 }
 
-// Nor when the server has answered.
+// An import doesn't wait for more input when the server has answered.
 func TestImportAnsweredEarly(t *testing.T) {
 	client := serveControl(t, openTemp(t), nil)
 	_, err := client.importFrom(t.Context(), idleInput(t, "\xff\xfe{"), noParts)
 	require.ErrorContains(t, err, "UTF-16")
 }
 
-// An answer of which a part is missing is none.
+// An incomplete answer counts as no answer.
 func TestImportAnswerCut(t *testing.T) {
 	for name, answer := range map[string]struct {
 		status int
@@ -211,7 +211,7 @@ func TestImportAnswerCut(t *testing.T) {
 	}
 }
 
-// A request that reaches nobody has done nothing.
+// A request that reaches no server has done nothing.
 func TestImportReachesNobody(t *testing.T) {
 	client := &servedDatabase{func(context.Context) (net.Conn, error) { return nil, os.ErrNotExist }}
 	_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"), noParts)
@@ -227,13 +227,13 @@ func (cutDatabase) export(_ context.Context, w io.Writer) error {
 	return errors.Join(err, errors.New("disk on fire"))
 }
 
-// Half an export is an error, and not a short export.
+// Half an export is an error and not a short export.
 func TestExportCutShort(t *testing.T) {
 	client := serveControl(t, cutDatabase{}, nil)
 	require.Error(t, client.export(t.Context(), io.Discard))
 }
 
-// waitingDatabase has nothing to give before the other side is gone.
+// waitingDatabase exports nothing until the client has gone.
 type waitingDatabase struct{ *localDatabase }
 
 func (waitingDatabase) export(ctx context.Context, _ io.Writer) error {
@@ -241,7 +241,7 @@ func (waitingDatabase) export(ctx context.Context, _ io.Writer) error {
 	return ctx.Err()
 }
 
-// A command that is interrupted is no error of the server.
+// An interrupted command is not an error of the server.
 func TestControlInterrupted(t *testing.T) {
 	for name, gone := range map[string]bool{"level=INFO": true, "level=ERROR": false} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -360,8 +360,8 @@ func TestControlSocket(t *testing.T) {
 	})
 }
 
-// A server without room for its socket serves all the same, and leaves alone
-// what takes the room.
+// A server serves although another file is in the place of its socket, and leaves
+// that file alone.
 func TestNoControlSocket(t *testing.T) {
 	dir := t.TempDir()
 	taken := filepath.Join(dir, "customstatus.db.sock")

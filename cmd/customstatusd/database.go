@@ -14,16 +14,17 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// database is the catalog in a file, which this process has opened or a server
-// holds.
+// database is the catalog in a file. Either this process has opened the file, or a
+// server holds it.
 type database interface {
-	// export writes all statuses of one instant, one a line, by name.
+	// export writes all statuses as they are at one instant, one on each line, in
+	// the order of their names.
 	export(ctx context.Context, w io.Writer) error
 	// backup writes a copy of the file as it is at one instant.
 	backup(ctx context.Context, w io.Writer) error
-	// importFrom adds the statuses that r holds: all or none, or in parts if
-	// one commit can't hold them. Then it calls said before the first part
-	// and after each. The result is also true with an error.
+	// importFrom adds the statuses that r holds. One commit adds all or none. If
+	// they don't fit into one commit, importFrom makes several, and calls said
+	// before the first and after each. The result is valid with an error, too.
 	importFrom(ctx context.Context, r io.Reader, said func(importParts)) (importResult, error)
 	close() error
 }
@@ -46,12 +47,12 @@ func openDatabase(ctx context.Context, path string, create bool, rules customsta
 type localDatabase struct {
 	catalog *customstatus.Catalog
 	path    string
-	store   atomic.Pointer[customstatus.BoltStore] // the one that is open, for the catalog may reopen it
+	store   atomic.Pointer[customstatus.BoltStore] // the open store; the catalog may replace it
 }
 
-// openLocal opens the file at path. Without a Logger nothing is logged.
+// openLocal opens the file at path. Without opts.Logger it logs nothing.
 func openLocal(ctx context.Context, path string, create bool, opts customstatus.Options) (*localDatabase, error) {
-	// The path must stay right when the process changes its directory.
+	// An absolute path stays valid when the process changes its directory.
 	absolute, err := filepath.Abs(path)
 	if err != nil {
 		return nil, err
@@ -81,8 +82,8 @@ func openLocal(ctx context.Context, path string, create bool, opts customstatus.
 	return db, nil
 }
 
-// reopen is the catalog's way to open the file again. A file that has gone must
-// not be replaced by an empty one.
+// reopen opens the file again for the catalog. It does not make a new file where the
+// old one has gone.
 func (db *localDatabase) reopen(context.Context) (customstatus.Store, error) {
 	if _, err := os.Stat(db.path); err != nil {
 		return nil, err
@@ -95,7 +96,7 @@ func (db *localDatabase) reopen(context.Context) (customstatus.Store, error) {
 	return store, nil
 }
 
-// saySalvage adds to the error of a damaged file what can be done.
+// saySalvage adds the command that helps to the error of a damaged file.
 func saySalvage(path string, err error) error {
 	if !errors.Is(err, customstatus.ErrDamaged) {
 		return err

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Half a body that never goes on, sent by somebody without a login or to where no
-// body belongs, does not hold up the end of the server.
+// A body that stops halfway does not delay the end of the server if the client has no
+// login or the request should have no body.
 func TestHalfABodyHoldsUpNoEnd(t *testing.T) {
 	for name, answered := range map[string]bool{"before the answer": false, "after the answer": true} {
 		t.Run(name, func(t *testing.T) {
@@ -50,13 +50,13 @@ func TestHalfABodyHoldsUpNoEnd(t *testing.T) {
 			code, err := s.wait()
 			require.NoError(t, err)
 			require.Equal(t, exitOK, code, s.log.text())
-			require.NotContains(t, s.log.text(), "were cut")
+			require.NotContains(t, s.log.text(), "were cut off")
 		})
 	}
 }
 
-// openStream opens an event stream and returns when its first event has come. The
-// rest of it is sent when the stream has ended.
+// openStream opens an event stream and returns when the first event has come. The
+// channel receives the rest of the stream when the stream has ended.
 func openStream(t *testing.T, addr string, header http.Header) (rest chan string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/api/v1/custom-user-status.stream", nil)
@@ -82,7 +82,7 @@ func openStream(t *testing.T, addr string, header http.Header) (rest chan string
 	return rest
 }
 
-// headersOf are those that "token add" has printed.
+// headersOf returns the headers that "token add" has printed.
 func headersOf(t *testing.T, text string) http.Header {
 	t.Helper()
 	header := make(http.Header)

@@ -40,7 +40,7 @@ func TestWriteFile(t *testing.T) {
 	require.ErrorIs(t, writeFile(path, false, text("two")), fs.ErrExist)
 	require.NoError(t, writeFile(path, true, text("three")))
 
-	// Nor does a file go that comes in the meantime.
+	// A file that appears in the meantime is not replaced either.
 	late := filepath.Join(dir, "late")
 	require.ErrorIs(t, writeFile(late, false, func(io.Writer) error { return os.WriteFile(late, []byte("first"), 0o600) }), fs.ErrExist)
 	kept, err := os.ReadFile(late)
@@ -48,7 +48,7 @@ func TestWriteFile(t *testing.T) {
 	require.Equal(t, "first", string(kept))
 	require.NoError(t, os.Remove(late))
 
-	// What can't be written to the end changes nothing and leaves nothing.
+	// A write that fails halfway changes nothing and leaves nothing.
 	broken := errors.New("broken")
 	half := func(w io.Writer) error {
 		_, err := io.WriteString(w, "hal")

@@ -19,36 +19,36 @@ const healthPath = "/healthz"
 const (
 	// probeEvery is the least time between two probes of health checks.
 	probeEvery = 5 * time.Second
-	// probeRarely is that time when commits went on failing after probes that
-	// found nothing.
+	// probeRarely is the greatest such time. The time grows while commits fail
+	// although the probes succeed.
 	probeRarely = 5 * time.Minute
-	// probeBytes is what a probe writes, and probeGrowth by how much its file
-	// is longer than the database: more than by a commit of one status.
+	// probeBytes is how much a probe writes. probeGrowth is how much longer its file
+	// is than the database, which is more than a commit of one status needs.
 	probeBytes  = 64 << 10
 	probeGrowth = 512 << 10
-	// unwantedBody is how long the body of a health check is waited for.
+	// unwantedBody bounds the wait for the body of a health check.
 	unwantedBody = time.Second
 )
 
-// health finds out whether the catalog can be written, without writing it.
+// health finds out whether writes to the catalog can succeed, without a write.
 type health struct {
 	db  *localDatabase
 	now func() time.Time
 
 	mu     sync.Mutex
 	next   time.Time     // when the next probe may be made
-	every  time.Duration // between two of them
-	failed uint64        // the commits that had failed at the last probe
+	every  time.Duration // the time between two probes
+	failed uint64        // how many commits had failed at the last probe
 	err    error         // of the last probe
-	probed bool          // since commits began to fail
+	probed bool          // whether there was a probe since commits began to fail
 }
 
 func newHealth(db *localDatabase) *health {
 	return &health{db: db, now: time.Now, every: probeEvery}
 }
 
-// wrap answers the health check and leaves the rest to next. (A ServeMux would
-// answer unclean paths by redirects in HTML.)
+// wrap answers the health check and passes other requests to next. (A ServeMux would
+// answer unclean paths with redirects in HTML.)
 func (h *health) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != healthPath {
@@ -64,36 +64,36 @@ func (h *health) wrap(next http.Handler) http.Handler {
 			status, body = http.StatusServiceUnavailable, `{"status":"`+problem+`"}`
 		}
 		if r.ContentLength != 0 {
-			// Without it, net/http waits long for a body that nobody wants, and
-			// that holds up the end of the server. A writer that can't set it
-			// has no connection that could.
+			// Without a deadline, net/http waits long for a body that nobody wants,
+			// which delays the end of the server. A writer that can't set a deadline
+			// has no connection to wait for.
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(unwantedBody))
 		}
 		header.Set("Content-Type", "application/json")
 		header.Set("Cache-Control", "no-store")
 		header.Set("X-Content-Type-Options", "nosniff")
 		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body) // an error means that nobody is listening any more
+		_, _ = io.WriteString(w, body) // fails only if the client has gone
 	})
 }
 
-// What problem returns.
+// The results of problem.
 const (
 	restartNeeded = "restart needed"
 	writesFail    = "writes fail"
 )
 
-// problem says in a word why writes would fail now, or returns "".
+// problem returns why writes would fail now, or "".
 func (h *health) problem(ctx context.Context) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	now := h.now()
 	err := h.storeError(ctx)
 	if mustReopen(err) && !now.Before(h.next) {
-		// A write would have the catalog reopen the file. Where nobody writes,
-		// this does.
+		// A write would make the catalog reopen the file. So does this, where
+		// nobody writes.
 		h.next = now.Add(h.every)
-		_ = h.db.catalog.Sync(ctx) // the store says what came of it
+		_ = h.db.catalog.Sync(ctx) // the store knows the result
 		err = h.storeError(ctx)
 	}
 	switch {
@@ -105,9 +105,9 @@ func (h *health) problem(ctx context.Context) string {
 	return writesFail
 }
 
-// storeError is the error that a commit would meet before it begins. A store that
-// was reopened but can't be read has a revision all the same; that one the catalog
-// knows of.
+// storeError returns the error that a commit would meet before it begins. A reopened
+// store that can't be read has a revision all the same; only the catalog knows its
+// error.
 func (h *health) storeError(ctx context.Context) error {
 	_, err := h.db.store.Load().Revision(ctx)
 	if failed := h.db.catalog.Stats().CommitError; err == nil && mustReopen(failed) {
@@ -120,9 +120,8 @@ func mustReopen(err error) bool {
 	return errors.Is(err, customstatus.ErrNeedsReopen) || errors.Is(err, customstatus.ErrClosed)
 }
 
-// commitProblem says whether the commits that fail would still do so. Their
-// reason, a full disk for example, may be gone while nobody writes; a probe finds
-// out.
+// commitProblem returns writesFail if commits have failed and would still fail. The
+// reason, such as a full disk, may have gone while nobody wrote. A probe finds out.
 func (h *health) commitProblem(now time.Time) string {
 	stats := h.db.catalog.Stats()
 	if stats.CommitError == nil {
@@ -132,7 +131,7 @@ func (h *health) commitProblem(now time.Time) string {
 	current := h.probed && h.failed == stats.FailedCommits // no commit has failed since the probe
 	if !now.Before(h.next) {
 		if h.probed && h.err == nil && !current {
-			h.every = min(2*h.every, probeRarely) // the probe was wrong
+			h.every = min(2*h.every, probeRarely) // the last probe was wrong
 		}
 		h.probed, h.failed, h.err = true, stats.FailedCommits, probeRoom(h.db.path)
 		h.next, current = now.Add(h.every), true
@@ -143,10 +142,9 @@ func (h *health) commitProblem(now time.Time) string {
 	return writesFail
 }
 
-// probeRoom returns an error if a file like the one at path could not be made
-// longer: because the disk or a quota is full, or by a limit on the size of files.
-// It makes a file beside that is a little longer, writes to its end only, and waits
-// until that is on the disk.
+// probeRoom returns an error if the file at path could not grow: because the disk or
+// a quota is full, or because the size of files is limited. It makes another file in
+// the same directory, a little longer, writes only its end, and syncs it.
 func probeRoom(path string) (err error) {
 	info, err := os.Stat(path)
 	if err != nil {

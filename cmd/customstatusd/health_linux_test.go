@@ -25,8 +25,8 @@ func (c *checkup) writeUntilItFails() {
 	require.Fail(c.t, "the disk is never full")
 }
 
-// recovers requires that the check finds out, while nobody writes, that the reason
-// of failing writes has come and gone.
+// recovers requires that the check finds out, while nobody writes, that writes can
+// succeed again.
 func (c *checkup) recovers(mend func()) {
 	c.t.Helper()
 	position := c.db.catalog.Position()

@@ -40,7 +40,7 @@ func (c *checkup) ask(method string) *httptest.ResponseRecorder {
 	return rec
 }
 
-// says requires what the check says; "ok" is 200, everything else 503.
+// says requires an answer of the check; "ok" is 200, everything else 503.
 func (c *checkup) says(want string) {
 	c.t.Helper()
 	rec := c.ask(http.MethodGet)
@@ -96,8 +96,7 @@ func TestHealthWithoutTheFile(t *testing.T) {
 	c.says("ok")
 }
 
-// spoil makes the store say that it must be reopened: what is cut off its file
-// was there when it was opened.
+// spoil cuts off the end of the file, so that the store must be reopened.
 func spoil(t *testing.T, db *localDatabase) (mend func()) {
 	t.Helper()
 	whole, err := os.ReadFile(db.path)
@@ -110,8 +109,8 @@ func spoil(t *testing.T, db *localDatabase) (mend func()) {
 	return func() { require.NoError(t, os.WriteFile(db.path, whole, 0o600)) }
 }
 
-// A store that must be reopened is, also where nobody writes; backups go on from
-// the new one.
+// A store that must be reopened is reopened, also if nobody writes. Backups then use
+// the new store.
 func TestHealthReopens(t *testing.T) {
 	db := openTemp(t)
 	c := newCheckup(t, db)
@@ -149,8 +148,8 @@ func TestReopenOfAFileThatHasGone(t *testing.T) {
 	require.Equal(t, 2, db.catalog.Len())
 }
 
-// A file can be sound to open and damaged to read: an older one that was restored in
-// its place, with one byte of a record wrong.
+// A file can open well and still be damaged: here an older file in its place with one
+// wrong byte in a record.
 func TestHealthOfAFileThatCantBeRead(t *testing.T) {
 	db := openTemp(t)
 	c := newCheckup(t, db)
@@ -171,8 +170,8 @@ func TestHealthOfAFileThatCantBeRead(t *testing.T) {
 	require.Equal(t, 2, db.catalog.Len(), "reads go on")
 }
 
-// What a probe finds counts until the next commit fails, and the more often it was
-// wrong, the rarer it is asked.
+// The result of a probe counts until the next commit fails. The more often probes
+// were wrong, the rarer they are.
 func TestHealthProbesThatAreWrong(t *testing.T) {
 	broken := errors.New("no reason that a probe can find")
 	store := &failingStore{Store: customstatus.NewMemoryStore(), err: broken}

@@ -10,23 +10,22 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// importResult is what came of an import.
+// importResult is the result of an import.
 type importResult struct {
-	// Read is the number of statuses in the source, Added of those that were
-	// not in the catalog already and are now, Commits of the commits that
-	// added them.
+	// Read is the number of statuses in the source. Added is the number of statuses
+	// that are new in the catalog. Commits is the number of commits that added them.
 	Read    int `json:"read"`
 	Added   int `json:"added"`
 	Commits int `json:"commits"`
-	// Bad are the lines because of which nothing was imported, or no more.
+	// Bad holds the lines that stopped the import.
 	Bad badLines `json:"bad"`
 }
 
-// importParts says how far an import has come that one commit can't hold.
+// importParts is the progress of an import that does not fit into one commit.
 type importParts struct {
-	Most    int `json:"most"`    // the greatest number of commits that it takes
-	Commits int `json:"commits"` // made so far
-	Added   int `json:"added"`   // by them
+	Most    int `json:"most"`    // how many commits the import makes at most
+	Commits int `json:"commits"` // how many commits it has made
+	Added   int `json:"added"`   // how many statuses these commits added
 }
 
 func (db *localDatabase) importFrom(ctx context.Context, r io.Reader, said func(importParts)) (importResult, error) {
@@ -54,9 +53,9 @@ func (db *localDatabase) importFrom(ctx context.Context, r io.Reader, said func(
 	return result, err
 }
 
-// complete gives a status without an id or a time those of the status in the
-// catalog that is just as given otherwise. Without that, a line that has neither
-// would be in the way of itself when an import is repeated.
+// complete fills in the id and the time that a status lacks, if the catalog has the
+// same status otherwise. Without it, a repeated import would refuse a line without an
+// id, because the first import has taken its name.
 func complete(catalog *customstatus.Catalog, s *customstatus.CustomUserStatus) {
 	if s.ID != "" && !s.UpdatedAt.IsZero() {
 		return
@@ -73,10 +72,10 @@ func complete(catalog *customstatus.Catalog, s *customstatus.CustomUserStatus) {
 	s.ID, s.UpdatedAt = there.ID, there.UpdatedAt
 }
 
-// importAll imports statuses in one commit or, only if that can't hold them, in
-// parts. The catalog checks all of them before its store refuses what is too
-// large, so what can be known to be wrong with any is known before the first
-// part. What is returned is true with an error, too.
+// importAll imports statuses in one commit or, only if they don't fit, in several.
+// The catalog checks all statuses before the store refuses an import as too large. So
+// a status that breaks a rule is found before the first commit. The result is valid
+// with an error, too.
 func importAll(ctx context.Context, catalog *customstatus.Catalog, statuses []customstatus.CustomUserStatus, said func(importParts)) (importParts, error) {
 	var parts importParts
 	size := len(statuses)
@@ -107,8 +106,8 @@ func importAll(ctx context.Context, catalog *customstatus.Catalog, statuses []cu
 	return parts, nil
 }
 
-// behind returns the error of a part as that of the whole, of which so many
-// statuses come before the part.
+// behind returns the error of a part as an error of the whole import. The part comes
+// after the given number of statuses.
 func behind(refused *customstatus.ImportError, before int) error {
 	all := slices.Clone(refused.Refused)
 	for i := range all {
@@ -117,7 +116,7 @@ func behind(refused *customstatus.ImportError, before int) error {
 	return &customstatus.ImportError{Refused: all}
 }
 
-// commits counts commits in words.
+// commits returns a number of commits in words.
 func commits(n int) string {
 	if n == 1 {
 		return "1 commit"
@@ -125,18 +124,18 @@ func commits(n int) string {
 	return fmt.Sprintf("%d commits", n)
 }
 
-// importFailed says what is in the catalog after an import that ended with err.
+// importFailed adds to err what the failed import has put into the catalog.
 func importFailed(result importResult, err error) error {
 	unknown := errors.Is(err, customstatus.ErrOutcomeUnknown)
 	switch {
 	case result.Commits == 0 && unknown:
-		return fmt.Errorf("it is not known whether anything was imported, see what an export gives: %w", err)
+		return fmt.Errorf("it is unknown whether anything was imported; compare an export: %w", err)
 	case result.Commits == 0:
 		return fmt.Errorf("nothing was imported: %w", err)
 	case unknown:
-		return fmt.Errorf("imported %d in %s, and it is not known whether more; to import the rest, run it again: %w",
+		return fmt.Errorf("imported %d in %s, and it is unknown whether more; run the import again to import the rest: %w",
 			result.Added, commits(result.Commits), err)
 	}
-	return fmt.Errorf("imported %d in %s, not the rest; to import that, run it again: %w",
+	return fmt.Errorf("imported %d in %s, but not the rest; run the import again to import the rest: %w",
 		result.Added, commits(result.Commits), err)
 }

@@ -36,9 +36,8 @@ func (s *smallStore) Commit(ctx context.Context, changes []customstatus.Change) 
 	return s.Store.Commit(ctx, changes)
 }
 
-// openSmall returns the catalog of a smallStore as a database that this process
-// has open, or as one that a server holds. settled waits until the server has
-// nothing to do, and ends it.
+// openSmall returns the catalog of a smallStore as a database that this process has
+// opened, or that a server holds. settled ends the server after its running requests.
 func openSmall(t *testing.T, kind string) (db database, local *localDatabase, store *smallStore, settled func()) {
 	t.Helper()
 	store = &smallStore{Store: customstatus.NewMemoryStore()}
@@ -86,7 +85,7 @@ func TestImportInParts(t *testing.T) {
 	}
 }
 
-// One commit is enough for what is new of a source that is larger.
+// If the new statuses of a large source fit into one commit, one commit is made.
 func TestImportOfTheRestIsOneCommit(t *testing.T) {
 	db, _, store, _ := openSmall(t, "local")
 	_, err := db.importFrom(t.Context(), strings.NewReader(sourceLines(70)), noParts)
@@ -97,7 +96,7 @@ func TestImportOfTheRestIsOneCommit(t *testing.T) {
 	require.Equal(t, 3, store.made)
 }
 
-// All that is wrong is named before the first part, wherever it stands.
+// All bad lines are named before the first commit, wherever they are.
 func TestImportInPartsChecksFirst(t *testing.T) {
 	for name, tt := range map[string]struct{ more, want string }{
 		"a bad line":   {`{"name":"<","statusType":"busy"}`, `line 101: name "<" is not valid`},
@@ -120,7 +119,8 @@ func TestImportInPartsChecksFirst(t *testing.T) {
 	}
 }
 
-// What an import that ends early says is true, and running it again finishes it.
+// An import that ends early says truly how far it came, and running it again finishes
+// it.
 func TestImportInPartsEndsEarly(t *testing.T) {
 	tests := map[string]struct {
 		at2   func(context.CancelFunc) error // before the second part
@@ -129,11 +129,11 @@ func TestImportInPartsEndsEarly(t *testing.T) {
 	}{
 		"a disk that is full": {
 			at2:   func(context.CancelFunc) error { return errors.New("no space") },
-			added: 40, want: "imported 40 in 1 commit, not the rest; to import that, run it again: ",
+			added: 40, want: "imported 40 in 1 commit, but not the rest; run the import again to import the rest: ",
 		},
 		"an outcome unknown": {
 			at2:   func(context.CancelFunc) error { return customstatus.ErrOutcomeUnknown },
-			added: 40, want: "imported 40 in 1 commit, and it is not known whether more; to import the rest, run it again: ",
+			added: 40, want: "imported 40 in 1 commit, and it is unknown whether more; run the import again to import the rest: ",
 		},
 		// The part that is being committed is made; its sender is told no more.
 		"an interruption": {
@@ -186,7 +186,8 @@ func TestImportInPartsEndsEarly(t *testing.T) {
 	}
 }
 
-// A name that somebody takes between two parts is named, with what is imported.
+// If somebody takes a name between two commits, the import names it and says what was
+// imported.
 func TestImportInPartsMeetsAnotherWriter(t *testing.T) {
 	db, local, _, _ := openSmall(t, "local")
 	result, err := db.importFrom(t.Context(), strings.NewReader(sourceLines(100)), func(p importParts) {
@@ -203,17 +204,17 @@ func TestImportInPartsMeetsAnotherWriter(t *testing.T) {
 	require.Equal(t, 81, local.catalog.Len())
 }
 
-// TestImportRefusedHalfway: what is said of it is not that nothing was imported.
+// An import that is refused halfway does not say that nothing was imported.
 func TestImportRefusedHalfway(t *testing.T) {
 	var errs bytes.Buffer
 	p := &process{stderr: &errs}
 	err := p.importRefused("x.jsonl", importResult{Read: 100, Added: 80, Commits: 2, Bad: badLines{Lines: []badLine{{"line 100", "taken"}}}}, false)
-	require.EqualError(t, err, "imported 80 in 2 commits, not the rest; to import that, run it again: 1 bad")
+	require.EqualError(t, err, "imported 80 in 2 commits, but not the rest; run the import again to import the rest: 1 bad")
 	require.Equal(t, "customstatusd: x.jsonl: line 100: taken\n", errs.String())
 }
 
-// A line without an id or a time is passed over if the catalog has a status that
-// is just as given otherwise, and else refused as any other.
+// A line without an id or a time is left out if the catalog has the same status
+// otherwise. If the name is taken by a different status, the line is refused.
 func TestImportCompletesLines(t *testing.T) {
 	const there = `{"_id":"1","name":"a","statusType":"busy","_updatedAt":"2021-09-26T14:03:43.057Z","metadata":"m"}`
 	tests := map[string]struct {

@@ -29,8 +29,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestMain lets the test binary be the program, for the scripts and all tests
-// that need it as a process of its own.
+// TestMain lets the test binary act as the program, for the scripts and for tests
+// that run the program in its own process.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"customstatusd": main})
 }
@@ -82,7 +82,7 @@ type server struct {
 	exited chan struct{}
 }
 
-// lineLog is lines that come in while others wait for one.
+// lineLog collects lines while others wait for one.
 type lineLog struct {
 	mu    sync.Mutex
 	lines []string
@@ -184,7 +184,7 @@ func (s *server) wait() (int, error) {
 	}
 }
 
-// programEnv is what a server's process gets of the environment.
+// programEnv returns the environment of a server's process.
 func programEnv(getenv func(string) string) []string {
 	var env []string
 	for _, name := range []string{
@@ -198,7 +198,7 @@ func programEnv(getenv func(string) string) []string {
 	return env
 }
 
-// servers are those that a script has started.
+// servers holds the servers that a script has started.
 type servers struct {
 	t       testscript.T
 	running map[string]*server

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/term"
 )
 
-// progress tells on a terminal how much of a reader has been read.
+// progress is a reader that shows on a terminal how much has been read.
 type progress struct {
 	r       io.Reader
 	w       io.Writer
@@ -17,7 +17,8 @@ type progress struct {
 	next    time.Time
 }
 
-// newProgress returns nil, which shows nothing, if w is no terminal.
+// newProgress returns a progress that reads from r, or nil if w is not a terminal. A
+// size of 0 is unknown.
 func newProgress(w io.Writer, r io.Reader, size int64) *progress {
 	if !isTerminal(w) {
 		return nil
@@ -50,7 +51,7 @@ func (p *progress) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// clear takes the progress off the terminal.
+// clear removes the progress from the terminal. A nil progress has nothing to remove.
 func (p *progress) clear() {
 	if p != nil {
 		io.WriteString(p.w, "\r\x1b[K")

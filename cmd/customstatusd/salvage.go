@@ -40,7 +40,7 @@ you stop it.`,
 func (p *process) salvage(ctx context.Context, path, target string) error {
 	saved, err := salvage.File(path, nil)
 	if errors.Is(err, customstatus.ErrLocked) {
-		return fmt.Errorf("%w: another process holds the file; what a server has in memory is all there, save it before you stop the server:\n  customstatusd export --db %s statuses.jsonl",
+		return fmt.Errorf("%w: another process holds the file; a server has all statuses in memory, so export them before you stop it:\n  customstatusd export --db %s statuses.jsonl",
 			err, shellQuote(path))
 	}
 	if err != nil {
@@ -67,11 +67,11 @@ func (p *process) salvage(ctx context.Context, path, target string) error {
 	if _, err := fmt.Fprintf(p.stdout, "%s: saved %d\n", target, len(saved.Statuses)-len(left)); err != nil {
 		return err
 	}
-	return errors.New("salvage: some statuses are lost or doubtful, or it can't be told that none are")
+	return errors.New("salvage: some statuses are lost or doubtful, or nobody can tell that none are")
 }
 
-// writeDatabase makes a new database of statuses, and returns those that no
-// catalog takes.
+// writeDatabase makes a new database of the statuses, and returns those that no
+// catalog accepts.
 func writeDatabase(ctx context.Context, path string, statuses []customstatus.CustomUserStatus) (left []customstatus.Refusal, err error) {
 	err = writeFile(path, false, func(w io.Writer) (err error) {
 		directory, err := os.MkdirTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
@@ -85,7 +85,7 @@ func writeDatabase(ctx context.Context, path string, statuses []customstatus.Cus
 			return err
 		}
 		defer func() { err = errors.Join(err, db.close()) }()
-		quiet := func(importParts) {} // nobody sees the file before it is whole
+		quiet := func(importParts) {} // nobody sees the file before it is complete
 		_, err = importAll(ctx, db.catalog, statuses, quiet)
 		if refused := (*customstatus.ImportError)(nil); errors.As(err, &refused) {
 			left = refused.Refused

@@ -10,8 +10,7 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// What a store has but no catalog takes is left out and named, and the rest is
-// saved.
+// A status that no catalog accepts is left out and named, and the rest is saved.
 func TestSalvageWhatTheRulesRefuse(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "x.db")

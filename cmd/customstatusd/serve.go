@@ -128,7 +128,7 @@ func (c *serveConfig) logger(w io.Writer) *slog.Logger {
 }
 
 func (p *process) serve(ctx context.Context, config *serveConfig) error {
-	// A reader of the log that goes away must not take the server with it.
+	// The server goes on when nobody reads its log any more.
 	signal.Ignore(syscall.SIGPIPE)
 	log := config.logger(p.stderr)
 	err := p.serveWith(ctx, config, log)
@@ -139,19 +139,20 @@ func (p *process) serve(ctx context.Context, config *serveConfig) error {
 	return err
 }
 
-// errSecondSignal says that the server was told twice to end.
+// errSecondSignal is returned when a second signal ends the server at once.
 var errSecondSignal = errors.New("ended at once by a second signal")
 
-// serveWith serves until it is told to end, and then ends in order.
+// serveWith serves until a signal or ctx ends the server, and then shuts down in
+// order.
 func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.Logger) error {
-	// Before anything is made: a signal from here on ends the start in order.
+	// Before the first file is made, so that a signal ends the start in order.
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer signal.Stop(signals)
 	starting, started := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer started()
 
-	// A port that is in use must be found before a file is made.
+	// The port comes first: if it is in use, no file is made.
 	ln, err := net.Listen("tcp", config.addr)
 	if err != nil {
 		return err
@@ -164,7 +165,7 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 	db, err := openLocal(starting, config.path, true, customstatus.Options{Rules: *config.rules, Logger: log})
 	if err != nil {
 		if starting.Err() != nil && errors.Is(err, context.Canceled) {
-			log.Info("told to end before it listened")
+			log.Info("stopped before listening")
 			return nil
 		}
 		return err
@@ -174,8 +175,8 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 	if err != nil {
 		return errors.Join(err, db.close())
 	}
-	// giveUp ends a start that nobody has got the first token of: the next one
-	// must be the first again.
+	// giveUp ends a start whose first token nobody has seen: the next start must
+	// be the first again.
 	giveUp := func(err error, stop func() error) error {
 		if first != nil {
 			err = errors.Join(err, os.Remove(config.tokens))
@@ -187,10 +188,10 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 		return giveUp(err, db.close)
 	}
 	if starting.Err() != nil {
-		log.Info("told to end before it listened")
+		log.Info("stopped before listening")
 		return giveUp(nil, db.close)
 	}
-	started() // from here on, signals are for wait
+	started() // wait takes the signals from here on
 
 	s := start(config, log, ln, certs, db, tokens)
 	if first != nil {
@@ -207,12 +208,12 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 	return errors.Join(failed, awaitStop(stopped, signals))
 }
 
-// sameSignal is how long a signal counts as the first one that comes again: what
-// stops a program may send one to it and one to its process group, as timeout does.
+// sameSignal is how long a further signal counts as the first one. A supervisor
+// such as timeout signals the process and then its process group.
 const sameSignal = time.Second
 
-// awaitStop returns what stop has returned, or an error at a second signal. It is
-// called at the first.
+// awaitStop returns the result of stop, or errSecondSignal if a second signal comes
+// first. It is called when the first signal has come.
 func awaitStop(stopped <-chan error, signals <-chan os.Signal) error {
 	first := time.Now()
 	for {
@@ -227,11 +228,11 @@ func awaitStop(stopped <-chan error, signals <-chan os.Signal) error {
 	}
 }
 
-// clientAddr returns the address of a client: the other end of the connection,
-// or what the proxy there says if the configuration trusts it.
+// clientAddr returns the address of a client: that of the connection, or that in
+// the proxy's header if the configuration names one.
 func (c *serveConfig) clientAddr(r *http.Request) string {
 	if c.clientAddrHeader != "" {
-		// A proxy adds the address it sees to what the client has sent.
+		// A proxy appends the address that it sees to what the client sent.
 		if values := r.Header.Values(c.clientAddrHeader); len(values) > 0 {
 			last := values[len(values)-1]
 			return strings.TrimSpace(last[strings.LastIndexByte(last, ',')+1:])
@@ -244,7 +245,7 @@ func (c *serveConfig) clientAddr(r *http.Request) string {
 	return host
 }
 
-// url is where clients find the server that listens at addr.
+// url returns the URL at which clients reach the server that listens at addr.
 func (c *serveConfig) url(addr net.Addr) string {
 	scheme := "http"
 	if c.tlsCert != "" {
@@ -254,26 +255,26 @@ func (c *serveConfig) url(addr net.Addr) string {
 	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	// A certificate is for a name, if there is one.
+	// A certificate is for the name, if the configuration has one.
 	if name, _, _ := net.SplitHostPort(c.addr); name != "" && net.ParseIP(name) == nil {
 		host = name
 	}
 	return scheme + "://" + net.JoinHostPort(host, port)
 }
 
-// welcome prints the credentials of the first start, and what to do with them.
+// welcome prints the credentials of the first start, and a command that uses them.
 func (c *serveConfig) welcome(w io.Writer, addr net.Addr, t *newToken) error {
 	trust := ""
 	if c.tlsCert != "" {
 		trust = "  --cacert " + shellQuote(c.tlsCert) + " \\\n"
 	}
-	_, err := fmt.Fprintf(w, `This is the first start. These credentials are shown this once; only a hash of
-the token is kept, in %s:
+	_, err := fmt.Fprintf(w, `This is the first start. The credentials are shown only this once, because only a
+hash of the token is kept, in %s:
 
   X-User-Id: %s
   X-Auth-Token: %s
 
-Make a status with them:
+Create a status with them:
 
 curl --location %s \
 %s  --header 'X-User-Id: %[2]s' \

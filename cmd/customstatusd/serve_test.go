@@ -107,8 +107,8 @@ func startCreators(t *testing.T, addr string, header http.Header, round, workers
 	return c
 }
 
-// create makes one status and reports whether that was answered. Without an
-// answer, the error is nil if none came at all: the server is gone.
+// create makes one status and reports whether it was answered with 200. If no answer
+// came at all, because the server has gone, the error is nil.
 func create(client *http.Client, addr string, header http.Header, name string) (answered bool, err error) {
 	body := fmt.Sprintf(`{"name":%q,"statusType":"busy"}`, name)
 	req, err := http.NewRequest(http.MethodPost, "http://"+addr+"/api/v1/custom-user-status.create", strings.NewReader(body))
@@ -209,8 +209,8 @@ func TestSIGKILLUnderLoad(t *testing.T) {
 	t.Attr("acknowledged", strconv.Itoa(len(all)))
 }
 
-// An export under load is what there is at one instant: each worker creates one
-// status after the other, so of each the first few must be there, none missing.
+// An export under load shows one instant: each worker creates one status after the
+// other, so of each worker the first few must be there, with no gap.
 func TestExportUnderLoad(t *testing.T) {
 	const workers, exports, others = 4, 20, 5000
 	dir := t.TempDir()
@@ -333,7 +333,7 @@ func TestShutdown(t *testing.T) {
 		code, err := s.wait()
 		require.NoError(t, err)
 		require.Equal(t, exitFailure, code)
-		require.Contains(t, s.log.text(), "customstatusd: requests that still ran after 1ms were cut")
+		require.Contains(t, s.log.text(), "customstatusd: requests were still running after 1ms and were cut off")
 		require.Empty(t, stored(t, filepath.Join(dir, "customstatus.db")))
 	})
 
@@ -385,7 +385,7 @@ func TestShutdown(t *testing.T) {
 	})
 }
 
-// A log that nobody reads any more does not end the server.
+// The server goes on when nobody reads its log any more.
 func TestLogReaderGone(t *testing.T) {
 	dir := t.TempDir()
 	program, err := exec.LookPath("customstatusd")
@@ -428,8 +428,8 @@ func TestFirstStartThatNobodySees(t *testing.T) {
 	require.Empty(t, stored(t, path))
 }
 
-// Told to end while it starts, the server leaves no tokens file whose token
-// nobody has been told.
+// A server that is stopped while it starts leaves no tokens file with a token that
+// nobody has seen.
 func TestToldToEndWhileStarting(t *testing.T) {
 	opened := regexp.MustCompile(`msg=opened`)
 	// hold makes a server wait when it is about to make its first token.

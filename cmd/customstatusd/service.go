@@ -26,11 +26,11 @@ type service struct {
 	requests  requests
 	endPublic context.CancelFunc
 	public    chan struct{} // closed when the public server has ended
-	publicErr error         // why it did, once it has
+	publicErr error         // of the public server; set before public is closed
 
 	control      *http.Server
-	controlLn    *controlListener // nil if there is none
-	controlEnded chan error       // gets the error of a control server that ends
+	controlLn    *controlListener // nil without a control socket
+	controlEnded chan error       // receives the error of a control server that fails
 }
 
 // start begins to serve on ln.
@@ -69,12 +69,12 @@ func start(config *serveConfig, log *slog.Logger, ln net.Listener, certs *certif
 	return s
 }
 
-// startControl begins to serve on the control socket. Only the owner can connect
-// to it, and an import may take long, so there are no times to answer in.
+// startControl begins to serve on the control socket. It sets no timeouts for
+// answers, because an import may take long and only the owner can connect.
 func (s *service) startControl() {
 	ln, err := listenControl(controlPath(s.config.path))
 	if err != nil {
-		s.log.Warn("no control socket: import, export and backup have to wait until the server ends", "error", err)
+		s.log.Warn("no control socket: import, export and backup do not work while the server runs", "error", err)
 		return
 	}
 	s.controlLn = ln
@@ -87,11 +87,11 @@ func (s *service) startControl() {
 	go func() { s.controlEnded <- s.control.Serve(ln) }()
 }
 
-// controlTimeout is how long the control server waits for the header of a request.
+// controlTimeout bounds the wait for the header of a request on the control socket.
 const controlTimeout = 10 * time.Second
 
-// wait returns when the service is told to end or can't go on. The error is not
-// the public server's, which stop returns.
+// wait returns when the service is to end or can't go on. It returns the error of
+// the control server; stop returns that of the public server.
 func (s *service) wait(ctx context.Context, signals <-chan os.Signal) error {
 	for {
 		select {
@@ -106,7 +106,7 @@ func (s *service) wait(ctx context.Context, signals <-chan os.Signal) error {
 				return nil
 			}
 			if err := s.reload(); err != nil {
-				s.log.Error("reload: what could not be read stays as it was", "error", err)
+				s.log.Error("reload failed: what could not be read stays as it was", "error", err)
 			} else {
 				s.log.Info("reloaded")
 			}
@@ -114,7 +114,7 @@ func (s *service) wait(ctx context.Context, signals <-chan os.Signal) error {
 	}
 }
 
-// stop answers the requests that run, for as long as the configuration says,
+// stop waits for the running requests, at most as long as the configuration says,
 // and closes the catalog.
 func (s *service) stop() error {
 	timeout := s.config.shutdownTimeout
@@ -127,8 +127,8 @@ func (s *service) stop() error {
 	if s.requests.late() {
 		all = errors.Join(all, errCut(timeout))
 	}
-	// The socket goes before the file is let go: the next server may put its
-	// own there after that.
+	// The socket goes before the file is closed: from then on the next server may
+	// put its own socket there.
 	if s.controlLn != nil {
 		all = errors.Join(all, s.controlLn.remove())
 	}
@@ -152,14 +152,14 @@ func (s *service) stopControl(timeout time.Duration) error {
 }
 
 func errCut(timeout time.Duration) error {
-	return fmt.Errorf("requests that still ran after %v were cut", timeout)
+	return fmt.Errorf("requests were still running after %v and were cut off", timeout)
 }
 
-// requests knows whether requests were cut off by the end of a server that says
-// nothing about it.
+// requests counts the requests that a server answers, and finds out whether the
+// end of the server cut some off.
 type requests struct {
 	running atomic.Int64
-	ended   atomic.Int64 // after they should have
+	ended   atomic.Int64 // requests that ended too late
 	end     atomic.Pointer[time.Time]
 }
 
@@ -177,8 +177,9 @@ func (q *requests) count(h http.Handler) http.Handler {
 	})
 }
 
-// endBy says when requests have to end.
+// endBy sets the time by which requests must end.
 func (q *requests) endBy(end time.Time) { q.end.Store(&end) }
 
-// late reports, once the server has ended, whether some have not ended in time.
+// late reports whether requests did not end in time. It is called when the server
+// has ended.
 func (q *requests) late() bool { return q.running.Load() > 0 || q.ended.Load() > 0 }

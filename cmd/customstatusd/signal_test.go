@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The first signal can come twice: "timeout" sends it to the program and then to
-// the program's group. One that comes later is a second one.
+// The first signal can come twice: "timeout" signals the process and then its process
+// group. A later signal is a second one.
 func TestSecondSignal(t *testing.T) {
 	errStop := errors.New("of stop")
 	for name, tt := range map[string]struct {

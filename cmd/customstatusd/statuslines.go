@@ -17,16 +17,16 @@ import (
 )
 
 const (
-	// maxLine is the greatest length of a line of an import in bytes. The
-	// longest status there can be, escaped throughout, has 28 KB.
+	// maxLine is the greatest length of a line of an import in bytes. The longest
+	// possible status, with every character escaped, has 28 KB.
 	maxLine = 64 << 10
 	// maxBadLines is the number of bad lines that a report names one by one.
 	maxBadLines = 100
 )
 
-// badLine is a line of an import that can't be taken.
+// badLine is a line that can't be imported.
 type badLine struct {
-	// Where names the line, or the element of an array.
+	// Where is the line, or the element of an array.
 	Where  string `json:"where"`
 	Reason string `json:"reason"`
 }
@@ -34,9 +34,9 @@ type badLine struct {
 // badLines are the bad lines of an import, in order.
 type badLines struct {
 	Lines []badLine `json:"lines"`
-	// More is the number of those beyond maxBadLines, which are not in Lines.
+	// More is the number of bad lines beyond maxBadLines. Lines does not have them.
 	More int `json:"more,omitempty"`
-	// NoType is whether one of them has no type where the rules want one.
+	// NoType is true if a bad line lacks the type that the rules require.
 	NoType bool `json:"noType,omitempty"`
 }
 
@@ -52,12 +52,12 @@ func (b *badLines) add(where string, err error) {
 	b.Lines = append(b.Lines, badLine{where, err.Error()})
 }
 
-// source is the statuses of an import.
+// source holds the statuses of an import.
 type source struct {
-	unit     string // what the statuses stand in: "line" or "element"
+	unit     string // what holds one status: "line" or "element"
 	rules    customstatus.Rules
 	statuses []customstatus.CustomUserStatus
-	numbers  []int // of the line or element of each status
+	numbers  []int // the line or element number of each status
 	bad      badLines
 }
 
@@ -67,7 +67,7 @@ func (s *source) where(number int) string { return s.unit + " " + strconv.Itoa(n
 func (s *source) take(number int, text []byte) {
 	status, err := parseStatus(text)
 	if err == nil {
-		// The catalog checks again, but only sources without a bad line.
+		// The catalog checks again, but never sees a source with a bad line.
 		err = s.rules.Check(customstatus.Fields{Name: status.Name, StatusType: status.StatusType, Metadata: &status.Metadata})
 	}
 	if err != nil {
@@ -81,8 +81,9 @@ func (s *source) take(number int, text []byte) {
 	s.numbers = append(s.numbers, number)
 }
 
-// readSource reads the statuses of an import: one a line, or in one JSON array.
-// The error is of r or of the text as a whole; bad lines are in the source.
+// readSource reads the statuses of an import: one on each line, or in one JSON array.
+// Its error is that of r, or concerns the text as a whole. Bad lines are in the
+// source.
 func readSource(r io.Reader, rules customstatus.Rules) (*source, error) {
 	br := bufio.NewReaderSize(r, maxLine)
 	mark, err := br.Peek(3)
@@ -120,8 +121,8 @@ func readSource(r io.Reader, rules customstatus.Rules) (*source, error) {
 	}
 }
 
-// readArray reads the elements of one JSON array, as mongoexport --jsonArray
-// writes it. What is behind a syntax error can't be read.
+// readArray reads the elements of one JSON array, as mongoexport --jsonArray writes
+// it. It can't read on after a syntax error.
 func readArray(r io.Reader, rules customstatus.Rules) (*source, error) {
 	s := &source{unit: "element", rules: rules}
 	dec := json.NewDecoder(r)
@@ -145,7 +146,7 @@ func readArray(r io.Reader, rules customstatus.Rules) (*source, error) {
 	return s, nil
 }
 
-// broken notes an error that ends the array, unless it is one of reading.
+// broken notes a syntax error, which ends the array. It returns any other error.
 func (s *source) broken(number int, err error) error {
 	var syntax *json.SyntaxError
 	switch {
@@ -162,13 +163,13 @@ func (s *source) broken(number int, err error) error {
 
 var errUnknownKey = errors.New("unknown key")
 
-// parseStatus reads a status in the form in which it is exported, or in the extended JSON
-// (version 1 or 2, relaxed or canonical) that mongoexport writes. Unlike the
-// library's own decoder it refuses unknown keys: an import drops nothing.
-// Keys that are missing are left to the catalog.
+// parseStatus reads a status in the form of an export, or in the extended JSON
+// (version 1 or 2, relaxed or canonical) that mongoexport writes. Unlike the library's
+// own decoder, it refuses unknown keys, because an import drops nothing. The catalog
+// decides about missing keys.
 func parseStatus(text []byte) (customstatus.CustomUserStatus, error) {
 	var s customstatus.CustomUserStatus
-	described := false // the metadata is given
+	described := false // whether the metadata is given
 	err := strictjson.Object(text, func(key string, value json.RawMessage) (err error) {
 		switch key {
 		case "_id":
@@ -292,7 +293,7 @@ func parseTimeText(text string) (time.Time, error) {
 	return t.UTC().Truncate(time.Millisecond), nil
 }
 
-// wrapped returns the value of an object that has the one key given.
+// wrapped returns the value of an object whose only key is want.
 func wrapped(object json.RawMessage, want string) (json.RawMessage, error) {
 	var inner json.RawMessage
 	err := strictjson.Object(object, func(key string, value json.RawMessage) error {

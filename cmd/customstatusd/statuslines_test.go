@@ -90,7 +90,7 @@ func TestParseStatus(t *testing.T) {
 	}
 }
 
-// What a report repeats of a file can't do anything to a terminal.
+// Text of a file that a report repeats can't control a terminal.
 func TestReportsAreQuoted(t *testing.T) {
 	const evil = `\u001b[2J\nline 7: \u202e`
 	const quoted = `"\x1b[2J\nline 7: \u202e"`
@@ -191,9 +191,9 @@ func TestExportedLinesAreReadBack(t *testing.T) {
 	}
 }
 
-// FuzzReadSource looks for a text that makes reading panic, that is taken although
-// the library's own decoder refuses one of its statuses, or that changes on its
-// way through export and import.
+// FuzzReadSource looks for a text that makes reading panic, that is accepted although
+// the library's own decoder refuses one of its statuses, or that export and import
+// change.
 func FuzzReadSource(f *testing.F) {
 	f.Add([]byte(`{"_id":"a","name":"b","statusType":"busy","_updatedAt":"2023-11-04T11:51:28.353Z"}` + "\n"))
 	f.Add([]byte("\xef\xbb\xbf" + `[{"_id":{"$oid":"65462e97a2f73c7460e18f84"},"_updatedAt":{"$date":{"$numberLong":"1"}}}]`))

@@ -66,16 +66,16 @@ of the token is kept. A running server accepts the token at once.`,
 	return cmd
 }
 
-// tellServer makes the server that holds the database, if there is one, read its
-// tokens again.
+// tellServer makes the server that holds the database read its tokens again. It does
+// nothing if no server answers.
 func tellServer(ctx context.Context, path string) error {
 	server, err := dialControl(ctx, controlPath(path))
 	if err != nil {
-		return nil // there is none, or it finds out by itself within a second
+		return nil // without a socket, a server notices the change within a second
 	}
 	err = errors.Join(server.reload(ctx), server.close())
 	if err != nil {
-		return fmt.Errorf("the tokens have changed, but the server could not read them: %w", err)
+		return fmt.Errorf("the tokens file has changed, but the server could not read it: %w", err)
 	}
 	return nil
 }
@@ -173,7 +173,7 @@ func (p *process) tokenRevoke(path, user string, ids []string) error {
 		for n, id := range ids {
 			i, err := r.find(id)
 			if err != nil {
-				// What was given is not repeated: it might be a token itself.
+				// The error does not repeat the argument: it might be a token.
 				return fmt.Errorf("argument %d: %w", n+1, err)
 			}
 			r.Tokens = slices.Delete(r.Tokens, i, i+1)
@@ -188,11 +188,11 @@ func (p *process) tokenRevoke(path, user string, ids []string) error {
 	return err
 }
 
-// leastIDDigits is the least number of digits that name a token, so that a slip
-// does not hit another one.
+// leastIDDigits is how many digits of an id are needed at least. Fewer could name
+// another token by mistake.
 const leastIDDigits = 8
 
-// find returns the index of the one token with the id, which may be cut short.
+// find returns the index of the one token whose id begins with id.
 func (r *tokenRecords) find(id string) (int, error) {
 	found := -1
 	for i, t := range r.Tokens {
@@ -200,7 +200,7 @@ func (r *tokenRecords) find(id string) (int, error) {
 			continue
 		}
 		if found >= 0 {
-			return 0, errors.New("more than one token has an id that begins so")
+			return 0, errors.New("more than one token has an id that begins like this")
 		}
 		found = i
 	}

@@ -23,14 +23,14 @@ import (
 	"github.com/customstatus/customstatus/httpadapter/tokenauth"
 )
 
-// The tokens are in a file of their own, so that a copy of the database has no
-// credentials in it. It is replaced as a whole, under a lock that is another
-// file beside it, and a running server takes up what has changed.
+// The tokens are in a file of their own, so that a copy of the database contains no
+// credentials. Every edit replaces the whole file and holds a lock, which is a second
+// file beside the tokens file. A running server notices that the file has changed.
 
 // tokensVersion is the version of the file's format.
 const tokensVersion = 1
 
-// tokenRecords is what the file holds.
+// tokenRecords is the content of the file.
 type tokenRecords struct {
 	Version int           `json:"version"`
 	Tokens  []tokenRecord `json:"tokens"`
@@ -42,15 +42,15 @@ type tokenRecord struct {
 	CreatedAt time.Time `json:"createdAt"`
 }
 
-// id names the token to people: the first digits of the hash.
+// id returns the name of the token for people: the first digits of its hash.
 func (r tokenRecord) id() string { return r.hashDigits()[:idDigits] }
 
 const idDigits = 12
 
 func (r tokenRecord) hashDigits() string { return hex.EncodeToString(r.Hash[:]) }
 
-// tokensPath is the path of the tokens file: beside the database, unless one is
-// given.
+// tokensPath returns the path of the tokens file: the given one, or else that beside
+// the database.
 func tokensPath(given, database string) string {
 	if given != "" {
 		return given
@@ -58,10 +58,11 @@ func tokensPath(given, database string) string {
 	return strings.TrimSuffix(database, ".db") + ".tokens"
 }
 
-// readTokens reads the file at path, and returns what it was when it was read.
+// readTokens reads the file at path, and returns the file's information from before
+// the read.
 func readTokens(path string) (tokenRecords, os.FileInfo, error) {
 	var records tokenRecords
-	// Asked first: to open a pipe would wait for a writer.
+	// Look first: opening a pipe would wait for a writer.
 	if info, err := os.Stat(path); err != nil {
 		return records, nil, err
 	} else if !info.Mode().IsRegular() {
@@ -86,7 +87,7 @@ func readTokens(path string) (tokenRecords, os.FileInfo, error) {
 		return records, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	if _, err := dec.Token(); err != io.EOF {
-		return records, nil, fmt.Errorf("%s: data behind the JSON value", path)
+		return records, nil, fmt.Errorf("%s: data after the JSON value", path)
 	}
 	if records.Version != tokensVersion {
 		return records, nil, fmt.Errorf("%s: version %d; this program knows version %d", path, records.Version, tokensVersion)
@@ -94,8 +95,8 @@ func readTokens(path string) (tokenRecords, os.FileInfo, error) {
 	return records, info, nil
 }
 
-// editTokens changes the file at path, or makes it. Edits wait for one another,
-// those of other processes included.
+// editTokens changes the file at path, or makes it. Edits wait for each other, also
+// between processes.
 func editTokens(path string, edit func(*tokenRecords) error) error {
 	lock, err := lockedfile.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -117,7 +118,7 @@ func editTokens(path string, edit func(*tokenRecords) error) error {
 	})
 }
 
-// newToken is credentials that have just been made. The token is nowhere else.
+// newToken is new credentials. Nothing else holds the token.
 type newToken struct{ userID, token string }
 
 // addToken adds a token to the records. An empty userID makes a new user.
@@ -127,8 +128,8 @@ func (r *tokenRecords) addToken(userID string, mayManage bool, label string) new
 	}
 	made := newToken{userID, tokenauth.NewSecret()}
 	for made.token[0] == '-' {
-		// On a command line, where it doesn't belong, it would be taken for a
-		// flag and repeated in the error.
+		// If somebody puts it on a command line, where it does not belong, the error
+		// about an unknown flag would repeat it.
 		made.token = tokenauth.NewSecret()
 	}
 	r.Tokens = append(r.Tokens, tokenRecord{
@@ -139,10 +140,10 @@ func (r *tokenRecords) addToken(userID string, mayManage bool, label string) new
 	return made
 }
 
-// errTokensExist says that this is not the first start.
+// errTokensExist is returned when this is not the first start.
 var errTokensExist = errors.New("there is a tokens file")
 
-// makeFirstToken makes a file with one token if there is no file, or else
+// makeFirstToken makes a tokens file with one token. If there is a file already, it
 // returns nil.
 func makeFirstToken(path string) (*newToken, error) {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
@@ -162,8 +163,8 @@ func makeFirstToken(path string) (*newToken, error) {
 	return &made, err
 }
 
-// tokenFile authenticates callers by the tokens in a file. It looks whether the
-// file has changed at most once a second, when somebody logs in.
+// tokenFile authenticates callers by the tokens in a file. When somebody logs in, and
+// at most once a second, it looks whether the file has changed.
 type tokenFile struct {
 	path   string
 	log    *slog.Logger
@@ -172,16 +173,16 @@ type tokenFile struct {
 
 	mu       sync.Mutex
 	changed  func()      // called when the tokens have been read, unless nil
-	info     os.FileInfo // of the file that tokens are from
-	loaded   time.Time   // when they were read
+	info     os.FileInfo // of the file that the tokens were read from
+	loaded   time.Time   // when the tokens were read
 	checked  time.Time   // when the file was last looked at
 	reported string      // the last error that was logged
 }
 
 const (
 	tokensCheckEvery = time.Second
-	// tokensSettle is how old a file must be for its time to tell it from a
-	// later one: file systems count time in steps.
+	// tokensSettle is how old a file's time must be before an equal time means an
+	// unchanged file. File systems count time in steps.
 	tokensSettle = 2 * time.Second
 )
 
@@ -192,13 +193,13 @@ func openTokens(path string, log *slog.Logger) (*tokenFile, error) {
 		return nil, err
 	}
 	if len(f.tokens.All()) == 0 {
-		log.Warn("there are no tokens, nobody can log in: make one with token add", "tokens", path)
+		log.Warn("there are no tokens, so nobody can log in; 'customstatusd token add' makes one", "tokens", path)
 	}
 	return f, nil
 }
 
-// onChange has changed called whenever the tokens have been read again. It must not
-// wait for a login.
+// onChange sets a function that is called whenever the tokens have been read again.
+// The function must not wait for a login.
 func (f *tokenFile) onChange(changed func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -215,8 +216,8 @@ func (f *tokenFile) Login(ctx context.Context, userID, authToken string) (httpad
 	return caller, err
 }
 
-// refresh reads the file again if it has changed. If that fails the tokens stay
-// as they are: a file that is being edited by hand must not lock everybody out.
+// refresh reads the file again if it has changed. If that fails, the tokens stay as
+// they are: somebody who edits the file by hand must not lock everybody out.
 func (f *tokenFile) refresh() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -242,7 +243,7 @@ func (f *tokenFile) refresh() {
 	}
 }
 
-// reload reads the file again, changed or not.
+// reload reads the file again, even if it has not changed.
 func (f *tokenFile) reload() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -263,7 +264,7 @@ func (f *tokenFile) load() error {
 		return fmt.Errorf("%s: %w", f.path, err)
 	}
 	if othersMayWrite(info) && (f.info == nil || !othersMayWrite(f.info)) {
-		f.log.Warn("others than its owner may write the tokens file, and so make tokens", "tokens", f.path, "mode", info.Mode().String())
+		f.log.Warn("users other than its owner may write the tokens file, and so make tokens", "tokens", f.path, "mode", info.Mode().String())
 	}
 	f.info, f.loaded, f.checked = info, now, now
 	if f.changed != nil {
@@ -273,5 +274,5 @@ func (f *tokenFile) load() error {
 }
 
 func othersMayWrite(info os.FileInfo) bool {
-	return runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 // its modes say nothing of others
+	return runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 // where modes say nothing about other users
 }

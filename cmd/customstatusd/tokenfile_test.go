@@ -130,8 +130,8 @@ func TestTokenFileFollowsChanges(t *testing.T) {
 	require.Equal(t, loaded, f.loaded)
 }
 
-// Many tokens of one user are read without a copy of all for each of them, which
-// would take gigabytes.
+// Reading many tokens of one user does not copy all of them for each, which would
+// take gigabytes.
 func TestTokenFileOfManyTokens(t *testing.T) {
 	const n = 20_000
 	path := filepath.Join(t.TempDir(), "x.tokens")
@@ -167,7 +167,7 @@ func TestTokenFileRefuses(t *testing.T) {
 	tests := map[string]string{
 		"":                        "EOF",
 		"[]":                      "cannot unmarshal",
-		`{"version":1}{}`:         "data behind the JSON value",
+		`{"version":1}{}`:         "data after the JSON value",
 		`{"version":0}`:           "version 0",
 		`{"version":1,"users":1}`: "unknown field",
 		`{"version":1,"tokens":[{"userId":"a","tokenHash":"x"}]}`:              "not a hash",
@@ -182,7 +182,7 @@ func TestTokenFileRefuses(t *testing.T) {
 	}
 }
 
-// A pipe in place of the file must not hold up those who log in.
+// A pipe in place of the file must not block logins.
 func TestTokenFileIsAFile(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there are no pipes in directories here")
@@ -223,7 +223,7 @@ func TestTokenFileThatOthersMayWrite(t *testing.T) {
 	}
 }
 
-// Edits at once lose nothing of each other, and readers see whole files.
+// Concurrent edits lose nothing, and readers see whole files.
 func TestTokenEditsAtOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.tokens")
 	add(t, path, "first")
@@ -259,7 +259,7 @@ func TestTokenEditsAtOnce(t *testing.T) {
 	require.Len(t, records.Tokens, 1+n*each)
 }
 
-// Of first starts at once on one tokens file, one makes it.
+// Of concurrent first starts on one tokens file, one makes it.
 func TestFirstTokenOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.tokens")
 	made := make(chan *newToken, 8)

@@ -52,10 +52,13 @@ that is not text. Import also reads what mongoexport writes of Rocket.Chat's col
 as lines or with --jsonArray. Use --fields _id,name,statusType,_updatedAt there,
 because a status with an unknown key is refused.
 
-A status that is in the catalog already, just as given, is left alone. A status without
-_id or _updatedAt is there already if one with its name, and with what is given of it,
-is. All lines that can't be read or break a rule are named with their numbers, up to
-100 of them. If there are none, the lines whose id or name is taken are named.
+A status that is in the catalog already is left alone, so the same file can be imported
+twice. A line without _id or _updatedAt counts as already there if the catalog has a
+status with its name and with everything else that the line gives.
+
+If a line can't be read or breaks a rule, nothing is imported, and the first 100 such
+lines are named with their numbers. If there are none, the lines whose id or name is
+taken are named.
 
 While a server holds the database, the server does the import, by its own rules.`,
 		Args: arguments(1, 1),
@@ -93,7 +96,7 @@ func (p *process) importFrom(ctx context.Context, path, name string, rules custo
 	result, err := db.importFrom(ctx, r, func(parts importParts) {
 		if parts.Commits == 0 {
 			bar.clear()
-			fmt.Fprintf(p.stderr, "customstatusd: %s: too large for one commit: it goes in up to %s; if it ends early, run it again to import the rest\n",
+			fmt.Fprintf(p.stderr, "customstatusd: %s: too large for one commit, so up to %s follow; if the import ends early, run it again to import the rest\n",
 				name, commits(parts.Most))
 		}
 	})
@@ -103,7 +106,7 @@ func (p *process) importFrom(ctx context.Context, path, name string, rules custo
 		return errors.Join(importFailed(result, err), closeErr)
 	}
 	if len(result.Bad.Lines) > 0 {
-		// A line without a type is not bad by the rules of this process.
+		// By the rules of this process, a line without a type is not bad.
 		return errors.Join(p.importRefused(name, result, rules.StatusTypeOptional), closeErr)
 	}
 	several := ""
@@ -112,12 +115,12 @@ func (p *process) importFrom(ctx context.Context, path, name string, rules custo
 	}
 	_, err = fmt.Fprintf(p.stdout, "imported %d%s, already there %d\n", result.Added, several, result.Read-result.Added)
 	if err := errors.Join(err, closeErr); err != nil {
-		return fmt.Errorf("done, but: %w", err)
+		return fmt.Errorf("all was imported, but then: %w", err)
 	}
 	return nil
 }
 
-// importRefused names the lines that can't be imported.
+// importRefused prints the lines that can't be imported, and returns an error.
 func (p *process) importRefused(name string, result importResult, typeOptional bool) error {
 	bad := result.Bad
 	for _, line := range bad.Lines {
@@ -128,13 +131,13 @@ func (p *process) importRefused(name string, result importResult, typeOptional b
 	}
 	err := fmt.Errorf("%d bad", len(bad.Lines)+bad.More)
 	if bad.NoType && typeOptional {
-		err = fmt.Errorf("%w; the rules of the server that holds the database count: start the server with --status-type-optional", err)
+		err = fmt.Errorf("%w; the server that holds the database applies its own rules; start the server with --status-type-optional", err)
 	}
 	return importFailed(result, err)
 }
 
-// openInput opens the file named, or standard input for "-". The size is 0 if
-// it isn't known.
+// openInput opens the named file, or standard input for "-". The size is 0 if it is
+// unknown.
 func (p *process) openInput(name string) (in io.ReadCloser, size int64, err error) {
 	if name == "-" {
 		return io.NopCloser(p.stdin), 0, nil
@@ -200,8 +203,8 @@ func (p *process) writeCommand(cmd *cobra.Command, content func(database, contex
 	return cmd
 }
 
-// writeOutput writes the file that the command line names, unless it is the
-// database itself.
+// writeOutput writes the file that the command line names. It refuses to write over
+// the database.
 func writeOutput(name, database string, replace bool, write func(io.Writer) error) error {
 	out, outErr := os.Stat(name)
 	in, inErr := os.Stat(database)

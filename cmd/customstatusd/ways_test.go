@@ -17,7 +17,7 @@ import (
 
 func noEnv(string) (string, bool) { return "", false }
 
-// cli runs the program, requires that it ends well, and returns its output.
+// cli runs the program, requires exit code 0, and returns the output.
 func cli(t *testing.T, args ...string) string {
 	t.Helper()
 	var out, errs bytes.Buffer
@@ -58,8 +58,8 @@ func whileServing(t *testing.T, path string, do func()) {
 	require.Equal(t, exitOK, <-ended, <-log)
 }
 
-// Whatever file the program makes can be checked, served, written and so on
-// again, any number of times.
+// Every file that the program makes can be checked, served and written again, any
+// number of times.
 func TestFilesOfEveryWay(t *testing.T) {
 	ways := map[string]func(t *testing.T, from, to string){
 		"imported": func(t *testing.T, from, to string) { require.NoError(t, os.Rename(from, to)) },
@@ -122,7 +122,7 @@ func line(t *testing.T, name string) string {
 	return path
 }
 
-// A file that is no catalog is called what it is: it is not damaged, and nothing
+// A file that is not a catalog is named as what it is: it is not damaged, and nothing
 // in it can be salvaged.
 func TestFilesThatAreNoCatalog(t *testing.T) {
 	files := map[string]struct {
@@ -180,8 +180,8 @@ func TestFilesThatAreNoCatalog(t *testing.T) {
 	}
 }
 
-// An import that one commit can't hold goes in parts, says so before and after,
-// and can be repeated; also what a server holds.
+// An import that does not fit into one commit makes several, says so before and
+// after, and can be repeated, with and without a server.
 func TestImportLarge(t *testing.T) {
 	const n = 120_000
 	directory := t.TempDir()
@@ -194,7 +194,7 @@ func TestImportLarge(t *testing.T) {
 	}
 	require.NoError(t, w.Flush())
 	require.NoError(t, f.Close())
-	const warning = "large.jsonl: too large for one commit: it goes in up to 3 commits; if it ends early, run it again to import the rest\n"
+	const warning = "large.jsonl: too large for one commit, so up to 3 commits follow; if the import ends early, run it again to import the rest\n"
 	for name, served := range map[string]bool{"local": false, "served": true} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "x.db")
