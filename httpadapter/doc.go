@@ -94,9 +94,22 @@
 // closed, and at [Handler.EndStreams]. Logins are checked every
 // [Options.RecheckLogin] and at [Handler.RecheckLogins].
 //
-// What wraps the ResponseWriter in front of a stream must have the method Unwrap,
-// or Flush and SetWriteDeadline; else the stream is answered 500 and the log says
-// what is missing.
+// # Middleware
+//
+// A stream must flush each event and cut a client that doesn't read. It needs the
+// server's [http.ResponseWriter] for both, through [http.ResponseController]. So
+// the ResponseWriter of each middleware in front needs the method Unwrap, or Flush
+// and SetWriteDeadline of its own. Where one is missing, the stream is answered 500,
+// and the log names the type and the method. Lists and writes work all the same.
+//
+// Streams work behind chi, gin, echo, gorilla/mux, negroni, klauspost/gzhttp,
+// otelhttp, promhttp, scs and rs/cors, with the compression that they have. They
+// don't work behind [http.TimeoutHandler], NYTimes/gziphandler and fiber's adaptor.
+// The module compat tests all of them. The way out is to route the stream around
+// such a middleware:
+//
+//	mux.Handle("/api/v1/", http.TimeoutHandler(api, time.Minute, ""))
+//	mux.Handle("/api/v1/custom-user-status.stream", api)
 //
 // # Limits
 //

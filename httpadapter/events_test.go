@@ -2,9 +2,13 @@ package httpadapter
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -50,6 +54,56 @@ func TestEventsAreEncodedOnce(t *testing.T) {
 			from = next
 		}
 	}
+}
+
+// keepingWriter takes a stream's events as net/http does, and notes where in memory
+// each write began.
+type keepingWriter struct {
+	discard
+	at   []*byte
+	sent strings.Builder
+}
+
+func (w *keepingWriter) Write(b []byte) (int, error) {
+	if len(b) > 0 { // the header comes with nothing
+		w.at = append(w.at, &b[0])
+	}
+	return w.sent.Write(b)
+}
+func (w *keepingWriter) FlushError() error                { return nil }
+func (w *keepingWriter) SetWriteDeadline(time.Time) error { return nil }
+
+// TestStreamsShareTheirEvents: all streams write the very same bytes of a change. A
+// stream that encoded for itself would write equal ones from elsewhere in memory.
+func TestStreamsShareTheirEvents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		catalog := newCatalog(t, 0)
+		h := newHandler(catalog)
+		writers := make([]*keepingWriter, 20)
+		var streams sync.WaitGroup
+		for i := range writers {
+			w := &keepingWriter{discard: discard{make(http.Header)}}
+			writers[i] = w
+			r := httptest.NewRequest(http.MethodGet, DefaultPrefix+streamPath, nil)
+			streams.Go(func() { h.ServeHTTP(w, r) })
+		}
+		synctest.Wait() // all have said ready
+		const commits = 5
+		for i := range commits {
+			_, err := catalog.Create(t.Context(), customstatus.Fields{Name: fmt.Sprint("name ", i), StatusType: customstatus.Busy})
+			require.NoError(t, err)
+			synctest.Wait()
+		}
+		h.EndStreams()
+		streams.Wait()
+		for _, w := range writers {
+			require.Equal(t, commits, strings.Count(w.sent.String(), "event: created\n"), w.sent.String())
+			require.Len(t, w.at, 1+commits, "ready, and each commit")
+			for i := 1; i <= commits; i++ {
+				require.Same(t, writers[0].at[i], w.at[i])
+			}
+		}
+	})
 }
 
 // TestEventsOfEqualPositions: two histories that come to one position by other

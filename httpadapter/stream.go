@@ -46,12 +46,15 @@ func (x *exchange) stream() error {
 	}
 	x.dropBody()
 	if !canFlush(x.w) {
-		return fmt.Errorf("event stream: the %T in front of the handler can't flush: give it a method Flush or Unwrap: %w", innermost(x.w), errors.ErrUnsupported)
+		return lacks(x.w, "Flush")
 	}
 	s := &eventStream{exchange: x, after: after, conn: http.NewResponseController(x.w)}
-	if err := s.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout)); err != nil {
-		// A slow client could not be cut.
-		return fmt.Errorf("event stream: the %T in front of the handler can't set a write deadline: give it a method SetWriteDeadline or Unwrap: %w", innermost(x.w), err)
+	err = s.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout))
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		return lacks(x.w, "SetWriteDeadline") // a slow client could not be cut
+	case err != nil:
+		return fmt.Errorf("event stream: set a write deadline: %w", err)
 	}
 	ctx, cancel := context.WithCancel(x.r.Context())
 	defer cancel()
@@ -67,6 +70,14 @@ func (x *exchange) stream() error {
 		_ = s.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout)) // for the end of the answer
 	}
 	return nil
+}
+
+// lacks is the error of a middleware's writer that hides a method of the server's.
+func lacks(w http.ResponseWriter, method string) error {
+	return fmt.Errorf("event stream: the ResponseWriter %T of a middleware has neither %s nor Unwrap: "+
+		"add Unwrap to it, or route the stream around the middleware: "+
+		"see https://pkg.go.dev/github.com/customstatus/customstatus/httpadapter#hdr-Middleware: %w",
+		innermost(w), method, errors.ErrUnsupported)
 }
 
 // innermost is the writer that a [http.ResponseController] comes to at last.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -511,22 +512,29 @@ func TestStreamCutsDeafClients(t *testing.T) {
 	}
 }
 
+// closedWriter is the writer of a connection that the client has closed.
+type closedWriter struct{ *httptest.ResponseRecorder }
+
+func (closedWriter) SetWriteDeadline(time.Time) error { return net.ErrClosed }
+
 // TestStreamNeedsAWriter: behind one that can't flush or set deadlines there is no
-// stream, and the log names what is missing and where.
+// stream, and the log names what is missing, where, and where to read on.
 func TestStreamNeedsAWriter(t *testing.T) {
 	type plain struct{ http.ResponseWriter }
+	const readOn = "see https://pkg.go.dev/github.com/customstatus/customstatus/httpadapter#hdr-Middleware"
 	for name, tt := range map[string]struct {
 		wrap   func(*httptest.ResponseRecorder) http.ResponseWriter
-		logged string
+		logged []string
 	}{
 		"no flush": {func(w *httptest.ResponseRecorder) http.ResponseWriter { return plain{w} },
-			"the httpadapter_test.plain in front of the handler can't flush: give it a method Flush or Unwrap"},
+			[]string{"the ResponseWriter httpadapter_test.plain of a middleware has neither Flush nor Unwrap: ", readOn}},
 		"no flush, wrapped": {func(w *httptest.ResponseRecorder) http.ResponseWriter {
 			return watchedWriter{plain{w}, func([]byte) {}}
-		},
-			"the httpadapter_test.plain in front of the handler can't flush: give it a method Flush or Unwrap"},
+		}, []string{"the ResponseWriter httpadapter_test.plain of a middleware has neither Flush nor Unwrap: ", readOn}},
 		"no deadlines": {func(w *httptest.ResponseRecorder) http.ResponseWriter { return w },
-			"the *httptest.ResponseRecorder in front of the handler can't set a write deadline: give it a method SetWriteDeadline or Unwrap"},
+			[]string{"the ResponseWriter *httptest.ResponseRecorder of a middleware has neither SetWriteDeadline nor Unwrap: ", readOn}},
+		"closed": {func(w *httptest.ResponseRecorder) http.ResponseWriter { return closedWriter{w} },
+			[]string{"event stream: set a write deadline: " + net.ErrClosed.Error() + `"`}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, setup{})
@@ -537,7 +545,9 @@ func TestStreamNeedsAWriter(t *testing.T) {
 			s.handler.ServeHTTP(tt.wrap(w), r)
 			require.Equal(t, http.StatusInternalServerError, w.Code)
 			require.Equal(t, internal, w.Body.String())
-			require.Contains(t, s.log.String(), tt.logged)
+			for _, text := range tt.logged {
+				require.Contains(t, s.log.String(), text)
+			}
 			require.Contains(t, s.log.String(), "level=ERROR")
 		})
 	}

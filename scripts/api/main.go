@@ -42,7 +42,7 @@ func main() {
 // notLibrary are the folders at the top whose packages, if any can be imported,
 // are not there to be used by others.
 func notLibrary() []string {
-	return []string{"benchmarks", "cmd", "examples", "scripts", "torture"}
+	return []string{"benchmarks", "cmd", "compat", "examples", "scripts", "torture"}
 }
 
 func run(dir string, check bool, out io.Writer) error {
