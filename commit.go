@@ -13,25 +13,26 @@ import (
 	"github.com/customstatus/customstatus/internal/host"
 )
 
-// maxGroup is the greatest number of changes with which writes share a commit,
-// so that none waits long for those before it. An import has as many as it has.
-const maxGroup = 1024
-
-// maxConflicts is how often in a row a commit to a shared store may be in conflict
-// with those of others.
-const maxConflicts = 100
+const (
+	// maxGroup is the greatest number of changes that writes share a commit with,
+	// so that none waits long for the others. A single import may have more.
+	maxGroup = 1024
+	// maxConflicts is how many conflicts in a row with the commits of others a
+	// commit to a shared store survives.
+	maxConflicts = 100
+)
 
 // write is one caller's part of a commit.
 type write struct {
 	ctx      context.Context
 	plan     func(*edit) error // checks everything before it changes anything
 	size     int               // the greatest number of changes that plan makes
-	err      error
-	idle     bool          // the plan has changed nothing
-	revision Revision      // of its commit; if idle, the one it was planned at
-	rewinds  uint64        // of the history that the revision is of
-	waiting  bool          // for the next commit, in Catalog.pending; guarded by Catalog.mu
-	done     chan struct{} // closed when err says what came of it
+	err      error             // the outcome, once done is closed
+	idle     bool              // the plan has changed nothing
+	revision Revision          // of the commit or, if idle, of the plan
+	rewinds  uint64            // tells the history of the revision
+	waiting  bool              // in Catalog.pending for the next commit; guarded by Catalog.mu
+	done     chan struct{}
 }
 
 func (w *write) finish(err error) {
@@ -48,9 +49,9 @@ func (w *write) finished() bool {
 	}
 }
 
-// write has plan made part of a commit. Whoever gets the turn commits for all
-// that wait; so writes that arrive during a commit share the next one, and no
-// goroutine is needed to wait for them.
+// write makes plan part of a commit. The writer that gets the turn commits for all
+// that wait. So writes that arrive during a commit share the next one, and the
+// catalog needs no goroutine for them.
 func (c *Catalog) write(ctx context.Context, size int, plan func(*edit) error) (Revision, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
@@ -72,7 +73,7 @@ func (c *Catalog) write(ctx context.Context, size int, plan func(*edit) error) (
 			return 0, ctx.Err()
 		}
 		// It is part of a commit under way, which may still leave it for the
-		// next one. Nobody else may come for that.
+		// next one, for which no other writer may come.
 		select {
 		case c.turn <- struct{}{}:
 			waits := c.withdraw(w)
@@ -86,16 +87,14 @@ func (c *Catalog) write(ctx context.Context, size int, plan func(*edit) error) (
 	}
 	<-w.done
 	if w.err == nil && c.shared != nil {
-		// It is done whatever comes of the wait, which is only for the
-		// caller to see it.
+		// The write is done. The wait is for the caller's reads to see it.
 		_ = c.await(ctx, w.revision, w.rewinds)
 	}
 	return w.revision, w.err
 }
 
-// withdraw reports whether w was still waiting and now never will be committed.
-// It leaves w among the pending: to take each of many out at once would be
-// quadratic.
+// withdraw reports whether w was still waiting; then it will never be committed.
+// Mostly w stays among the pending: to remove many one by one would be quadratic.
 func (c *Catalog) withdraw(w *write) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,22 +111,9 @@ func (c *Catalog) withdraw(w *write) bool {
 	return true
 }
 
-// putBack lets writes wait for the next commit, before those that came later.
-func (c *Catalog) putBack(writes []*write) {
-	c.wait(writes, func() { c.pending = slices.Concat(writes, c.pending) })
-}
-
-// putLast lets writes wait behind those that came later: many writes of one
-// status, of which each commit can have one, must not hold up all others.
-func (c *Catalog) putLast(writes []*write) {
-	c.wait(writes, func() { c.pending = append(c.pending, writes...) })
-}
-
-// wait has writes wait again, in the place where put puts them.
-func (c *Catalog) wait(writes []*write, put func()) {
-	if len(writes) == 0 {
-		return
-	}
+// requeue lets writes wait for the next commit, before or after those that came
+// later.
+func (c *Catalog) requeue(writes []*write, first bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -137,7 +123,11 @@ func (c *Catalog) wait(writes []*write, put func()) {
 	for _, w := range writes {
 		w.waiting = true
 	}
-	put()
+	if first {
+		c.pending = slices.Concat(writes, c.pending)
+	} else {
+		c.pending = append(c.pending, writes...)
+	}
 }
 
 // lead commits for all that wait until w is finished, and gives up the turn.
@@ -156,10 +146,9 @@ func (c *Catalog) lead(w *write) {
 	}
 }
 
-// gather returns the writes that wait, once no more of them come, and of many as
-// many as share a commit. The last commit has just woken its writers, who may
-// want to write again; letting them run first costs a lone writer next to
-// nothing.
+// gather returns the writes for one commit, once no more of them come. The last
+// commit has just woken its writers, who may want to write again. To let them run
+// first costs a lone writer next to nothing.
 func (c *Catalog) gather() []*write {
 	for before := 0; ; {
 		runtime.Gosched()
@@ -174,7 +163,8 @@ func (c *Catalog) gather() []*write {
 	}
 }
 
-// takePending takes from the pending what may share a commit: at least one write.
+// takePending removes the writes that may share a commit, at least one, from the
+// pending.
 func (c *Catalog) takePending() []*write {
 	var group []*write
 	taken, size := 0, 0
@@ -199,10 +189,10 @@ func (c *Catalog) takePending() []*write {
 	return group
 }
 
-// commit makes one commit of the group and finishes its writes or puts them back.
+// commit commits the group and finishes its writes or requeues them.
 func (c *Catalog) commit(leader *write, group []*write) {
-	// Nothing is known to panic from here on. But the other writers of the group,
-	// who have nobody else to finish them, must not wait for ever.
+	// Nothing is known to panic here. But if it does, the other writers of the
+	// group must not wait for ever.
 	defer func() {
 		if p := recover(); p != nil {
 			c.opts.Logger.Error("customstatus: a commit panicked", "panic", p, "stack", string(debug.Stack()))
@@ -228,7 +218,11 @@ func (c *Catalog) commit(leader *write, group []*write) {
 		}
 		e := c.edit(len(group))
 		planned, later, ok := c.plan(e, group)
-		c.putLast(later)
+		if later != nil {
+			// They wait behind the others: many writes of one status, of which each
+			// commit can have one, must not hold up everybody.
+			c.requeue(later, false)
+		}
 		group = planned
 		switch {
 		case len(group) == 0:
@@ -249,14 +243,14 @@ func (c *Catalog) commit(leader *write, group []*write) {
 		switch tooLarge := (*TooLargeError)(nil); {
 		case err == nil:
 			return
-		case errors.Is(err, ErrOutcomeUnknown): // whatever else it is, it must not be tried again
+		case errors.Is(err, ErrOutcomeUnknown): // even if it is another error too, never try it again
 			c.stale = c.shared == nil
 		case errors.As(err, &tooLarge) && len(group) > 1:
 			group = c.split(group, tooLarge.MaxChanges)
 			continue
 		case errors.Is(err, ErrConflict) && c.shared != nil:
 			if conflicts++; conflicts > maxConflicts {
-				// What it is in conflict with can't be seen: the store is at fault.
+				// Reads don't show the cause of the conflicts: the store is at fault.
 				err = fmt.Errorf("customstatus: gave up after %d conflicts with other servers: %v", maxConflicts, err)
 				c.noteCommit(CommitInfo{Writes: len(group), Changes: len(e.changes), Err: err})
 				break
@@ -280,12 +274,12 @@ func (c *Catalog) commit(leader *write, group []*write) {
 				continue
 			}
 		}
-		finish(group, err) // the refused too: that may rest on what wasn't written
+		finish(group, err) // refused writes too: a refusal may rest on what wasn't written
 		return
 	}
 }
 
-// edit begins an edit of what is published now, with room for so many changes.
+// edit begins an edit of the current snapshot, with room for so many changes.
 func (c *Catalog) edit(changes int) *edit {
 	c.editing.Lock()
 	defer c.editing.Unlock()
@@ -293,9 +287,9 @@ func (c *Catalog) edit(changes int) *edit {
 	return c.current.Load().edit(c.edits, changes)
 }
 
-// plan has the group's writes make their changes to e, and returns those that
-// did or were refused, and those that have to wait for the next commit. If one
-// panics, which may be the clock or the source of ids, it is finished and e is of no use.
+// plan applies the group's plans to e. It returns the writes that are planned or
+// refused, and those that must wait for the next commit. If a plan panics, because
+// of the host's clock or source of ids, plan finishes that write, and e is useless.
 func (c *Catalog) plan(e *edit, group []*write) (now, later []*write, ok bool) {
 	for i, w := range group {
 		changes := len(e.changes)
@@ -309,9 +303,9 @@ func (c *Catalog) plan(e *edit, group []*write) (now, later []*write, ok bool) {
 		}
 		w.idle = len(e.changes) == changes
 		if w.err == errTouched || w.err != nil && c.shared != nil && len(e.changes) > 0 {
-			// Over a shared store a refusal may rest on the changes of this
-			// commit and on what base shows, which need not be true at one
-			// instant. In the next commit it is the first.
+			// Over a shared store, the changes of this commit and what base
+			// shows need not be true at one instant, and a refusal may rest on
+			// both. In the next commit the write is the first.
 			later = append(later, w)
 			continue
 		}
@@ -323,7 +317,7 @@ func (c *Catalog) plan(e *edit, group []*write) (now, later []*write, ok bool) {
 	return now, later, true
 }
 
-// makeDurable commits the changes of e to the store and, if that succeeds, shows
+// makeDurable commits the changes of e to the store. If that succeeds, it publishes
 // them and finishes the group.
 func (c *Catalog) makeDurable(e *edit, group []*write) error {
 	info := CommitInfo{Writes: len(group), Changes: len(e.changes)}
@@ -346,15 +340,15 @@ func (c *Catalog) makeDurable(e *edit, group []*write) error {
 	case errors.As(info.Err, &panicked):
 		info.Err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, info.Err)
 	case errors.Is(info.Err, ErrConflict), errors.Is(info.Err, ErrTooLarge):
-		return info.Err // no failure of the store
+		return info.Err // not a failure of the store
 	}
 	info.Revision = 0
 	c.noteCommit(info)
 	return info.Err
 }
 
-// split returns the first writes of a group that was too large for the store, and
-// puts the others back. The store takes maxChanges, if that isn't 0.
+// split returns the first writes of a group that is too large for the store, and
+// requeues the others. The store takes maxChanges, if that isn't 0.
 func (c *Catalog) split(group []*write, maxChanges int) []*write {
 	if maxChanges > 0 {
 		c.maxChanges = min(c.maxChanges, max(maxChanges, MinCommitChanges))
@@ -367,19 +361,19 @@ func (c *Catalog) split(group []*write, maxChanges int) []*write {
 	if n == len(group) || maxChanges == 0 {
 		n = (len(group) + 1) / 2 // until what is too large stands alone
 	}
-	c.putBack(group[n:])
+	c.requeue(group[n:], true)
 	return group[:n]
 }
 
-// finish ends writes with the error err.
+// finish ends writes with an error.
 func finish(writes []*write, err error) {
 	for _, w := range writes {
 		w.finish(err)
 	}
 }
 
-// settle ends writes with what plan said of each. What is true at base need not
-// be at the revision of the commit, if others write the store too.
+// settle ends planned writes. What a refusal saw at base need not be true at the
+// revision of the commit, if others write the store too.
 func settle(writes []*write, base *snapshot, revision Revision) {
 	for _, w := range writes {
 		w.revision, w.rewinds = revision, base.rewinds
@@ -390,27 +384,25 @@ func settle(writes []*write, base *snapshot, revision Revision) {
 	}
 }
 
-// publish shows a commit to readers and then to watchers, who may read at once.
-// One without changes, by which a shared store reports its progress, is only for
-// those who wait for a revision.
+// publish shows a commit to readers and then to watchers, who may read at once. A
+// commit without changes reports a shared store's progress to those who wait for it.
 func (c *Catalog) publish(next *snapshot, commit Commit) {
 	c.current.Store(next)
 	c.remember(commit)
 }
 
-// catchUp waits until current shows all that the shared store holds now, and
-// returns those of the group that have waited so long. If that fails, the group is
-// finished or put back, and catchUp returns nil.
+// catchUp waits until current shows all that the shared store holds now. It finishes
+// the writes that can't wait so long and returns the others. If it fails, it finishes
+// or requeues all of them and returns nil.
 func (c *Catalog) catchUp(leader *write, group []*write) []*write {
 	for {
 		err := c.syncFor(leader, group)
 		if err == nil {
 			return group
 		}
-		// Whose time is up gives up alone.
 		var patient []*write
 		for _, w := range group {
-			// Asked once: it may be up between two looks.
+			// Each is asked once: its time may be up between two looks.
 			if late := w.ctx.Err(); late != nil {
 				w.finish(late)
 			} else {
@@ -422,19 +414,17 @@ func (c *Catalog) catchUp(leader *write, group []*write) []*write {
 			if !leader.finished() && c.withdraw(leader) { // it was left for the next commit
 				leader.finish(leader.ctx.Err())
 			}
-			c.putBack(patient)
+			c.requeue(patient, true)
 			return nil
-		case len(patient) == len(group):
-			finish(group, err)
-			return nil
-		case len(patient) == 0:
+		case len(patient) == 0 || len(patient) == len(group):
+			finish(patient, err)
 			return nil
 		}
 		group = patient
 	}
 }
 
-// syncFor is sync for as long as all of the writes have time.
+// syncFor is sync, given up when the time of one of the writes is up.
 func (c *Catalog) syncFor(leader *write, group []*write) error {
 	ctx, cancel := context.WithCancel(leader.ctx)
 	defer cancel()
