@@ -1,6 +1,7 @@
 package customstatus
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -9,15 +10,13 @@ import (
 
 // ImportResult says what [Catalog.Import] did.
 type ImportResult struct {
-	// Added is the number of statuses that are new, Unchanged that of those
-	// that were in the catalog just as given.
-	Added, Unchanged int
-	// Revision is the one at which all are there.
-	Revision Revision
+	Added     int      // statuses that are new
+	Unchanged int      // statuses that the catalog had just as given
+	Revision  Revision // at which the catalog has them all
 }
 
-// ImportError is returned when [Catalog.Import] could not take all statuses. Its
-// refusals answer to [errors.Is] and [errors.As].
+// ImportError is returned when [Catalog.Import] refuses statuses. [errors.Is] and
+// [errors.As] find the errors of the refusals.
 type ImportError struct {
 	Refused []Refusal // in the order of the slice, at least one
 }
@@ -33,8 +32,7 @@ func (e *ImportError) Error() string {
 	if len(e.Refused) == 0 {
 		return "customstatus: import refused"
 	}
-	first := e.Refused[0]
-	s := fmt.Sprintf("customstatus: import: status %d: %v", first.Index, first.Err)
+	s := fmt.Sprintf("customstatus: import: status %d: %v", e.Refused[0].Index, e.Refused[0].Err)
 	if n := len(e.Refused) - 1; n > 0 {
 		s += fmt.Sprintf(" (and %d more)", n)
 	}
@@ -50,18 +48,18 @@ func (e *ImportError) Unwrap() []error {
 	return errs
 }
 
-// Import adds statuses with the ids and times they have, all or none, in one
-// commit. A status without an ID gets one, a zero UpdatedAt becomes now, and
-// Revision doesn't count. A status that is in the catalog just as given is left
-// as it is, so that an import with ids and times can be repeated; empty Metadata
-// says nothing and fits any. Over a shared store, each status that was left
-// existed at some moment during the call.
+// Import adds statuses with the ids and times that they have, all or none, in one
+// commit. A status without an ID gets one, a zero UpdatedAt becomes the current
+// time, and Revision is ignored. Import skips a status that the catalog has just as
+// given, so an import with ids and times can be repeated; empty Metadata matches
+// any. Over a shared store, each skipped status existed at some moment during the
+// call.
 //
-// The error is an [*ImportError] that names every status that can't be imported:
-// its id or name belongs to another one, of the catalog or earlier in the slice,
-// or the rules don't allow it. [ErrTooLarge] is returned when the store can't
-// take so many at once; import them in parts then. Other errors are [ErrFull],
-// those of ctx and of the store, and [ErrClosed].
+// An [*ImportError] is returned when statuses can't be imported: the rules don't
+// allow them, or their id or name belongs to another status, of the catalog or
+// earlier in the slice. It names them all. [ErrTooLarge] is returned when the store
+// can't take so many at once: import them in parts. Other errors are [ErrFull],
+// [ErrClosed], and those of ctx and of the store.
 func (c *Catalog) Import(ctx context.Context, statuses []CustomUserStatus) (ImportResult, error) {
 	statuses = slices.Clone(statuses)
 	invalid := make(map[int]error)
@@ -85,7 +83,8 @@ func (c *Catalog) Import(ctx context.Context, statuses []CustomUserStatus) (Impo
 	return result, nil
 }
 
-// planImport puts the statuses that are not there yet, and returns their number.
+// planImport adds the statuses that the catalog doesn't have, and returns their
+// number.
 func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus, invalid map[int]error) (added int, err error) {
 	now, err := c.time()
 	if err != nil {
@@ -109,35 +108,31 @@ func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus, invalid map[i
 			made[s.ID] = true
 		} else if e.touched(s.ID) {
 			return 0, errTouched
-		} else if there := e.table.ByID(s.ID); there != nil && there.fits(*s) {
+		} else if e.has(s) {
 			e.relied = true
 			continue
 		}
 		fresh = append(fresh, s)
 	}
-	switch {
-	case len(fresh) == 0:
+	if len(fresh) == 0 {
 		return 0, nil
-	case c.opts.MaxStatuses > 0 && e.table.Len()+len(fresh) > c.opts.MaxStatuses:
-		if err := refusals(e, statuses, now, invalid); err != nil {
-			return 0, err
-		}
-		return 0, errFull(c.opts.MaxStatuses)
 	}
-	if twice := e.putNew(fresh); twice != nil {
-		if err := refusals(e, statuses, now, invalid); err != nil {
-			return 0, err
-		}
-		return 0, fmt.Errorf("customstatus: the source of ids: %w", twice)
+	if most := c.opts.MaxStatuses; most > 0 && e.table.Len()+len(fresh) > most {
+		err = errFull(most)
+	} else if twice := e.putNew(fresh); twice != nil {
+		err = fmt.Errorf("customstatus: the source of ids: %w", twice)
+	}
+	if err != nil {
+		return 0, cmp.Or(refusals(e, statuses, now, invalid), err)
 	}
 	return len(fresh), nil
 }
 
-// refusals returns an [*ImportError] that names every status which the import can't
-// add, or nil. What is in order is checked without it, which takes half the time.
+// refusals returns an [*ImportError] that names every status that can't be added, or
+// nil. A sound import is planned without it, in half the time.
 func refusals(e *edit, statuses []CustomUserStatus, now time.Time, invalid map[int]error) error {
 	var bad ImportError
-	ids := make(map[string]*CustomUserStatus, len(statuses))
+	ids := make(map[string]*CustomUserStatus, len(statuses)) // of those earlier in the slice
 	names := make(map[string]*CustomUserStatus, len(statuses))
 	for i, s := range statuses {
 		err := invalid[i]
@@ -145,10 +140,14 @@ func refusals(e *edit, statuses []CustomUserStatus, now time.Time, invalid map[i
 			if s.UpdatedAt.IsZero() {
 				s.UpdatedAt = now
 			}
-			if there := e.table.ByID(s.ID); there != nil && there.fits(s) {
+			if e.has(&s) {
 				continue
 			}
-			err = refusal(e, &s, ids, names)
+			if there := cmp.Or(e.table.ByID(s.ID), ids[s.ID]); there != nil {
+				err = errIDInUse(s.ID, there.Name)
+			} else if owner := cmp.Or(e.table.ByName(s.Name), names[s.Name]); owner != nil {
+				err = errNameInUse(s.Name, owner)
+			}
 			names[s.Name] = &s
 			if s.ID != "" {
 				ids[s.ID] = &s
@@ -164,24 +163,9 @@ func refusals(e *edit, statuses []CustomUserStatus, now time.Time, invalid map[i
 	return &bad
 }
 
-// refusal returns why an import can't add s, or nil. The maps have the ids and
-// names that come before it in the import.
-func refusal(e *edit, s *CustomUserStatus, ids, names map[string]*CustomUserStatus) error {
-	for _, there := range []*CustomUserStatus{e.table.ByID(s.ID), ids[s.ID]} {
-		if there != nil {
-			return errIDInUse(s.ID, there.Name)
-		}
-	}
-	for _, owner := range []*CustomUserStatus{e.table.ByName(s.Name), names[s.Name]} {
-		if owner != nil {
-			return errNameInUse(s.Name, owner)
-		}
-	}
-	return nil
-}
-
-// fits reports whether s is already what an import gives as t.
-func (s *CustomUserStatus) fits(t CustomUserStatus) bool {
-	return s.ID == t.ID && s.Name == t.Name && s.StatusType == t.StatusType && s.UpdatedAt.Equal(t.UpdatedAt) &&
-		(t.Metadata == "" || s.Metadata == t.Metadata)
+// has reports whether the catalog has what an import gives as s.
+func (e *edit) has(s *CustomUserStatus) bool {
+	there := e.table.ByID(s.ID)
+	return there != nil && there.Name == s.Name && there.StatusType == s.StatusType && there.UpdatedAt.Equal(s.UpdatedAt) &&
+		(s.Metadata == "" || there.Metadata == s.Metadata)
 }
