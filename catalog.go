@@ -332,7 +332,7 @@ func (e *edit) lookUp(id string, opts *WriteOptions) (*CustomUserStatus, error) 
 	}
 	s := e.table.ByID(id)
 	if s == nil {
-		return nil, errNotFound(FieldID, id)
+		return nil, errIDNotFound(id)
 	}
 	if opts != nil && opts.IfRevision != 0 && opts.IfRevision != s.Revision {
 		return nil, errConflict(s, opts.IfRevision)
@@ -371,7 +371,7 @@ func (c *Catalog) Get(id string) (CustomUserStatus, error) {
 	if status := s.table.ByID(id); status != nil {
 		return *status, nil
 	}
-	return CustomUserStatus{}, errNotFound(FieldID, id)
+	return CustomUserStatus{}, errIDNotFound(id)
 }
 
 // GetByName returns the status with exactly this name. It doesn't wait and, if it
@@ -384,7 +384,7 @@ func (c *Catalog) GetByName(name string) (CustomUserStatus, error) {
 	if status := s.table.ByName(name); status != nil {
 		return *status, nil
 	}
-	return CustomUserStatus{}, errNotFound(FieldName, name)
+	return CustomUserStatus{}, errNameNotFound(name)
 }
 
 // Rules returns the rules that the catalog was opened with.
