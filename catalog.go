@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/customstatus/customstatus/internal/follower"
 	"github.com/customstatus/customstatus/internal/health"
 	"github.com/customstatus/customstatus/internal/history"
 	"github.com/customstatus/customstatus/internal/host"
@@ -139,10 +140,11 @@ type Catalog struct {
 	replacing sync.RWMutex // held to replace store, and to read it without the turn
 
 	current  atomic.Pointer[snapshot] // what reads see
-	stopFeed atomic.Pointer[func()]   // ends the feed, so that the store is loaded again
 	loads    atomic.Int64
 	history  *history.Log[Commit]
 	watchers atomic.Int64
+	follower *follower.Follower[Commit] // over a shared store
+	followed chan struct{}              // closed when the follower has ended
 
 	// turn is held by the one writer that commits for all that wait. It guards
 	// the fields below, up to maxChanges.
@@ -163,7 +165,6 @@ type Catalog struct {
 
 	ctx      context.Context // for what ends with the catalog
 	cancel   context.CancelFunc
-	followed chan struct{} // closed when follow has ended
 	closing  sync.Once
 	closeErr error
 }
@@ -214,8 +215,11 @@ func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (
 	}
 	c.health.Load(false, c.Position(), nil)
 	if c.shared != nil {
-		c.followed = make(chan struct{})
-		go c.follow()
+		c.follower, c.followed = follower.New(&c.host, followed{c}), make(chan struct{})
+		go func() {
+			defer close(c.followed)
+			c.follower.Run(c.ctx)
+		}()
 	}
 	return c, nil
 }
