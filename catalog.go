@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/customstatus/customstatus/internal/follower"
 	"github.com/customstatus/customstatus/internal/health"
 	"github.com/customstatus/customstatus/internal/history"
 	"github.com/customstatus/customstatus/internal/host"
@@ -140,11 +139,10 @@ type Catalog struct {
 	replacing sync.RWMutex // held to replace store, and to read it without the turn
 
 	current  atomic.Pointer[snapshot] // what reads see
+	stopFeed atomic.Pointer[func()]   // ends the feed, so that the store is loaded again
 	loads    atomic.Int64
 	history  *history.Log[Commit]
 	watchers atomic.Int64
-	follower *follower.Follower[Commit] // over a shared store
-	followed chan struct{}              // closed when the follower has ended
 
 	// turn is held by the one writer that commits for all that wait. It guards
 	// the fields below, up to maxChanges.
@@ -155,8 +153,7 @@ type Catalog struct {
 	lastRewinds uint64   // before that commit
 	maxChanges  int      // that writes may share a commit with
 
-	editing sync.Mutex // for what beginning an edit touches of the snapshot
-	edits   uint64
+	edits atomic.Uint64 // begun, so that each has a number of its own
 
 	mu        sync.Mutex
 	pending   []*write // waiting for the next commit
@@ -165,6 +162,7 @@ type Catalog struct {
 
 	ctx      context.Context // for what ends with the catalog
 	cancel   context.CancelFunc
+	followed chan struct{} // closed when follow has ended
 	closing  sync.Once
 	closeErr error
 }
@@ -215,11 +213,8 @@ func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (
 	}
 	c.health.Load(false, c.Position(), nil)
 	if c.shared != nil {
-		c.follower, c.followed = follower.New(&c.host, followed{c}), make(chan struct{})
-		go func() {
-			defer close(c.followed)
-			c.follower.Run(c.ctx)
-		}()
+		c.followed = make(chan struct{})
+		go c.follow()
 	}
 	return c, nil
 }
@@ -336,7 +331,7 @@ func (e *edit) lookUp(id string, opts *WriteOptions) (*CustomUserStatus, error) 
 	}
 	s := e.table.ByID(id)
 	if s == nil {
-		return nil, errIDNotFound(id)
+		return nil, errNotFound(FieldID, id)
 	}
 	if opts != nil && opts.IfRevision != 0 && opts.IfRevision != s.Revision {
 		return nil, errConflict(s, opts.IfRevision)
@@ -375,7 +370,7 @@ func (c *Catalog) Get(id string) (CustomUserStatus, error) {
 	if status := s.table.ByID(id); status != nil {
 		return *status, nil
 	}
-	return CustomUserStatus{}, errIDNotFound(id)
+	return CustomUserStatus{}, errNotFound(FieldID, id)
 }
 
 // GetByName returns the status with exactly this name. It doesn't wait and, if it
@@ -388,7 +383,7 @@ func (c *Catalog) GetByName(name string) (CustomUserStatus, error) {
 	if status := s.table.ByName(name); status != nil {
 		return *status, nil
 	}
-	return CustomUserStatus{}, errNameNotFound(name)
+	return CustomUserStatus{}, errNotFound(FieldName, name)
 }
 
 // Rules returns the rules that the catalog was opened with.

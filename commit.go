@@ -281,10 +281,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 
 // edit begins an edit of the current snapshot, with room for so many changes.
 func (c *Catalog) edit(changes int) *edit {
-	c.editing.Lock()
-	defer c.editing.Unlock()
-	c.edits++
-	return c.current.Load().edit(c.edits, changes)
+	return c.current.Load().edit(c.edits.Add(1), changes)
 }
 
 // plan applies the group's plans to e. It returns the writes that are planned or

@@ -12,6 +12,5 @@ require (
 
 require (
 	github.com/google/uuid v1.6.0 // indirect
-	github.com/tidwall/btree v1.8.2 // indirect
 	golang.org/x/sys v0.45.0 // indirect
 )

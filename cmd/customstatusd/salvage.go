@@ -79,8 +79,7 @@ func writeDatabase(ctx context.Context, path string, statuses []customstatus.Cus
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(directory)) }()
-		path := filepath.Join(directory, "new.db")
-		db, err := openLocal(ctx, place{path, path}, true,
+		db, err := openLocal(ctx, filepath.Join(directory, "new.db"), true,
 			customstatus.Options{Rules: customstatus.Rules{StatusTypeOptional: true}})
 		if err != nil {
 			return err

@@ -14,17 +14,17 @@ func Contains(part string) func(text string) bool {
 	if part == "" {
 		return func(string) bool { return true }
 	}
-	folded := appendFold(nil, part)
+	folded := Append(nil, part)
 	buf := make([]byte, 0, 512)
 	return func(text string) bool {
-		buf = appendFold(buf[:0], text)
+		buf = Append(buf[:0], text)
 		return bytes.Contains(buf, folded)
 	}
 }
 
-// appendFold appends s, with each character replaced by the least character of
+// Append appends s, with each character replaced by the least character of
 // its folding class.
-func appendFold(b []byte, s string) []byte {
+func Append(b []byte, s string) []byte {
 	for _, r := range s {
 		switch {
 		case 'a' <= r && r <= 'z':

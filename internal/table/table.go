@@ -4,14 +4,10 @@
 package table
 
 import (
-	"cmp"
-	"encoding/binary"
 	"errors"
-	"slices"
-	"strings"
 	"sync"
 
-	"github.com/tidwall/btree"
+	"github.com/customstatus/customstatus/internal/fold"
 )
 
 // Keys are the functions that return the keys of a value.
@@ -26,28 +22,7 @@ type Table[T any] struct {
 	keys  Keys[T]
 	ids   index[T]
 	names index[T]
-	order *btree.BTreeG[named[T]]
-}
-
-// named is a value with the beginning of its name. The first bytes decide
-// nearly every comparison, so that a comparison rarely reads the value's
-// memory.
-type named[T any] struct {
-	first uint64 // the first eight bytes of the name, padded with zeros
-	value *T
-}
-
-func (k Keys[T]) named(value *T) named[T] {
-	var first [8]byte
-	copy(first[:], k.Name(value))
-	return named[T]{binary.BigEndian.Uint64(first[:]), value}
-}
-
-func (k Keys[T]) compare(a, b named[T]) int {
-	if a.first != b.first {
-		return cmp.Compare(a.first, b.first)
-	}
-	return strings.Compare(k.Name(a.value), k.Name(b.value))
+	order *node[T]
 }
 
 // The errors of [New].
@@ -62,10 +37,6 @@ var (
 func New[T any](keys Keys[T], values []*T, edit uint64) (Table[T], error) {
 	t := Table[T]{
 		keys: keys,
-		// With this degree, the cost of copying a path is least.
-		order: btree.NewBTreeGOptions(
-			func(a, b named[T]) bool { return keys.compare(a, b) < 0 },
-			btree.Options{NoLocks: true, Degree: 16}),
 	}
 	// Filling an index mostly waits for memory, so the parts are filled in
 	// parallel.
@@ -73,9 +44,7 @@ func New[T any](keys Keys[T], values []*T, edit uint64) (Table[T], error) {
 	var wg sync.WaitGroup
 	wg.Go(func() { t.ids, uniqueIDs = newIndex(keys.ID, values, edit) })
 	wg.Go(func() { t.names, uniqueNames = newIndex(keys.Name, values, edit) })
-	for _, n := range t.sortedByName(values) {
-		t.order.Load(n)
-	}
+	t.order = keys.newOrder(keys.sorted(values), edit)
 	wg.Wait()
 	switch {
 	case !uniqueIDs:
@@ -86,37 +55,8 @@ func New[T any](keys Keys[T], values []*T, edit uint64) (Table[T], error) {
 	return t, nil
 }
 
-// sortedByName returns the values in order of names.
-func (t *Table[T]) sortedByName(values []*T) []named[T] {
-	// Each key holds the name itself, so that sorting does not read the values.
-	type key struct {
-		named named[T]
-		name  string
-	}
-	keys := make([]key, len(values))
-	for i, v := range values {
-		keys[i] = key{t.keys.named(v), t.keys.Name(v)}
-	}
-	slices.SortFunc(keys, func(a, b key) int {
-		if a.named.first != b.named.first {
-			return cmp.Compare(a.named.first, b.named.first)
-		}
-		return strings.Compare(a.name, b.name)
-	})
-	sorted := make([]named[T], len(keys))
-	for i := range keys {
-		sorted[i] = keys[i].named
-	}
-	return sorted
-}
-
-// Edit returns a copy that can be changed; t stays as it is. Calls of Edit for
-// one table must not overlap.
-func (t *Table[T]) Edit() Table[T] {
-	edited := *t
-	edited.order = t.order.Copy()
-	return edited
-}
+// Edit returns a copy that can be changed; t stays as it is.
+func (t *Table[T]) Edit() Table[T] { return *t }
 
 // Len returns the number of values.
 func (t *Table[T]) Len() int { return t.ids.len }
@@ -133,11 +73,11 @@ func (t *Table[T]) ByName(name string) *T { return t.names.get(name) }
 func (t *Table[T]) Put(edit uint64, old, value *T) {
 	if old != nil && t.keys.Name(old) != t.keys.Name(value) {
 		t.names.remove(edit, t.keys.Name(old))
-		t.order.Delete(t.keys.named(old))
+		t.order = t.keys.remove(t.order, edit, t.keys.named(old))
 	}
 	t.ids.put(edit, value)
 	t.names.put(edit, value)
-	t.order.Set(t.keys.named(value))
+	t.order = t.keys.set(t.order, edit, t.keys.named(value))
 }
 
 // Add adds values in the fastest way for their number. [ErrSameID] or
@@ -157,7 +97,7 @@ func (t *Table[T]) Add(edit uint64, values []*T) error {
 		return err
 	}
 	ids := make(map[string]struct{}, len(values))
-	sorted := t.sortedByName(values)
+	sorted := t.keys.sorted(values)
 	for i, n := range sorted {
 		id, name := t.keys.ID(n.value), t.keys.Name(n.value)
 		if _, twice := ids[id]; twice || t.ids.get(id) != nil {
@@ -178,37 +118,35 @@ func (t *Table[T]) Add(edit uint64, values []*T) error {
 func (t *Table[T]) Delete(edit uint64, old *T) {
 	t.ids.remove(edit, t.keys.ID(old))
 	t.names.remove(edit, t.keys.Name(old))
-	t.order.Delete(t.keys.named(old))
+	t.order = t.keys.remove(t.order, edit, t.keys.named(old))
 }
 
-// Scan calls yield for each value, in order of names, until yield returns
-// false.
-func (t *Table[T]) Scan(yield func(*T) bool) {
-	t.order.Scan(func(n named[T]) bool { return yield(n.value) })
+// At returns the value that has i others before it in the order of names.
+func (t *Table[T]) At(i int) *T { return t.order.at(i) }
+
+// Scan calls yield for each value, in order of names, until yield returns false.
+func (t *Table[T]) Scan(yield func(*T) bool) { t.order.scan(yield) }
+
+// Search calls yield for each value whose name contains part, in order of names,
+// until yield returns false. Case is ignored as in [strings.EqualFold]. Part must
+// not be empty.
+func (t *Table[T]) Search(part string, yield func(*T) bool) {
+	t.order.search(fold.Append(nil, part), yield)
 }
 
-// Window returns copies of up to limit values by name, after the first offset of
-// them, at the same cost for every offset. Descending begins with the last name.
+// Window returns copies of up to limit values, in order of names, after the first
+// offset of them. Descending begins with the last name. The offset does not change
+// the cost.
 func (t *Table[T]) Window(offset, limit int, descending bool) []T {
-	total := t.order.Len()
+	total := t.Len()
 	n := max(0, min(limit, total-min(offset, total)))
 	out := make([]T, 0, n)
-	if n == 0 {
-		return out
-	}
-	add := func(named named[T]) bool {
-		out = append(out, *named.value)
-		return len(out) < n
-	}
 	switch {
+	case n == 0:
+		return out
 	case descending:
-		first, _ := t.order.GetAt(total - 1 - offset)
-		t.order.Descend(first, add)
-	case offset == 0:
-		t.order.Scan(add)
+		return t.order.appendBack(out, total-1-offset)
 	default:
-		first, _ := t.order.GetAt(offset)
-		t.order.Ascend(first, add)
+		return t.order.appendFrom(out, offset)
 	}
-	return out
 }

@@ -25,7 +25,6 @@ const root = "github.com/customstatus/customstatus"
 var allowed = []string{
 	root,
 	"github.com/google/uuid",
-	"github.com/tidwall/btree",
 	"go.etcd.io/bbolt",
 	"golang.org/x/sys",
 }

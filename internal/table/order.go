@@ -1,0 +1,422 @@
+package table
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/customstatus/customstatus/internal/fold"
+)
+
+// The order of names is a B+ tree that is copied by parts, like the index. It is
+// ours because a search for a part of a name must not wait for memory once for
+// each value: a leaf holds its values' names, folded, in one piece of text.
+
+// The numbers of entries in a node. More make searches faster and edits slower.
+const (
+	maxEntries  = 32
+	fullEntries = 28 // in the nodes of a new tree, so that it takes a few more
+	minEntries  = 8  // or a node is joined with one beside it, if one has room
+)
+
+// named is a value with the beginning of its name. The first bytes decide
+// nearly every comparison, so that a comparison rarely reads the value's
+// memory.
+type named[T any] struct {
+	first uint64 // the first eight bytes of the name, padded with zeros
+	value *T
+}
+
+// node is a node of the tree. It never changes once its edit is over.
+type node[T any] struct {
+	edit uint64 // that made it, and may change it
+	// entries are the values of a leaf. In a branch, entry i is a lower bound of
+	// what is below kids[i] and an upper one of what is below kids[i-1].
+	entries []named[T]
+	kids    []*node[T] // of a branch
+	// ends says where entry i ends. In a leaf that is the end of its name in text;
+	// in a branch the number of values below kids[:i+1].
+	ends []uint32
+	text []byte // of a leaf: the folded names of its entries, one after the other
+}
+
+func (k Keys[T]) named(value *T) named[T] {
+	var first [8]byte
+	copy(first[:], k.Name(value))
+	return named[T]{binary.BigEndian.Uint64(first[:]), value}
+}
+
+func (k Keys[T]) compare(a, b named[T]) int {
+	if a.first != b.first {
+		return cmp.Compare(a.first, b.first)
+	}
+	return strings.Compare(k.Name(a.value), k.Name(b.value))
+}
+
+// sortedByName returns the values in order of names.
+func (k Keys[T]) sorted(values []*T) []named[T] {
+	// Each key holds the name itself, so that sorting does not read the values.
+	type key struct {
+		named named[T]
+		name  string
+	}
+	keys := make([]key, len(values))
+	for i, v := range values {
+		keys[i] = key{k.named(v), k.Name(v)}
+	}
+	slices.SortFunc(keys, func(a, b key) int {
+		if a.named.first != b.named.first {
+			return cmp.Compare(a.named.first, b.named.first)
+		}
+		return strings.Compare(a.name, b.name)
+	})
+	sorted := make([]named[T], len(keys))
+	for i := range keys {
+		sorted[i] = keys[i].named
+	}
+	return sorted
+}
+
+// newOrder returns the tree of values that are sorted by name.
+func (k Keys[T]) newOrder(sorted []named[T], edit uint64) *node[T] {
+	level := make([]*node[T], 0, len(sorted)/fullEntries+1)
+	var ends []uint32
+	var text []byte
+	for entries := range slices.Chunk(sorted, fullEntries) {
+		ends, text = ends[:0], text[:0]
+		for _, e := range entries {
+			text = fold.Append(text, k.Name(e.value))
+			ends = append(ends, uint32(len(text)))
+		}
+		level = append(level, &node[T]{edit: edit, entries: slices.Clone(entries), ends: slices.Clone(ends), text: bytes.Clone(text)})
+	}
+	for len(level) > 1 {
+		above := make([]*node[T], 0, len(level)/fullEntries+1)
+		for kids := range slices.Chunk(level, fullEntries) {
+			above = append(above, newBranch(edit, slices.Clone(kids)))
+		}
+		level = above
+	}
+	if len(level) == 0 {
+		return &node[T]{edit: edit}
+	}
+	return level[0]
+}
+
+func newBranch[T any](edit uint64, kids []*node[T]) *node[T] {
+	n := &node[T]{edit: edit, kids: kids, entries: make([]named[T], len(kids)), ends: make([]uint32, len(kids))}
+	for i, kid := range kids {
+		n.entries[i] = kid.entries[0]
+	}
+	n.count(0)
+	return n
+}
+
+// count sets the ends of a branch from kid i on.
+func (n *node[T]) count(i int) {
+	total := uint32(0)
+	if i > 0 {
+		total = n.ends[i-1]
+	}
+	for ; i < len(n.kids); i++ {
+		total += uint32(n.kids[i].len())
+		n.ends[i] = total
+	}
+}
+
+// len returns the number of values in the node or below.
+func (n *node[T]) len() int {
+	switch {
+	case n.kids == nil:
+		return len(n.entries)
+	case len(n.ends) == 0:
+		return 0
+	}
+	return int(n.ends[len(n.ends)-1])
+}
+
+// own returns n if the edit made it, and else a copy that the edit may change, with
+// room for more entries.
+func (n *node[T]) own(edit uint64, room int) *node[T] {
+	if n.edit == edit {
+		return n
+	}
+	copied := &node[T]{
+		edit:    edit,
+		entries: append(make([]named[T], 0, len(n.entries)+room), n.entries...),
+		ends:    append(make([]uint32, 0, len(n.ends)+room), n.ends...),
+		text:    n.text, // which is never changed in place
+	}
+	if n.kids != nil {
+		copied.kids = slices.Clone(n.kids)
+	}
+	return copied
+}
+
+// find returns the index of the entry with the name, or of where it would be.
+func (k Keys[T]) find(n *node[T], e named[T]) (int, bool) {
+	return slices.BinarySearchFunc(n.entries, e, k.compare)
+}
+
+// below returns the index of the kid of a branch that has, or would have, the entry.
+func (k Keys[T]) below(n *node[T], e named[T]) int {
+	i, found := k.find(n, e)
+	if !found && i > 0 {
+		i--
+	}
+	return i
+}
+
+// set returns the tree with the entry, in the place of one with the same name if
+// there is one.
+func (k Keys[T]) set(root *node[T], edit uint64, e named[T]) *node[T] {
+	root, right := k.setIn(root, edit, e)
+	if right == nil {
+		return root
+	}
+	return newBranch(edit, []*node[T]{root, right})
+}
+
+// setIn returns the node with the entry, and a second node to follow it if one has
+// become two.
+func (k Keys[T]) setIn(n *node[T], edit uint64, e named[T]) (left, right *node[T]) {
+	if n.kids == nil {
+		i, found := k.find(n, e)
+		if found {
+			n = n.own(edit, 0)
+			n.entries[i] = e
+			return n, nil
+		}
+		n = n.own(edit, 1)
+		n.entries = slices.Insert(n.entries, i, e)
+		n.ends = slices.Insert(n.ends, i, 0)
+		n.splice(i, fold.Append(nil, k.Name(e.value)))
+	} else {
+		i := k.below(n, e)
+		n = n.own(edit, 0)
+		kid, more := k.setIn(n.kids[i], edit, e)
+		n.kids[i] = kid
+		if k.compare(e, n.entries[i]) <= 0 {
+			n.entries[i] = e
+		}
+		if more != nil {
+			n.kids = slices.Insert(n.kids, i+1, more)
+			n.entries = slices.Insert(n.entries, i+1, more.entries[0])
+			n.ends = slices.Insert(n.ends, i+1, 0)
+		}
+		n.count(i)
+	}
+	if len(n.entries) <= maxEntries {
+		return n, nil
+	}
+	return n.cut(edit, 0, len(n.entries)/2), n.cut(edit, len(n.entries)/2, len(n.entries))
+}
+
+// cut returns a node with the entries from i to j.
+func (n *node[T]) cut(edit uint64, i, j int) *node[T] {
+	if n.kids != nil {
+		part := &node[T]{edit: edit, kids: slices.Clone(n.kids[i:j]), entries: slices.Clone(n.entries[i:j]), ends: make([]uint32, j-i)}
+		part.count(0)
+		return part
+	}
+	start := n.start(i)
+	part := &node[T]{edit: edit, entries: slices.Clone(n.entries[i:j]), ends: slices.Clone(n.ends[i:j]), text: bytes.Clone(n.text[start:n.start(j)])}
+	for k := range part.ends {
+		part.ends[k] -= start
+	}
+	return part
+}
+
+// start returns where entry i of a leaf begins in the text.
+func (n *node[T]) start(i int) uint32 {
+	if i == 0 {
+		return 0
+	}
+	return n.ends[i-1]
+}
+
+// splice gives entry i of a leaf, which has no text yet, its text.
+func (n *node[T]) splice(i int, name []byte) {
+	start := n.start(i)
+	text := make([]byte, 0, len(n.text)+len(name))
+	text = append(text, n.text[:start]...)
+	text = append(text, name...)
+	n.text = append(text, n.text[start:]...)
+	n.ends[i] = start
+	for ; i < len(n.ends); i++ {
+		n.ends[i] += uint32(len(name))
+	}
+}
+
+// remove returns the tree without the entry, which must be there.
+func (k Keys[T]) remove(root *node[T], edit uint64, e named[T]) *node[T] {
+	root = k.removeIn(root, edit, e)
+	for len(root.kids) == 1 {
+		root = root.kids[0]
+	}
+	return root
+}
+
+func (k Keys[T]) removeIn(n *node[T], edit uint64, e named[T]) *node[T] {
+	n = n.own(edit, 0)
+	if n.kids == nil {
+		i, _ := k.find(n, e)
+		start, end := n.start(i), n.ends[i]
+		text := make([]byte, 0, len(n.text)-int(end-start))
+		n.text = append(append(text, n.text[:start]...), n.text[end:]...)
+		n.entries = slices.Delete(n.entries, i, i+1)
+		n.ends = slices.Delete(n.ends, i, i+1)
+		for ; i < len(n.ends); i++ {
+			n.ends[i] -= end - start
+		}
+		return n
+	}
+	i := k.below(n, e)
+	n.kids[i] = k.removeIn(n.kids[i], edit, e)
+	if len(n.kids[i].entries) < minEntries {
+		i = n.join(edit, i)
+	}
+	if kid := n.kids[i]; len(kid.entries) > 0 {
+		n.entries[i] = kid.entries[0] // the removed value is nobody's bound
+	}
+	n.count(i)
+	return n
+}
+
+// join makes one node of kid i and one beside it, if they are small enough, and
+// returns the index of the first kid that it changed.
+func (n *node[T]) join(edit uint64, i int) int {
+	for _, left := range []int{i - 1, i} {
+		if left < 0 || left+1 >= len(n.kids) {
+			continue
+		}
+		a, b := n.kids[left], n.kids[left+1]
+		if len(a.entries) > 0 && len(b.entries) > 0 && len(a.entries)+len(b.entries) > fullEntries {
+			continue
+		}
+		joined := &node[T]{edit: edit, entries: slices.Concat(a.entries, b.entries), ends: slices.Concat(a.ends, b.ends)}
+		if a.kids != nil {
+			joined.kids = slices.Concat(a.kids, b.kids)
+			joined.count(0)
+		} else {
+			joined.text = slices.Concat(a.text, b.text)
+			for k := len(a.entries); k < len(joined.ends); k++ {
+				joined.ends[k] += uint32(len(a.text))
+			}
+		}
+		n.kids[left] = joined
+		n.kids = slices.Delete(n.kids, left+1, left+2)
+		n.entries = slices.Delete(n.entries, left+1, left+2)
+		n.ends = slices.Delete(n.ends, left+1, left+2)
+		return left
+	}
+	return i
+}
+
+// scan calls yield for the values until it returns false, and returns whether it
+// never did.
+func (n *node[T]) scan(yield func(*T) bool) bool {
+	for _, kid := range n.kids {
+		if !kid.scan(yield) {
+			return false
+		}
+	}
+	if n.kids == nil {
+		for _, e := range n.entries {
+			if !yield(e.value) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// at returns the value at an offset.
+func (n *node[T]) at(offset int) *T {
+	for n.kids != nil {
+		kid, inKid := n.kidAt(offset)
+		n, offset = n.kids[kid], inKid
+	}
+	return n.entries[offset].value
+}
+
+// appendFrom appends copies of the values after the first offset of them, until
+// out is full.
+func (n *node[T]) appendFrom(out []T, offset int) []T {
+	if n.kids == nil {
+		for _, e := range n.entries[offset:min(len(n.entries), offset+cap(out)-len(out))] {
+			out = append(out, *e.value)
+		}
+		return out
+	}
+	first, offset := n.kidAt(offset)
+	for _, kid := range n.kids[first:] {
+		if len(out) == cap(out) {
+			break
+		}
+		out = kid.appendFrom(out, offset)
+		offset = 0
+	}
+	return out
+}
+
+// appendBack is appendFrom in descending order, with the value at the index last
+// as the first.
+func (n *node[T]) appendBack(out []T, last int) []T {
+	if n.kids == nil {
+		for i := last; i >= 0 && len(out) < cap(out); i-- {
+			out = append(out, *n.entries[i].value)
+		}
+		return out
+	}
+	i, last := n.kidAt(last)
+	for ; i >= 0 && len(out) < cap(out); i-- {
+		out = n.kids[i].appendBack(out, last)
+		if i > 0 {
+			last = n.kids[i-1].len() - 1
+		}
+	}
+	return out
+}
+
+// kidAt returns the index of the kid below which the value at an offset is, and the
+// value's offset there.
+func (n *node[T]) kidAt(offset int) (kid, inKid int) {
+	kid = sort.Search(len(n.ends), func(i int) bool { return int(n.ends[i]) > offset })
+	return kid, offset - int(n.start(kid))
+}
+
+// search calls yield for the values whose folded name contains part, which is not
+// empty.
+func (n *node[T]) search(part []byte, yield func(*T) bool) bool {
+	for _, kid := range n.kids {
+		if !kid.search(part, yield) {
+			return false
+		}
+	}
+	if n.kids != nil {
+		return true
+	}
+	for at, i := 0, 0; ; {
+		found := bytes.Index(n.text[at:], part)
+		if found < 0 {
+			return true
+		}
+		at += found
+		for int(n.ends[i]) <= at {
+			i++
+		}
+		if at+len(part) > int(n.ends[i]) {
+			at++ // it goes over into the next name
+			continue
+		}
+		if !yield(n.entries[i].value) {
+			return false
+		}
+		at = int(n.ends[i])
+		i++
+	}
+}
