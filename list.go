@@ -2,12 +2,14 @@ package customstatus
 
 import (
 	"cmp"
+	"encoding/binary"
 	"iter"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/customstatus/customstatus/internal/fold"
+	"github.com/customstatus/customstatus/internal/selection"
 )
 
 // Query says which statuses [Catalog.List] returns, and in which order. The
@@ -62,9 +64,10 @@ type Page struct {
 }
 
 // List returns the statuses that the query asks for, all of one revision. It
-// doesn't wait. A page by name without a filter costs the same at any offset;
-// any other query looks at every status. Errors: [ErrInvalid] for a negative
-// Offset or Limit or a SortField that there isn't, [ErrClosed].
+// doesn't wait. A page by name without a filter costs the same at any offset. A
+// part of a name is sought in the text of all names; any other query looks once at
+// every status. Errors: [ErrInvalid] for a negative Offset or Limit or a SortField
+// that there isn't, [ErrClosed].
 func (c *Catalog) List(q Query) (Page, error) {
 	if err := q.check(); err != nil {
 		return Page{}, err
@@ -112,23 +115,31 @@ func (q Query) check() error {
 // list returns a page. The query has been checked.
 func (s *snapshot) list(q Query) Page {
 	page := Page{Position: s.position}
-	if q.ID == "" && q.Name == "" && q.NameContains == "" && q.Filter == nil {
-		if desc, ok := nameFirst(q.Sort); ok {
-			page.Total = s.table.Len()
-			page.Statuses = s.table.Window(q.Offset, cmp.Or(q.Limit, page.Total), desc)
-			return page
-		}
+	desc, byName := nameFirst(q.Sort)
+	all := q.ID == "" && q.Name == "" && q.NameContains == "" && q.Filter == nil
+	var matches []*CustomUserStatus
+	page.Total = s.table.Len()
+	if !all {
+		matches = s.matches(q)
+		page.Total = len(matches)
 	}
-	matches := s.matches(q)
-	if desc, ok := nameFirst(q.Sort); !ok {
-		slices.SortFunc(matches, compareBy(q.Sort))
-	} else if desc {
-		slices.Reverse(matches)
-	}
-	page.Total = len(matches)
-	matches = matches[min(q.Offset, len(matches)):]
+	from, to := min(q.Offset, page.Total), page.Total
 	if q.Limit > 0 {
-		matches = matches[:min(q.Limit, len(matches))]
+		to = from + min(to-from, q.Limit)
+	}
+	switch {
+	case all && byName:
+		page.Statuses = s.table.Window(from, to-from, desc)
+		return page
+	case all:
+		matches = orderOf(q.Sort).WindowOf(&s.table, from, to)
+	case !byName:
+		matches = orderOf(q.Sort).Window(matches, from, to)
+	case desc:
+		slices.Reverse(matches)
+		matches = matches[from:to]
+	default:
+		matches = matches[from:to]
 	}
 	page.Statuses = make([]CustomUserStatus, len(matches))
 	for i, m := range matches {
@@ -138,29 +149,26 @@ func (s *snapshot) list(q Query) Page {
 }
 
 // matches returns what the query's filters leave, by name.
-func (s *snapshot) matches(q Query) []*CustomUserStatus {
-	var out []*CustomUserStatus
-	contains := fold.Contains(q.NameContains)
-	add := func(status *CustomUserStatus) {
-		if contains(status.Name) && (q.Filter == nil || q.Filter(*status)) {
+func (s *snapshot) matches(q Query) (out []*CustomUserStatus) {
+	add := func(status *CustomUserStatus) bool {
+		if q.Filter == nil || q.Filter(*status) {
 			out = append(out, status)
 		}
+		return true
 	}
-	if q.ID == "" && q.Name == "" {
-		s.table.Scan(func(status *CustomUserStatus) bool {
-			add(status)
-			return true
-		})
-		return out
+	var only *CustomUserStatus
+	switch {
+	case q.ID != "":
+		only = s.table.ByID(q.ID)
+	case q.Name != "":
+		only = s.table.ByName(q.Name)
+	case q.NameContains != "":
+		s.table.Search(q.NameContains, add)
+	default:
+		s.table.Scan(add)
 	}
-	var status *CustomUserStatus
-	if q.ID != "" {
-		status = s.table.ByID(q.ID)
-	} else {
-		status = s.table.ByName(q.Name)
-	}
-	if status != nil && (q.Name == "" || status.Name == q.Name) {
-		add(status)
+	if only != nil && (q.Name == "" || only.Name == q.Name) && fold.Contains(q.NameContains)(only.Name) {
+		add(only)
 	}
 	return out
 }
@@ -174,27 +182,53 @@ func nameFirst(keys []SortKey) (desc, ok bool) {
 	return keys[0].Descending, keys[0].Field == SortByName
 }
 
-func compareBy(keys []SortKey) func(a, b *CustomUserStatus) int {
-	return func(a, b *CustomUserStatus) int {
-		for _, k := range keys {
-			var c int
-			switch k.Field {
+// orderOf returns the order that the keys give, in which ties are broken by ID.
+func orderOf(keys []SortKey) selection.Order[CustomUserStatus] {
+	return selection.Order[CustomUserStatus]{
+		Prefix: func(s *CustomUserStatus) uint64 {
+			var prefix uint64
+			switch keys[0].Field {
 			case SortByID:
-				c = strings.Compare(a.ID, b.ID)
-			case SortByName:
-				c = strings.Compare(a.Name, b.Name)
+				prefix = firstBytes(s.ID)
 			case SortByStatusType:
-				c = cmp.Compare(a.StatusType, b.StatusType)
+				prefix = firstBytes(string(s.StatusType))
 			case SortByUpdatedAt:
-				c = a.UpdatedAt.Compare(b.UpdatedAt)
+				prefix = uint64(s.UpdatedAt.UnixMilli()) ^ 1<<63 // times before 1970 come first
 			}
-			if k.Descending {
-				c = -c
+			if keys[0].Descending {
+				return ^prefix
 			}
-			if c != 0 {
-				return c
-			}
-		}
-		return strings.Compare(a.ID, b.ID)
+			return prefix
+		},
+		Compare: func(a, b *CustomUserStatus) int { return compareBy(keys, a, b) },
 	}
+}
+
+func firstBytes(s string) uint64 {
+	var first [8]byte
+	copy(first[:], s)
+	return binary.BigEndian.Uint64(first[:])
+}
+
+func compareBy(keys []SortKey, a, b *CustomUserStatus) int {
+	for _, k := range keys {
+		var c int
+		switch k.Field {
+		case SortByID:
+			c = strings.Compare(a.ID, b.ID)
+		case SortByName:
+			c = strings.Compare(a.Name, b.Name)
+		case SortByStatusType:
+			c = cmp.Compare(a.StatusType, b.StatusType)
+		case SortByUpdatedAt:
+			c = a.UpdatedAt.Compare(b.UpdatedAt)
+		}
+		if k.Descending {
+			c = -c
+		}
+		if c != 0 {
+			return c
+		}
+	}
+	return strings.Compare(a.ID, b.ID)
 }

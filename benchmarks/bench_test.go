@@ -77,6 +77,62 @@ func benchmarkList(b *testing.B, offsetIn func(n int) int) {
 	})
 }
 
+// BenchmarkListContains is a page of 50 of the statuses with a part in their name,
+// which one in a thousand has.
+func BenchmarkListContains(b *testing.B) {
+	benchmarkQuery(b, customstatus.Query{NameContains: "QzX", Limit: pageSize})
+	eachSize(b, contestant.ContainsFloor, 0, func(b *testing.B, n int) {
+		lab.release(b)
+		floor := contestant.NewFoldedNames(lab.statuses(n))
+		lab.settle()
+		for b.Loop() {
+			if floor.Count("QZX") > n {
+				b.Fatal("more names than there are")
+			}
+		}
+	})
+}
+
+// BenchmarkListByTime is the page of the 50 statuses that changed last.
+func BenchmarkListByTime(b *testing.B) {
+	last := []customstatus.SortKey{{Field: customstatus.SortByUpdatedAt, Descending: true}}
+	benchmarkQuery(b, customstatus.Query{Sort: last, Limit: pageSize})
+	eachSize(b, contestant.PassFloor, 0, func(b *testing.B, n int) {
+		kind := contestant.All()[0]
+		c := contestant.Catalog(lab.shared(b, kind, n))
+		lab.settle()
+		for b.Loop() {
+			var latest time.Time
+			for s, err := range c.All() {
+				if err != nil {
+					b.Fatal(err)
+				}
+				if s.UpdatedAt.After(latest) {
+					latest = s.UpdatedAt
+				}
+			}
+			if latest.IsZero() {
+				b.Fatal("no status has a time")
+			}
+		}
+	})
+}
+
+// benchmarkQuery lists by a query that the contestants have no word for.
+func benchmarkQuery(b *testing.B, query customstatus.Query) {
+	own := func(kind contestant.Kind, n int) bool { return ours(kind.Name) && reads(kind, n) }
+	eachKind(b, own, func(b *testing.B, kind contestant.Kind, n int) {
+		c := contestant.Catalog(lab.shared(b, kind, n))
+		lab.settle()
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := c.List(query); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
 // BenchmarkCreate is one goroutine that creates. It begins again with a fresh
 // catalog whenever the old one has grown by a tenth, or by 100.
 func BenchmarkCreate(b *testing.B) {

@@ -112,8 +112,7 @@ func valueCases() []testCase {
 		{name: "value-names-unique", says: says, run: func(t *tester) {
 			s := t.start()
 			for i, name := range awkwardNames() {
-				// One by one: a name is only taken if all its bytes are the
-				// same.
+				// One by one: only the bytes of the earlier names are taken.
 				t.commit(s, create(fmt.Sprint("id ", i), name))
 			}
 			for _, name := range awkwardNames() {
@@ -123,19 +122,19 @@ func valueCases() []testCase {
 	}
 }
 
-// awkward returns distinct strings that a store confuses if it folds, trims,
-// escapes, truncates or converts them. All are valid ids.
+// awkward returns strings that are all different and that a store which folds,
+// trims, escapes, truncates or guesses takes for others. All may be ids.
 func awkward() []string {
 	return []string{
 		// Letter case, in some of its ways.
 		"a", "A", "ß", "ss", "SS", "i", "I", "ı", "İ", "k", "\u212A", "ﬁ", "fi", "σ", "ς",
 		// Normal forms, composed and not.
 		"\u00E9", "e\u0301", "\u1EA1\u0306", "a\u0323\u0306", "\u00C5", "\u212B", "가", "\u1100\u1161",
-		// White space and invisible characters.
+		// White space and what can't be seen.
 		"a ", " a", "a  b", "a b", "a\u00A0b", "a\u200Bb", "a\u2028b", "\uFEFFa", "a\u202Eb", "a\uFE0F",
-		// Prefixes of other strings.
+		// Prefixes of others.
 		"aa", "aaa", "ab",
-		// Strings that look like other types.
+		// What looks like something else.
 		"0", "00", "-0", "1e3", "0x1", "null", "nil", "true", "NaN", "[]", "{}",
 		// Patterns, paths and separators.
 		"%", "_", "a%", "a_", "*", "a*", "?", "a?", ".", "..", "/", "//", "a/", "/a", "a/b", "../a", `\`, `\\`, `a\n`, `\u0061`,
@@ -145,7 +144,7 @@ func awkward() []string {
 	}
 }
 
-// awkwardIDs returns distinct ids of up to the greatest length.
+// awkwardIDs returns ids that are all different, up to the greatest length.
 func awkwardIDs() []string {
 	const most = customstatus.MaxIDBytes
 	return slices.Concat(awkward(), []string{
@@ -156,7 +155,7 @@ func awkwardIDs() []string {
 	})
 }
 
-// awkwardNames returns distinct names of up to the greatest length.
+// awkwardNames returns names that are all different, up to the greatest length.
 func awkwardNames() []string {
 	const most = customstatus.MaxNameCharacters
 	return slices.Concat(awkward(), []string{
@@ -171,8 +170,8 @@ func awkwardNames() []string {
 	})
 }
 
-// awkwardMetadata returns distinct metadata of up to the greatest length, with
-// all byte values.
+// awkwardMetadata returns metadata that are all different, up to the greatest
+// length and of any bytes.
 func awkwardMetadata() []string {
 	const most = customstatus.MaxMetadataBytes
 	every := make([]byte, 256)
@@ -187,8 +186,8 @@ func awkwardMetadata() []string {
 	}
 }
 
-// largestStatus returns a status with the longest strings that a catalog
-// passes. The prefix makes the status unique.
+// largestStatus returns a status with the longest strings that a catalog passes.
+// The prefix tells it from others.
 func largestStatus(prefix string) customstatus.CustomUserStatus {
 	id := prefix + strings.Repeat("i", customstatus.MaxIDBytes-len(prefix))
 	s := status(id, prefix+strings.Repeat("\U0001F600", customstatus.MaxNameCharacters-len(prefix)))
@@ -196,8 +195,8 @@ func largestStatus(prefix string) customstatus.CustomUserStatus {
 	return s
 }
 
-// awkwardTimes returns times at the ends of the valid range, and around the
-// ends of other representations.
+// awkwardTimes returns times at the ends of what there is, and around those of
+// other representations.
 func awkwardTimes() []time.Time {
 	ms := time.Millisecond
 	return []time.Time{

@@ -3,6 +3,7 @@ package contestant
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 
 	"go.etcd.io/bbolt"
@@ -16,6 +17,11 @@ const (
 	// that may change under its readers reads quicker, and it can't be
 	// written: each change would copy the whole map.
 	MapFloor = "floor-map"
+	// ContainsFloor is strings.Contains over the names of all statuses, folded
+	// before, in a slice that nobody can write.
+	ContainsFloor = "floor-contains"
+	// PassFloor is one look at each status of a catalog.
+	PassFloor = "floor-pass"
 	// SyncFloor is one block written to a file and synced: the least that
 	// one durable write costs.
 	SyncFloor = "floor-sync"
@@ -62,6 +68,28 @@ func (f *mapFloor) GetByName(name string) (customstatus.CustomUserStatus, error)
 		return *s, nil
 	}
 	return customstatus.CustomUserStatus{}, customstatus.ErrNotFound
+}
+
+// FoldedNames is the ContainsFloor.
+type FoldedNames []string
+
+// NewFoldedNames returns the folded names of the statuses.
+func NewFoldedNames(statuses []customstatus.CustomUserStatus) FoldedNames {
+	names := make(FoldedNames, len(statuses))
+	for i, s := range statuses {
+		names[i] = strings.ToUpper(s.Name)
+	}
+	return names
+}
+
+// Count returns the number of names that contain part, which is folded.
+func (n FoldedNames) Count(part string) (count int) {
+	for _, name := range n {
+		if strings.Contains(name, part) {
+			count++
+		}
+	}
+	return count
 }
 
 // The file of a Sync is written over and over within this size, so that no sync

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,6 +38,7 @@ type plan struct {
 type step struct {
 	bench string // the names, as "go test -bench" takes them
 	time  time.Duration
+	also  int // a size beyond those of the plan, or 0
 }
 
 func fullPlan() plan {
@@ -44,16 +46,17 @@ func fullPlan() plan {
 		rounds: 6, // benchstat needs six for a confidence interval
 		sizes:  []int{100, 10_000, 100_000, 1_000_000},
 		steps: []step{
-			{"Benchmark(Get|List|Open|Import|Memory).*", 100 * time.Millisecond},
+			{bench: "Benchmark(Get|ListStart|ListMiddle|ListEnd|Open|Import|Memory).*", time: 100 * time.Millisecond},
+			{bench: "BenchmarkList(Contains|ByTime)", time: 100 * time.Millisecond, also: 1000},
 			// Long enough for the garbage collector to take its part.
-			{"Benchmark(Create|Update|Rename).*", 250 * time.Millisecond},
-			{"Benchmark(Latency|HTTP).*", 500 * time.Millisecond},
+			{bench: "Benchmark(Create|Update|Rename).*", time: 250 * time.Millisecond},
+			{bench: "Benchmark(Latency|HTTP).*", time: 500 * time.Millisecond},
 		},
 	}
 }
 
 func quickPlan() plan {
-	return plan{rounds: 1, sizes: []int{100}, steps: []step{{"Benchmark.*", time.Millisecond}}}
+	return plan{rounds: 1, sizes: []int{100}, steps: []step{{bench: "Benchmark.*", time: time.Millisecond}}}
 }
 
 func main() {
@@ -140,11 +143,14 @@ func (p plan) run(binary, data string, results io.Writer) error {
 	names := everyone()
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
 	for round := range p.rounds {
-		for _, n := range p.sizes {
+		for _, n := range p.allSizes() {
 			rng.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 			fmt.Fprintf(os.Stderr, "round %d of %d: %d statuses\n", round+1, p.rounds, n)
 			for _, by := range names {
 				for _, s := range p.steps {
+					if s.also != n && !slices.Contains(p.sizes, n) {
+						continue
+					}
 					if err := s.run(binary, data, n, by, results); err != nil {
 						return err
 					}
@@ -153,6 +159,18 @@ func (p plan) run(binary, data string, results io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// allSizes returns the sizes of all steps, the least first.
+func (p plan) allSizes() []int {
+	sizes := slices.Clone(p.sizes)
+	for _, s := range p.steps {
+		if s.also != 0 {
+			sizes = append(sizes, s.also)
+		}
+	}
+	slices.Sort(sizes)
+	return slices.Compact(sizes)
 }
 
 func (s step) run(binary, data string, n int, by string, results io.Writer) error {
@@ -177,7 +195,7 @@ func (s step) run(binary, data string, n int, by string, results io.Writer) erro
 }
 
 func everyone() []string {
-	names := []string{contestant.MapFloor, contestant.SyncFloor, contestant.GroupFloor, contestant.HTTPFloor}
+	names := []string{contestant.MapFloor, contestant.ContainsFloor, contestant.PassFloor, contestant.SyncFloor, contestant.GroupFloor, contestant.HTTPFloor}
 	for _, k := range contestant.All() {
 		names = append(names, k.Name)
 	}

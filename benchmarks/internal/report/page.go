@@ -267,6 +267,7 @@ func (p *page) method() {
 	p.line("- A catalog that is written is a copy that is on the disk before the clock runs, and is replaced by a fresh one when it")
 	p.line("  has grown by a tenth (at least by 100, by 64 goroutines by 1,600).")
 	p.line("- The floors are no contestants: `floor-map` is a plain Go map behind an atomic pointer, which can't be written;")
+	p.line("  `floor-contains` is a slice of folded names, which can't be written either; `floor-pass` is a look at every status;")
 	p.line("  `floor-sync` is one `pwrite` of 4 KiB and one `fdatasync`; `floor-group` is 64 records put into one bbolt transaction;")
 	p.line("  `floor-http` is a handler that writes the same bytes.")
 	p.line("- At 1,000,000 statuses only this library and the map are timed, to show how they grow.")

@@ -184,10 +184,10 @@ func TestEveryTargetCanBeReached(t *testing.T) {
 	results := func(ours, theirs string) *report.Results {
 		var in strings.Builder
 		for _, w := range []string{
-			"GetByID", "GetByName", "ListStart", "ListMiddle", "ListEnd", "Create", "Create64", "Import", "Open", "Memory",
+			"GetByID", "GetByName", "ListStart", "ListMiddle", "ListEnd", "ListContains", "ListByTime", "Create", "Create64", "Import", "Open", "Memory",
 			"HTTPList", "HTTPListNotModified", "HTTPCreate", "Latency", "LatencyAmidWrites",
 		} {
-			for _, n := range []string{"100", "10000", "100000", "1000000"} {
+			for _, n := range []string{"100", "1000", "10000", "100000", "1000000"} {
 				for _, by := range report.Order() {
 					v := theirs
 					if strings.HasPrefix(by, "customstatus") {

@@ -185,6 +185,12 @@ func Targets() []Target {
 			Row: "list of 50 on bbolt, 100,000 statuses", Claim: "≤ 2 allocations", Limit: 2, Exact: true,
 			Format: formatPlain, Checks: values(Allocations, bolt, lists, at),
 		}, {
+			Row: "list by a part of the name", Claim: "≤ 2 × `strings.Contains` over the folded names in a slice", Limit: 2,
+			Format: formatRatio, Checks: against(bolt, contestant.ContainsFloor, []string{"ListContains"}, thousand, 10*thousand, at, million),
+		}, {
+			Row: "list of 50 by time", Claim: "≤ 3 × one pass over all statuses", Limit: 3,
+			Format: formatRatio, Checks: against(bolt, contestant.PassFloor, []string{"ListByTime"}, thousand, 10*thousand, at, million),
+		}, {
 			Row: "create alone on bbolt", Claim: "≤ 1.05 × hand-written bbolt with db.Update", Limit: 1.05,
 			Format: formatRatio, Checks: bounded(against(bolt, contestant.Bbolt, []string{"Create"}, upTo100k...),
 				syncs("Create", 2, upTo100k)),

@@ -51,6 +51,10 @@ func sections() []section {
 					"This library finds any place in the order by the counts in its tree. The slice is there at once, but each write has to move half of it. All others walk to the offset."},
 				{"ListEnd", "list of 50 at the end", Seconds, "The last 50 statuses.",
 					"As in the middle, for those that walk twice the way."},
+				{"ListContains", "list by a part of the name", Seconds, "The first 50 statuses whose name has three letters, in any case, which one name in a thousand has, and the number of all such. `floor-contains` is `strings.Contains` over the folded names in a slice, which nobody can write.",
+					"The folded names of some thirty statuses lie in one piece, next to each other in the order of names; one search goes through all of them."},
+				{"ListByTime", "list of 50 by time", Seconds, "The 50 statuses that changed last. `floor-pass` is one look at the time of every status.",
+					"A sample bounds the times that the page can have, so one pass keeps few statuses to sort. Waiting for the memory in which the statuses lie is most of the time."},
 			},
 		}, {
 			Title: "Writes", Chart: "perf-create.svg", ChartText: "Time of a create in a catalog of 100,000, alone and by 64 goroutines",
@@ -102,5 +106,5 @@ func Order() []string {
 	for _, k := range contestant.All() {
 		out = append(out, k.Name)
 	}
-	return append(out, contestant.MapFloor, contestant.SyncFloor, contestant.GroupFloor, contestant.HTTPFloor)
+	return append(out, contestant.MapFloor, contestant.ContainsFloor, contestant.PassFloor, contestant.SyncFloor, contestant.GroupFloor, contestant.HTTPFloor)
 }
