@@ -7,20 +7,20 @@ import (
 	"net/http"
 )
 
-// Authenticator is how a host tells who makes a request. It must be safe for
-// concurrent use.
+// An Authenticator tells the [Handler] who makes a request. The host implements it.
+// It must be safe for concurrent use.
 type Authenticator interface {
-	// Authenticate returns who makes the request. It sees the whole of it:
-	// headers, cookies, and the context, in which middleware may have put what
-	// it knows. It must not read the body.
+	// Authenticate returns who makes the request. It may use the headers, the
+	// cookies and the context, where middleware may have left the user. It must
+	// not read the body. It should compare secrets in constant time.
 	//
-	// The error is [ErrUnauthenticated], or wraps it, if nobody is logged in.
-	// Any other error is one of the server and is answered 500. It is logged,
-	// so it must not hold a secret. Compare secrets in constant time.
+	// An error that is or wraps [ErrUnauthenticated] is answered 401. Any other
+	// error is a failure of the server: it is logged and answered 500. So the
+	// error must not contain a secret.
 	//
-	// While an event stream lives, Authenticate is called again with the
-	// request that began it. So it must look the login up: what middleware
-	// found out when the stream began may be true no longer.
+	// While an event stream lives, Authenticate is called again and again with
+	// the request that opened the stream. So Authenticate must look the login
+	// up: a login that middleware found when the stream began may have ended.
 	Authenticate(r *http.Request) (Caller, error)
 }
 
@@ -28,26 +28,28 @@ type Authenticator interface {
 type Caller struct {
 	// UserID names the caller in the log.
 	UserID string
-	// MayManage says that the caller may create, update and delete: that
-	// they have the permission manage-user-status, in Rocket.Chat's words.
-	// Everyone who is logged in may list and follow the stream.
+	// MayManage says that the caller may create, update and delete. Rocket.Chat
+	// calls this permission manage-user-status. Everyone who is logged in may
+	// list and follow the stream.
 	MayManage bool
 }
 
-// ErrUnauthenticated is an [Authenticator]'s answer to a request of nobody it
-// knows.
+// ErrUnauthenticated is returned by an [Authenticator] when the request has no valid
+// login.
 var ErrUnauthenticated = errors.New("not logged in")
 
-// AuthenticatorFunc is a function as an [Authenticator].
+// AuthenticatorFunc makes an [Authenticator] of a function.
 type AuthenticatorFunc func(r *http.Request) (Caller, error)
 
 // Authenticate calls f.
 func (f AuthenticatorFunc) Authenticate(r *http.Request) (Caller, error) { return f(r) }
 
-// HeaderAuth returns an [Authenticator] for Rocket.Chat's two headers. It calls
-// login with the values of X-User-Id and X-Auth-Token, neither of them empty. Both
-// come from the client: any bytes that a header can have. A request that doesn't
-// have each of them exactly once is [ErrUnauthenticated].
+// HeaderAuth returns an [Authenticator] that calls login with the values of
+// Rocket.Chat's two headers, X-User-Id and X-Auth-Token. A request that lacks a
+// header, repeats a header or leaves a header empty is [ErrUnauthenticated], without
+// a call. The values come from the client and can be any bytes that a header
+// carries. Errors of login count as those of [Authenticator]. HeaderAuth panics if
+// login is nil.
 func HeaderAuth(login func(ctx context.Context, userID, authToken string) (Caller, error)) Authenticator {
 	if login == nil {
 		panic("httpadapter: HeaderAuth needs a function")
@@ -65,8 +67,8 @@ func HeaderAuth(login func(ctx context.Context, userID, authToken string) (Calle
 	})
 }
 
-// single returns the value of a header that must not be missing, empty or
-// repeated: of two values, a proxy may have checked the other one.
+// single returns the value of a header that must not be missing, empty or repeated.
+// Of two values, a proxy may have checked the other one.
 func single(header http.Header, name string) (string, bool) {
 	values := header[name]
 	if len(values) != 1 {
@@ -85,13 +87,14 @@ func (x *exchange) authenticate() error {
 	case errors.Is(err, ErrUnauthenticated):
 		return ErrUnauthenticated
 	}
-	// Whatever the host's error wraps, it is none of the catalog's.
+	// The host's error may wrap one of the catalog's, which refusals would take
+	// for the catalog's answer.
 	return fmt.Errorf("authenticate: %v", err)
 }
 
-// checkOrigin refuses a POST that a page of another origin has a browser send.
-// With X-Auth-Token it has passed a preflight; without it, a cookie of the host's
-// would let any page write.
+// checkOrigin refuses a POST that a browser sends for a page of another origin,
+// because the host's cookie would let any page write. A POST with X-Auth-Token has
+// passed a preflight.
 func (x *exchange) checkOrigin() error {
 	if x.r.Method != http.MethodPost {
 		return nil

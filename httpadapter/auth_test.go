@@ -17,7 +17,7 @@ import (
 	"github.com/customstatus/customstatus/httpadapter/tokenauth"
 )
 
-// flipBit returns s with one bit changed, at a place that stays a header value.
+// flipBit returns s with one bit changed. The result is still a header value.
 func flipBit(s string, i int) string {
 	b := []byte(s)
 	b[i] ^= 1
@@ -89,7 +89,8 @@ func TestCredentials(t *testing.T) {
 	})
 }
 
-// TestHalfOfAPairReachesNobody: an Authenticator need not expect it.
+// TestHalfOfAPairReachesNobody: a login with one of the two headers never reaches the
+// host's function.
 func TestHalfOfAPairReachesNobody(t *testing.T) {
 	s := newServer(t, setup{auth: httpadapter.HeaderAuth(
 		func(context.Context, string, string) (httpadapter.Caller, error) {
@@ -119,7 +120,7 @@ func TestRevokedTokenIsRefusedAtOnce(t *testing.T) {
 	require.Equal(t, http.StatusUnauthorized, s.do(list).status)
 }
 
-// TestMistakesOfTheCallerOfNew: each is said clearly, at once.
+// TestMistakesOfTheCallerOfNew: New panics at once and names the mistake.
 func TestMistakesOfTheCallerOfNew(t *testing.T) {
 	s := newServer(t, setup{})
 	auth := httpadapter.HeaderAuth(s.tokens.Login)
@@ -137,7 +138,8 @@ func TestMistakesOfTheCallerOfNew(t *testing.T) {
 	require.NotNil(t, httpadapter.New(s.catalog, auth, nil), "nil options are the defaults")
 }
 
-// TestAuthenticatorSeesTheRequest: a cookie and what middleware knows will do.
+// TestAuthenticatorSeesTheRequest: an Authenticator can use a cookie, or a value that
+// middleware left in the context.
 func TestAuthenticatorSeesTheRequest(t *testing.T) {
 	type key struct{}
 	s := newServer(t, setup{
@@ -169,7 +171,7 @@ func TestLoggerIsTheDefault(t *testing.T) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(lines, nil)))
 	defer func() {
 		slog.SetDefault(usual)
-		log.SetOutput(out) // which SetDefault had changed, too
+		log.SetOutput(out) // SetDefault changed it, too
 		log.SetFlags(flags)
 	}()
 	h := httpadapter.New(s.catalog, httpadapter.AuthenticatorFunc(func(*http.Request) (httpadapter.Caller, error) {

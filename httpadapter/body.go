@@ -12,16 +12,16 @@ import (
 	"github.com/customstatus/customstatus/internal/strictjson"
 )
 
-// MaxBodyBytes is the greatest number of bytes in a request body, which is more than
-// twice what the longest valid one needs.
+// MaxBodyBytes is the greatest number of bytes in a request body. The longest valid
+// body needs less than half.
 const MaxBodyBytes = 64 << 10
 
-// How long a request body is waited for. It is up to the client when it sends one,
-// and until then the request holds up the end of a server.
+// How long the Handler waits for a request body. A client that doesn't send its body
+// holds up the shutdown of the server.
 const (
 	bodyTimeout = 10 * time.Second
-	// dropTimeout is for the body of a request that is refused without it. The
-	// server reads what comes, to use the connection again.
+	// dropTimeout is for the body of a request that is refused unread. net/http
+	// reads that body, to use the connection again.
 	dropTimeout = time.Second
 )
 
@@ -31,7 +31,7 @@ type optional struct {
 	given bool
 }
 
-// param is a key of a request body and where its value goes. All are strings.
+// param is a key of a request body and where its value goes. All values are strings.
 type param struct {
 	key string
 	to  *optional
@@ -39,7 +39,7 @@ type param struct {
 
 func (o *optional) set(value string) { o.value, o.given = value, true }
 
-// decode reads the request body.
+// decode reads the request body into the params.
 func (x *exchange) decode(params ...param) error {
 	if x.r.ContentLength > MaxBodyBytes {
 		return errBodyTooLarge
@@ -63,8 +63,8 @@ func (x *exchange) decode(params ...param) error {
 }
 
 func (x *exchange) readBody() ([]byte, error) {
-	// A server that has a limit of its own has set it already. A writer that
-	// takes no deadline is one of a test, or the host's decision.
+	// A server with a ReadTimeout has set its deadline already. A writer that
+	// takes no deadline belongs to a test, or is the host's decision.
 	if server, ok := x.r.Context().Value(http.ServerContextKey).(*http.Server); !ok || server.ReadTimeout <= 0 {
 		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(bodyTimeout))
 	}
@@ -81,15 +81,15 @@ func (x *exchange) readBody() ([]byte, error) {
 	return body, nil
 }
 
-// dropBody bounds the time in which a body that nobody wants is waited for.
+// dropBody bounds the wait for a body that nobody will read.
 func (x *exchange) dropBody() {
 	if !x.bodyDone && x.r.Body != nil && x.r.Body != http.NoBody {
 		_ = http.NewResponseController(x.w).SetReadDeadline(time.Now().Add(dropTimeout))
 	}
 }
 
-// hasForm reports whether the body is a form. One that is called so and begins
-// as a JSON object is what curl sends when nobody tells it the type.
+// hasForm reports whether the body is a form. A body that begins with { is JSON
+// whatever its type says: curl calls any body a form unless it is told the type.
 func (x *exchange) hasForm(body []byte) bool {
 	mediaType, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
 	return err == nil && mediaType == "application/x-www-form-urlencoded" &&
@@ -131,8 +131,8 @@ func decodeJSON(body []byte, to func(key string) *optional) error {
 	return refuseJSON(err)
 }
 
-// refuseJSON puts an error of strictjson in words for the client. Others, and
-// nil, it returns.
+// refuseJSON returns an error of strictjson in words for the client, and any other
+// error unchanged.
 func refuseJSON(err error) error {
 	for _, reason := range []error{
 		strictjson.ErrSyntax,
@@ -158,7 +158,7 @@ func invalidBody(why string) error {
 	return &reasonError{errBody, "Invalid request body: " + why}
 }
 
-// invalidKey refuses the key of this name of a body.
+// invalidKey refuses a key of a body.
 func invalidKey(name, why string) error {
 	return &reasonError{errBody, `Invalid parameter "` + cut(name) + `": ` + why}
 }

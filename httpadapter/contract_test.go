@@ -16,7 +16,7 @@ import (
 
 var form = http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
 
-// TestForms: a body may be the same keys as a form.
+// TestForms: a body may be a form with the same keys.
 func TestForms(t *testing.T) {
 	now := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 	written := func(id, name, statusType string) string {
@@ -42,7 +42,7 @@ func TestForms(t *testing.T) {
 		"trailing separators":  ok(createPath, "&name=a&&statusType=busy&", written("new", "a", "busy")),
 		"percent in a name":    ok(createPath, "name=100%25&statusType=busy", written("new", "100%", "busy")),
 		"semicolon":            ok(createPath, "name=a;b&statusType=busy", written("new", "a;b", "busy")),
-		// What curl --data sends to those who follow no manual.
+		// curl --data sends JSON with the type of a form.
 		"JSON called a form":             ok(createPath, " \n{\"name\":\"a\",\"statusType\":\"busy\"}", written("new", "a", "busy")),
 		"JSON called text":               as("text/plain", ok(createPath, `{"name":"a","statusType":"busy"}`, written("new", "a", "busy"))),
 		"the type is broken":             as(";;", ok(createPath, `{"name":"a","statusType":"busy"}`, written("new", "a", "busy"))),
@@ -70,7 +70,7 @@ func TestForms(t *testing.T) {
 	})
 }
 
-// TestSlashes: repeated slashes count as one, and one at the end as none.
+// TestSlashes: repeated slashes count as one, and a slash at the end counts as none.
 func TestSlashes(t *testing.T) {
 	s := newServer(t, setup{})
 	for _, path := range []string{
@@ -92,7 +92,7 @@ func TestSlashes(t *testing.T) {
 	}
 }
 
-// TestCrossOrigin: a page of another origin can't have a browser write, unless the
+// TestCrossOrigin: a page of another origin can't make a browser write, unless the
 // request has a header that needs a preflight or the host trusts the origin.
 func TestCrossOrigin(t *testing.T) {
 	const refused = `{"success":false,"error":"The request comes from another origin [error-cross-origin]","errorType":"error-cross-origin"}`
@@ -138,7 +138,7 @@ func TestCrossOrigin(t *testing.T) {
 	})
 }
 
-// TestMetadata: it is on the wire only where the host says so.
+// TestMetadata: metadata is on the wire only if the host turns it on.
 func TestMetadata(t *testing.T) {
 	now := time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
 	catalog := customstatus.Options{Now: func() time.Time { return now }, NewID: func() string { return "new" }}
@@ -190,7 +190,7 @@ func TestMetadata(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "updated "+status("new", "a", `,"metadataBase64":"/w=="`), c.next())
 
-	// The host's own writes show nothing where the handler isn't told to.
+	// Without the option, the host's own writes show no metadata either.
 	plain := newServer(t, setup{catalog: catalog})
 	c = plain.open("")
 	c.ready()
@@ -206,8 +206,8 @@ func TestMetadata(t *testing.T) {
 	require.Equal(t, text, kept.Metadata)
 }
 
-// TestETagTellsRepresentationsApart: a client keeps its tag over a restart with
-// other options.
+// TestETagTellsRepresentationsApart: a client keeps its tag while the server restarts
+// with other options.
 func TestETagTellsRepresentationsApart(t *testing.T) {
 	seen := make(map[string]httpadapter.Options)
 	for _, opts := range []httpadapter.Options{{}, {Metadata: true}, {MaxCount: 7}, {Metadata: true, MaxCount: 7}, {MaxCount: 70}} {
@@ -219,7 +219,8 @@ func TestETagTellsRepresentationsApart(t *testing.T) {
 	require.Contains(t, seen, a.header.Get("ETag"))
 }
 
-// TestETagStaysWithThePosition: progress without changes moves neither.
+// TestETagStaysWithThePosition: a commit without changes moves neither the position
+// nor the ETag.
 func TestETagStaysWithThePosition(t *testing.T) {
 	s := newServer(t, setup{})
 	get := func(query string) string {
@@ -238,7 +239,7 @@ func TestETagStaysWithThePosition(t *testing.T) {
 	require.NotEqual(t, before, get(""), "the same content at another revision")
 }
 
-// TestMaxCount bounds what count=0 gets, and nothing else.
+// TestMaxCount: the option bounds a list with count=0, and no other list.
 func TestMaxCount(t *testing.T) {
 	s := newServerWith(t, many(1200))
 	require.Len(t, s.list("count=0"), 1000)
@@ -250,7 +251,8 @@ func TestMaxCount(t *testing.T) {
 	require.Len(t, few.list("count=2"), 2)
 }
 
-// TestTooMuch: what the catalog or its store can't take is the client's to know.
+// TestTooMuch: the client is told that the catalog is full or the store can't keep the
+// status.
 func TestTooMuch(t *testing.T) {
 	full := `{"success":false,"error":"There are too many custom user statuses [error-too-many-statuses]","errorType":"error-too-many-statuses","details":{"method":"insertOrUpdateUserStatus"}}`
 	checkRows(t, setupFor("TooManyStatuses"), map[string]row{
@@ -273,7 +275,7 @@ func TestTooMuch(t *testing.T) {
 	}
 }
 
-// TestFilters has the query parameter of old clients.
+// TestFilters sends the query parameter of old clients.
 func TestFilters(t *testing.T) {
 	s := newServer(t, setup{empty: true})
 	names := []string{"a.b", "aXb", "A.B", "straße", "STRASSE", "on (call)", "On (Call)", "100$", "é-é", "É-É", `back\slash`, "x", "xx"}
@@ -320,7 +322,7 @@ func TestFilters(t *testing.T) {
 		`{"_id":"id of aXb","name":{"$regex":"x","$options":"i"}}`: {"aXb"},
 	} {
 		require.Equal(t, want, s.list("query="+url.QueryEscape(query)), query)
-		other := s.list("query=" + url.QueryEscape(query) + "&name=X") // together with the parameter
+		other := s.list("query=" + url.QueryEscape(query) + "&name=X") // the filter and the parameter must both match
 		require.Subset(t, want, other)
 		for _, name := range want {
 			require.Equal(t, strings.ContainsAny(name, "xX"), slices.Contains(other, name), query)

@@ -13,23 +13,23 @@
 //	GET  custom-user-status.list     ?name= &_id= &count= &offset= &sort= &query=
 //	GET  custom-user-status.stream   ?after= &lastEventId=
 //
-// They are absolute paths under [Options.Prefix], so that a [Handler] mounts
-// unchanged in an [http.ServeMux], in another router, or as the whole server.
-// Whatever else it is asked for it answers 404 or 405, in JSON too. Repeated
-// slashes in a path count as one, and one at its end as none; a ServeMux in front
-// redirects such a path first. [OpenAPI] describes every answer.
+// The endpoints are absolute paths under [Options.Prefix]. So a [Handler] mounts
+// unchanged in an [http.ServeMux], in another router, or as the whole server. Any
+// other path is answered 404, and any other method 405, both in JSON. Repeated
+// slashes in a path count as one, and a slash at its end counts as none; a ServeMux
+// in front redirects such a path first. [OpenAPI] describes every answer.
 //
 // # Who may do what
 //
-// The host says who makes a request, and whether they may create, update and
-// delete: see [Authenticator]. [HeaderAuth] reads Rocket.Chat's two headers, and
-// package tokenauth has tokens for hosts that have no logins of their own. Package
-// loginlimit slows down who fails to log in again and again.
+// The host's [Authenticator] says who makes a request, and whether that user may
+// create, update and delete. [HeaderAuth] reads Rocket.Chat's two headers. Package
+// tokenauth has tokens for hosts without logins of their own. Package loginlimit
+// slows down clients that fail to log in again and again.
 //
-// Where a cookie is a login, any page could have a browser write. So a POST without
-// the header X-Auth-Token must come from the server's own origin, from one in
-// [Options.TrustedOrigins], or from no browser; else it is answered 403. See
-// [http.CrossOriginProtection].
+// Where a cookie is a login, any page could make a browser write. So a POST without
+// the header X-Auth-Token must come from the server's own origin, from an origin in
+// [Options.TrustedOrigins], or from a client that is no browser. Any other is
+// answered 403. See [http.CrossOriginProtection].
 //
 // # Requests
 //
@@ -38,40 +38,41 @@
 // what only the catalog knows.
 //
 // A body is one JSON object, or the same keys as
-// application/x-www-form-urlencoded, of at most [MaxBodyBytes] bytes. It is read
-// strictly: a key that is unknown or given twice is refused, and so are the
-// parameters of a query. A key whose value is null counts as absent. A body called
-// a form that begins with { is read as JSON, for curl calls it so.
+// application/x-www-form-urlencoded, of at most [MaxBodyBytes] bytes. Unknown and
+// repeated keys are refused, and so are unknown and repeated parameters of a query.
+// A key whose value is null counts as absent. A body that begins with { is read as
+// JSON even if its type says form, because curl sends that type.
 //
-// A list has 50 statuses, or as many as count says, up to 100. count=0 is all of
-// them, up to [Options.MaxCount]. An empty parameter counts as absent. Of the
-// parameter query, a MongoDB filter that old clients send, {"_id":"…"},
-// {"name":"…"} and {"name":{"$regex":"…","$options":"i"}} are taken if the
-// expression is a literal; any other filter is refused. fields is ignored.
+// A list has 50 statuses by default. The parameter count asks for fewer or more, up
+// to 100; count=0 asks for all, up to [Options.MaxCount]. An empty parameter counts
+// as absent. The parameter query takes a MongoDB filter, as old clients send it:
+// {"_id":"…"}, {"name":"…"}, or {"name":{"$regex":"…","$options":"i"}} whose
+// expression is a literal. Any other filter is refused. The parameter fields is
+// ignored.
 //
 // # Answers
 //
-// Failures of the server are a generic 500. The cause is logged with the request
-// id that the answer has as X-Request-Id. A panic of the Authenticator or a Store
-// is such a failure, and doesn't get further. After a 500 a write may have been
+// Failures of the server are a generic 500. The cause is logged under the request id
+// that the answer has as X-Request-Id. A panic of the Authenticator or the Store is
+// such a failure and goes no further. A write that was answered 500 may have been
 // made: list again.
 //
-// Two refusals have no counterpart in Rocket.Chat. With
-// [customstatus.Options.MaxStatuses] a create can be answered 400 with errorType
-// error-too-many-statuses, and a status that the store can't keep is 400 with
-// error-status-too-large.
+// Two refusals have no counterpart in Rocket.Chat. A create beyond
+// [customstatus.Options.MaxStatuses] is answered 400 with errorType
+// error-too-many-statuses. A status that the store can't keep is answered 400 with
+// errorType error-status-too-large.
 //
 // # Lists and their position
 //
 // A list is encoded once per position and query, and served from memory until the
-// catalog changes. Its ETag lets a client ask again for nothing. Its header
-// X-Catalog-Position is the position that it shows, from which a stream misses
-// nothing.
+// catalog changes. A client that sends the list's ETag back as If-None-Match gets
+// 304 until then. The header X-Catalog-Position is the position that the list shows.
+// A stream that begins there misses nothing.
 //
 // # The event stream
 //
-// The endpoint custom-user-status.stream is an addition to Rocket.Chat's: the
-// changes of the catalog as server-sent events, with JSON data.
+// The endpoint custom-user-status.stream is an addition to Rocket.Chat's. It sends
+// the changes of the catalog as server-sent events with JSON data:
 //
 //	ready      {"position":"42-9f3a07c1d2e4b586"}   first, with the field retry
 //	created    the status
@@ -80,14 +81,16 @@
 //	heartbeat  {"position":"…"}                     after 15 seconds without others
 //	reset      {"position":"…"}                     list again
 //
-// The id of an event is the position, on ready, heartbeat, reset, and the last
-// event of each commit. A client that comes back with it gets whole commits, each
-// change once and in order. It sends the header Last-Event-ID, else the parameter
-// lastEventId, else after. Without any of them the stream begins with the next
-// change. A position that the catalog can't tell about, or that is none at all,
-// is answered by reset. The ready before it has the position that the client came
-// with or, if that was none, one that no catalog has, so that a client which is
-// cut off in between does not take itself for up to date.
+// The events ready, heartbeat and reset, and the last event of each commit, have the
+// position as their id. A client that comes back with an id gets whole commits, each
+// change once and in order. The id is the header Last-Event-ID, else the parameter
+// lastEventId, else the parameter after. Without an id the stream begins with the
+// next change.
+//
+// The stream answers with reset where the catalog can't tell what came after the id,
+// or where the id is no position at all. The event ready before that reset has the
+// client's own position, or, if the client had none, a position that no catalog has.
+// So a client that is cut off between the two events is reset when it comes back.
 //
 // A stream ends when its client does not read for ten seconds, when its login is
 // no longer valid, at the age of [Options.MaxStreamTime], when the catalog is
@@ -113,11 +116,12 @@
 //
 // # Limits
 //
-// [Handler.ListenAndServe] and [Handler.Serve] set limits for all that a client can
-// take its time for, and end in order. A host with an [http.Server] of its own
-// sets ReadHeaderTimeout, ReadTimeout, IdleTimeout and MaxHeaderBytes, and gives
-// EndStreams to RegisterOnShutdown. The Handler itself waits ten seconds for a
-// body, and one second for that of a request which it refuses. A stream replaces
-// the server's WriteTimeout by one for each write. TLS, CORS and the number of
-// connections are the host's.
+// [Handler.ListenAndServe] and [Handler.Serve] bound everything that a client can
+// take its time for, and shut down in order. A host with an [http.Server] of its own
+// sets ReadHeaderTimeout, ReadTimeout, IdleTimeout and MaxHeaderBytes, and passes
+// EndStreams to RegisterOnShutdown.
+//
+// The Handler itself waits ten seconds for a body, and one second for the body of a
+// request that it refuses. A stream replaces the server's WriteTimeout by a timeout
+// for each write. TLS, CORS and the number of connections are up to the host.
 package httpadapter

@@ -10,7 +10,7 @@ import (
 	"github.com/customstatus/customstatus/internal/strictjson"
 )
 
-// What this package itself refuses. What the client is told stands in refusals.
+// Errors of this package. refusals says how each is answered.
 var (
 	errNoEndpoint    = errors.New("no such endpoint")
 	errMethod        = errors.New("method not allowed")
@@ -23,7 +23,7 @@ var (
 	errSort          = errors.New("sort refused")
 )
 
-// reasonError is one of the errors above with words for the client.
+// reasonError is one of the errors above, with words for the client.
 type reasonError struct {
 	is     error
 	reason string
@@ -32,7 +32,7 @@ type reasonError struct {
 func (e *reasonError) Error() string { return e.is.Error() + ": " + e.reason }
 func (e *reasonError) Unwrap() error { return e.is }
 
-// cut shortens what an answer repeats of a request.
+// cut shortens a part of the request that an answer repeats.
 func cut(s string) string {
 	const limit = 200
 	if len(s) <= limit {
@@ -41,8 +41,8 @@ func cut(s string) string {
 	return strings.ToValidUTF8(s[:limit], "") + "…"
 }
 
-// The values of method in the details of an error, by which Rocket.Chat names
-// the functions of its server.
+// The values of method in the details of an error. They are the names of functions
+// in Rocket.Chat's server.
 const (
 	upsertMethod = "insertOrUpdateUserStatus"
 	deleteMethod = "deleteCustomUserStatus"
@@ -53,12 +53,12 @@ type refusal struct {
 	is       error  // tested with errors.Is
 	endpoint string // empty: any
 	status   int
-	body     func(err error) []byte // nil: the row doesn't fit after all
+	body     func(err error) []byte // returns nil if the row doesn't fit after all
 }
 
-// refusals are all errors that a client is told of, of this package and of the
-// library. The first row that fits counts; an error that none fits is answered
-// 500. The words are the wire's: the library's own are for people and logs.
+// refusals lists all errors that a client is told, of this package and of the
+// library. The first row that fits counts. An error that fits no row is answered 500.
+// The words are the wire's; the library's own words are for people and logs.
 var refusals = []refusal{
 	{errNoEndpoint, "", http.StatusNotFound, always(failure{text: "Endpoint not found"})},
 	{errMethod, "", http.StatusMethodNotAllowed, always(failure{text: "Method not allowed"})},
@@ -80,13 +80,13 @@ var refusals = []refusal{
 	{customstatus.ErrTooLarge, "", http.StatusBadRequest, always(failure{text: tooLarge, code: tooLargeCode, method: upsertMethod})},
 }
 
-// What a client is told of a status that the store can't keep.
+// The answer for a status that the store can't keep.
 const (
 	tooLarge     = "The custom user status is too large to be stored"
 	tooLargeCode = "error-status-too-large"
 )
 
-// fail is the one way in which a request that could not be served is answered.
+// fail answers a request that could not be served.
 func (x *exchange) fail(err error) {
 	x.dropBody()
 	for _, row := range refusals {
@@ -102,8 +102,8 @@ func (x *exchange) fail(err error) {
 	x.answer(http.StatusInternalServerError, internalError())
 }
 
-// logFailure logs an error that no client caused. That of a request being given
-// up is of no interest, unless nobody knows what it did.
+// logFailure logs a failure of the server. A request that the client gave up is
+// logged for debugging only, unless its outcome is unknown.
 func (x *exchange) logFailure(err error) {
 	level := slog.LevelError
 	if gone := x.r.Context().Err(); gone != nil && errors.Is(err, gone) && !errors.Is(err, customstatus.ErrOutcomeUnknown) {
@@ -112,8 +112,7 @@ func (x *exchange) logFailure(err error) {
 	x.logger().Log(x.r.Context(), level, "httpadapter: request failed", "error", err)
 }
 
-// failure is the body of an error answer: a text, and a code and details where
-// it has them.
+// failure is the body of an error answer. The code and the details are optional.
 type failure struct {
 	text, code           string
 	method, input, field string // details; without a method there are none
@@ -150,12 +149,12 @@ func internalError() []byte {
 	return failure{text: "Internal server error", code: "error-internal"}.json()
 }
 
-// always is the body of an error that has only one.
+// always returns the same body for every error.
 func always(f failure) func(error) []byte {
 	return func(error) []byte { return f.json() }
 }
 
-// unauthorized is the union of what the two documents show, see the README.
+// unauthorized is the union of the two documented bodies, see the README.
 func unauthorized(error) []byte {
 	return []byte(`{"success":false,"status":"error","message":"You must be logged in to do this.","error":"unauthorized"}`)
 }
@@ -171,8 +170,8 @@ func withReason(code string) func(error) []byte {
 	}
 }
 
-// fromCatalog is the body of a customstatus.Error. An error without one is the
-// store's own, whatever it wraps.
+// fromCatalog is the body of a customstatus.Error. An error that is none comes from
+// the store, whatever it wraps.
 func fromCatalog(words func(*customstatus.Error) failure) func(error) []byte {
 	return func(err error) []byte {
 		var e *customstatus.Error
@@ -183,7 +182,7 @@ func fromCatalog(words func(*customstatus.Error) failure) func(error) []byte {
 	}
 }
 
-// saying is a text that is the same for every status.
+// saying returns the same text for every status.
 func saying(text, method string) func(*customstatus.Error) failure {
 	return func(e *customstatus.Error) failure {
 		return failure{text: text, code: string(e.Code), method: method}
@@ -200,7 +199,7 @@ func invalid(e *customstatus.Error) failure {
 	return failure{text: e.Input + " is not a valid " + noun, code: string(e.Code), method: upsertMethod, input: e.Input, field: field}
 }
 
-// wireField returns what Rocket.Chat calls a field, and in a sentence.
+// wireField returns Rocket.Chat's name of a field, and its noun for a sentence.
 func wireField(field string) (name, noun string) {
 	switch field {
 	case customstatus.FieldName:
@@ -213,7 +212,7 @@ func wireField(field string) (name, noun string) {
 	return field, field
 }
 
-// idNotFound is what Rocket.Chat says only of an update.
+// idNotFound is Rocket.Chat's answer to an update of an unknown id.
 func idNotFound(e *customstatus.Error) failure {
 	return failure{text: `No custom user status found with the id of "` + e.Input + `".`}
 }

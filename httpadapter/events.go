@@ -8,22 +8,25 @@ import (
 )
 
 const (
-	// pieceChanges is the number of changes that are encoded together. A
-	// commit can have many, and a stream may end within it.
+	// pieceChanges is the greatest number of changes that are encoded together.
+	// A commit can be long, and a stream can end within it.
 	pieceChanges = 128
-	// Pieces are kept for the streams that are about as far: at most so many,
-	// and no more once they have so many bytes.
+	// The last pieces are kept for streams that are about as far: at most
+	// maxPieces, and only one once they have more than maxPieceBytes.
 	maxPieces     = 256
 	maxPieceBytes = 1 << 20
 )
 
-// eventCache has the events of the last commits, encoded once for all streams. A
-// stream that is far behind has them encoded again.
+// eventCache holds the events of the last commits, encoded once for all streams. A
+// stream that is far behind encodes its events again.
+//
+// The event stream is ours because this cache, positions to resume at and checks of
+// logins are most of the stream. A library would save the lines that write the format.
 type eventCache struct {
 	mu     sync.Mutex
 	pieces map[pieceKey]*piece
 	order  []pieceKey // the oldest first
-	bytes  int        // of those that are encoded
+	bytes  int        // of the pieces that are encoded
 }
 
 // pieceKey is the first change of a piece. All watchers of a catalog are given
@@ -31,15 +34,15 @@ type eventCache struct {
 // commit in memory.
 type pieceKey = weak.Pointer[customstatus.Change]
 
-// piece is encoded by the stream that comes first; the others wait for it.
+// piece is encoded by the first stream that needs it. Other streams wait for that.
 type piece struct {
 	once    sync.Once
 	data    []byte
-	counted bool // in the cache's bytes; guarded by its lock
+	counted bool // in the cache's bytes; guarded by the cache's lock
 }
 
-// encode returns the events of the changes of a commit from the index on, and the
-// index of the first change behind them. The caller must not change them.
+// encode returns the events of a commit's changes from the index on, and the index of
+// the first change that they leave out. The caller must not modify the events.
 func (h *Handler) encode(commit customstatus.Commit, from int) (events []byte, next int) {
 	next = min(from+pieceChanges, len(commit.Changes))
 	key := weak.Make(&commit.Changes[from])
@@ -57,14 +60,14 @@ func (h *Handler) encodePiece(commit customstatus.Commit, from, next int) []byte
 		b = append(append(append(b, "event: "...), change.Kind.String()...), "\ndata: "...)
 		b = append(h.appendStatus(b, change.Status()), '\n')
 		if from+i == len(commit.Changes)-1 {
-			b = appendID(b, commit.Position()) // a commit that is cut midway comes again as a whole
+			b = appendID(b, commit.Position()) // a client that was cut midway gets the whole commit again
 		}
 		b = append(b, '\n')
 	}
 	return b
 }
 
-// piece returns the piece with the key, which may have to be encoded.
+// piece returns the piece with the key, encoded or not.
 func (c *eventCache) piece(key pieceKey) *piece {
 	c.mu.Lock()
 	defer c.mu.Unlock()

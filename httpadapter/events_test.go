@@ -15,7 +15,7 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// changes makes a commit of n statuses to be encoded.
+// changes returns a commit that creates n statuses.
 func changes(revision, n int, metadata string) customstatus.Commit {
 	commit := customstatus.Commit{Revision: customstatus.Revision(revision), FingerprintKnown: true}
 	for i := range n {
@@ -27,7 +27,7 @@ func changes(revision, n int, metadata string) customstatus.Commit {
 	return commit
 }
 
-// TestEventsAreEncodedOnce has many streams encode the same commits.
+// TestEventsAreEncodedOnce: many calls of encode return the same bytes in memory.
 func TestEventsAreEncodedOnce(t *testing.T) {
 	h := newHandler(newCatalog(t, 0))
 	for _, commit := range []customstatus.Commit{changes(1, 1, ""), changes(2, 3*pieceChanges+7, "")} {
@@ -106,8 +106,8 @@ func TestStreamsShareTheirEvents(t *testing.T) {
 	})
 }
 
-// TestEventsOfEqualPositions: two histories that come to one position by other
-// changes have events of their own.
+// TestEventsOfEqualPositions: two histories can reach one position by different
+// changes. Each has its own events.
 func TestEventsOfEqualPositions(t *testing.T) {
 	h := newHandler(newCatalog(t, 0))
 	one, other := changes(1, 1, ""), changes(1, 1, "")
@@ -118,7 +118,8 @@ func TestEventsOfEqualPositions(t *testing.T) {
 	require.NotEqual(t, string(first), string(second))
 }
 
-// TestEventCacheIsBounded, in pieces and in bytes, and knows the last ones.
+// TestEventCacheIsBounded: the cache is bounded in pieces and in bytes, and keeps the
+// last piece.
 func TestEventCacheIsBounded(t *testing.T) {
 	for name, most := range map[string]int{"small": pieceChanges, "large": 8} {
 		t.Run(name, func(t *testing.T) {
@@ -147,8 +148,8 @@ func TestEventCacheIsBounded(t *testing.T) {
 	}
 }
 
-// TestEventCacheUnderPressure has streams that are at different places, so that
-// pieces are displaced while they are encoded.
+// TestEventCacheUnderPressure: streams at different places displace pieces while the
+// pieces are being encoded.
 func TestEventCacheUnderPressure(t *testing.T) {
 	h := newHandler(newCatalog(t, 0))
 	commit := changes(1, 2*maxPieces*pieceChanges, "")

@@ -20,10 +20,10 @@ import (
 	"github.com/customstatus/customstatus/httpadapter/tokenauth"
 )
 
-// A chat server mounts the endpoints beside its own and says who its users are.
+// A chat server mounts the endpoints beside its own and authenticates its users.
 func Example() {
 	catalog, err := customstatus.Open(context.Background(), customstatus.NewMemoryStore(), &customstatus.Options{
-		Now:   func() time.Time { return time.Date(2021, 9, 26, 14, 3, 43, 57e6, time.UTC) }, // for the same output each time
+		Now:   func() time.Time { return time.Date(2021, 9, 26, 14, 3, 43, 57e6, time.UTC) }, // so that the output is always the same
 		NewID: func() string { return "EscbQinc8jmeXbpt7" },
 	})
 	if err != nil {
@@ -94,7 +94,7 @@ func Example() {
 	// }
 }
 
-// A whole server: it ends in order when it is told to.
+// A whole server shuts down in order when its context is done.
 func ExampleHandler_ListenAndServe() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -103,15 +103,15 @@ func ExampleHandler_ListenAndServe() {
 		log.Fatal(err)
 	}
 	defer catalog.Close()
-	var tokens tokenauth.Tokens // nobody gets in until it has some
+	var tokens tokenauth.Tokens // an empty set lets nobody in
 	api := httpadapter.New(catalog, httpadapter.HeaderAuth(tokens.Login), nil)
 
-	stop() // for this example; an interrupt does the same
+	stop() // an interrupt does the same
 	fmt.Println(api.ListenAndServe(ctx, "127.0.0.1:0", nil))
 	// Output: <nil>
 }
 
-// Streams have to be ended for a server of the host's own to shut down.
+// A host with a server of its own ends the streams when the server shuts down.
 func ExampleHandler_EndStreams() {
 	catalog, err := customstatus.Open(context.Background(), customstatus.NewMemoryStore(), nil)
 	if err != nil {

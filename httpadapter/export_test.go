@@ -2,7 +2,7 @@ package httpadapter
 
 import "time"
 
-// SetStreamTimes shortens what tests would have to wait for.
+// SetStreamTimes shortens the times that tests wait for.
 func (h *Handler) SetStreamTimes(heartbeat, writeTimeout time.Duration) {
 	h.heartbeat, h.writeTimeout = heartbeat, writeTimeout
 }

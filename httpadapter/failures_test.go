@@ -17,7 +17,7 @@ import (
 	"github.com/customstatus/customstatus/httpadapter"
 )
 
-// failingStore is a store in memory whose commits go wrong once it is told to.
+// failingStore is a store in memory whose commits fail as a test says.
 type failingStore struct {
 	*customstatus.MemoryStore
 	commit func(context.Context) error
@@ -82,7 +82,7 @@ func TestFailures(t *testing.T) {
 				require.Contains(t, s.log.String()+s.library.String(), "goroutine ", "with the stack")
 			}
 
-			// The next request is served as if nothing had been.
+			// The next request is served.
 			if !tt.closed {
 				store.commit = nil
 				require.Equal(t, http.StatusOK, s.do(create).status)
@@ -140,8 +140,8 @@ func TestRequestID(t *testing.T) {
 	}
 }
 
-// TestGivenUp: a client that goes away, or a host that ends the request, is no
-// error of the server, but a write of which nobody knows the outcome is.
+// TestGivenUp: a client that goes away and a host that ends the request are no failures
+// of the server. A write with an unknown outcome is one.
 func TestGivenUp(t *testing.T) {
 	for name, tt := range map[string]struct {
 		err   error
@@ -203,7 +203,7 @@ func TestPanics(t *testing.T) {
 	})
 }
 
-// TestMounts has the same handler at the places where hosts put one.
+// TestMounts serves the same handler from the places where hosts mount it.
 func TestMounts(t *testing.T) {
 	mux := func(pattern string) func(http.Handler) http.Handler {
 		return func(h http.Handler) http.Handler {
@@ -251,8 +251,8 @@ func TestMounts(t *testing.T) {
 	}
 }
 
-// walked does to a request what chi's Mount does: it leaves the URL as it is and
-// keeps the rest of the path in the context.
+// walked changes a request as chi's Mount does: the URL stays as it is, and the rest of
+// the path goes into the context.
 func walked(h http.Handler) http.Handler {
 	type rest struct{}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -12,8 +12,8 @@ import (
 	"github.com/customstatus/customstatus/internal/strictjson"
 )
 
-// filter is a condition on statuses: one field of a catalog's query, or a
-// function for what that has no field for.
+// filter is a condition on statuses. It fills one field of a catalog's query, or is a
+// function where the query has no such field or has it filled already.
 type filter struct {
 	id, name, contains string
 	match              func(customstatus.CustomUserStatus) bool
@@ -32,7 +32,7 @@ func nameContains(part string) filter {
 	return filter{contains: part, match: func(s customstatus.CustomUserStatus) bool { return contains(s.Name) }}
 }
 
-// addFilter adds a condition to those that the query has.
+// addFilter adds a condition to the query. All conditions of a query must hold.
 func addFilter(q *customstatus.Query, f filter) {
 	switch {
 	case f.id != "" && q.ID == "":
@@ -49,11 +49,11 @@ func addFilter(q *customstatus.Query, f filter) {
 	}
 }
 
-var errFilter = errors.New("a filter that is not known")
+var errFilter = errors.New("unknown filter")
 
-// parseFilter reads the query parameter of old clients, a MongoDB filter. One that
-// is not known is refused, never ignored: the admin page of old versions edits
-// the first status of the answer.
+// parseFilter reads the query parameter of old clients, a MongoDB filter. An unknown
+// filter is refused, never ignored: the admin page of old versions edits the first
+// status of the answer.
 func parseFilter(q *customstatus.Query, value string) error {
 	err := strictjson.Object([]byte(value), func(key string, raw json.RawMessage) error {
 		text, err := strictjson.String(raw)
@@ -79,7 +79,7 @@ func parseFilter(q *customstatus.Query, value string) error {
 	return nil
 }
 
-// parseRegex reads {"$regex":"…","$options":"i"}.
+// parseRegex reads a filter like {"$regex":"…","$options":"i"}.
 func parseRegex(raw json.RawMessage) (filter, error) {
 	var expression, options string
 	given := false
@@ -98,7 +98,7 @@ func parseRegex(raw json.RawMessage) (filter, error) {
 	if err != nil {
 		return filter{}, err
 	}
-	// m, s and u change nothing for a literal in a name, which has no line break.
+	// The options m, s and u change nothing: names have no line breaks.
 	if !given || strings.Trim(options, "imsu") != "" {
 		return filter{}, errFilter
 	}
@@ -109,13 +109,13 @@ func parseRegex(raw json.RawMessage) (filter, error) {
 	return l.filter(strings.Contains(options, "i")), nil
 }
 
-// literal is a regular expression that stands for one text.
+// literal is a regular expression that matches one text.
 type literal struct {
 	text       string
-	start, end bool // anchored there
+	start, end bool // anchored at the start, at the end
 }
 
-// parseLiteral reads a regular expression that is a literal, with or without
+// parseLiteral reads a regular expression that is a literal. The expression may have
 // escapes, ^ at its start and $ at its end.
 func parseLiteral(expression string) (literal, error) {
 	var l literal
@@ -162,7 +162,7 @@ func parseEscape(s string) (escaped byte, size int, err error) {
 	}
 }
 
-// filter is the condition that a name matches the literal.
+// filter returns the condition that a name matches the literal.
 func (l literal) filter(foldCase bool) filter {
 	switch {
 	case !l.start && !l.end && foldCase:
@@ -178,7 +178,7 @@ func (l literal) matches(name string, foldCase bool) bool {
 		return (!l.start || strings.HasPrefix(name, l.text)) && (!l.end || strings.HasSuffix(name, l.text)) &&
 			strings.Contains(name, l.text) && (!l.start || !l.end || name == l.text)
 	}
-	// Folding goes character by character, so that as many of them match.
+	// Folding replaces character by character, so a match has as many characters.
 	characters, n := []rune(name), utf8.RuneCountInString(l.text)
 	if len(characters) < n || l.start && l.end && len(characters) != n {
 		return false

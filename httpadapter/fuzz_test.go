@@ -14,8 +14,7 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// serve has the handler answer a request of the manager without a listener, and
-// checks the answer.
+// serve answers a request of the manager without a listener, and checks the answer.
 func (s *server) serve(t *testing.T, r *http.Request, endpoint string) answer {
 	t.Helper()
 	r.Header.Set("X-User-Id", manager[0])
@@ -27,8 +26,8 @@ func (s *server) serve(t *testing.T, r *http.Request, endpoint string) answer {
 	return a
 }
 
-// FuzzBody sends bodies to all endpoints that take one. What is taken is in the
-// catalog just as it was given; what is refused leaves no trace.
+// FuzzBody sends bodies to all endpoints that take one. An accepted write is in the
+// catalog exactly as it was sent; a refused one leaves no trace.
 func FuzzBody(f *testing.F) {
 	for _, seed := range []string{
 		``, `{}`, `[]`, `{"name":"a","statusType":"busy"}`, `{"_id":"65462e97a2f73c7460e18f84","name":"a","statusType":"busy"}`,
@@ -79,7 +78,7 @@ func idOf(t *testing.T, catalog *customstatus.Catalog, name string) string {
 	return status.ID
 }
 
-// FuzzList asks for lists. The second answer to a query is that of the cache.
+// FuzzList asks for lists. The second answer to a query comes from the cache.
 func FuzzList(f *testing.F) {
 	for _, seed := range []string{
 		"", "count=7&offset=3", "name=%41&_id=", "sort=%7B%22statusType%22:-1,%22name%22:1%7D", "sort={}", "sort=[]", "count=-1",
@@ -122,7 +121,7 @@ func FuzzList(f *testing.F) {
 	})
 }
 
-// FuzzForm sends forms. What is taken is what net/url reads.
+// FuzzForm sends forms. The values of an accepted form are those that net/url reads.
 func FuzzForm(f *testing.F) {
 	for _, seed := range []string{"", "name=a&statusType=busy", "name=a+b&statusType=away", "name=%41&statusType=busy&", "name=a&name=b", "name=%ff", "name=%zz", "statusType=busy&name=a%26b", "{", "name", "=", "name=a;b&statusType=busy", "\xff=\xff"} {
 		f.Add(seed)
@@ -160,14 +159,14 @@ func FuzzForm(f *testing.F) {
 	})
 }
 
-// FuzzStream resumes streams from anything. None is refused, and each begins with
-// a position.
+// FuzzStream resumes streams from anything. No stream is refused, and each begins with a
+// position.
 func FuzzStream(f *testing.F) {
 	for _, seed := range []string{"", "1", "1-0000000000000000", "0-0000000000000000", "-", "1-", "18446744073709551615-ffffffffffffffff", "\xff", "a\nb", "1-9F3A07C1D2E4B586"} {
 		f.Add(seed)
 	}
 	s := newServer(f, setup{})
-	s.handler.EndStreams() // each has its first block and ends
+	s.handler.EndStreams() // each stream sends its first block and ends
 	f.Fuzz(func(t *testing.T, position string) {
 		r := httptest.NewRequest(http.MethodGet, s.prefix+streamPath+"?after="+url.QueryEscape(position), nil)
 		r.Header.Set("X-User-Id", reader[0])
@@ -179,7 +178,7 @@ func FuzzStream(f *testing.F) {
 	})
 }
 
-// deadlines is a writer that takes any.
+// deadlines is a writer that accepts any deadline.
 type deadlines struct{ *httptest.ResponseRecorder }
 
 func (deadlines) SetWriteDeadline(time.Time) error { return nil }

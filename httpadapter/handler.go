@@ -33,10 +33,10 @@ type Handler struct {
 	writeTimeout time.Duration // for the client of a stream to take what is written
 	streamTime   time.Duration
 	recheckLogin time.Duration
-	streaming    context.Context // done when streams have to end
+	streaming    context.Context // done when streams must end
 	endStreams   context.CancelFunc
 	mu           sync.Mutex
-	valid        context.Context // done when streams have to check their logins
+	valid        context.Context // done when streams must check their logins
 	recheck      context.CancelFunc
 
 	shutdownTimeout time.Duration
@@ -58,12 +58,12 @@ const (
 	streamPath = "custom-user-status.stream"
 )
 
-// New returns a handler for the catalog, which stays the caller's to close. The
-// Authenticator says who makes a request. Nil opts are the defaults.
+// New returns a handler for the catalog. The Authenticator says who makes a
+// request. Nil opts are the defaults. The handler never closes the catalog.
 //
-// New panics if the catalog or the Authenticator is nil, because a server that asks
-// nobody who they are must be a decision, not an oversight. It also panics if
-// MaxCount is negative or a TrustedOrigin is no origin.
+// New panics if the catalog or the Authenticator is nil: to serve without logins
+// must be a decision, not an oversight. New also panics if MaxCount is negative or
+// one of TrustedOrigins is no origin.
 func New(catalog *customstatus.Catalog, auth Authenticator, opts *Options) *Handler {
 	if catalog == nil {
 		panic("httpadapter: New needs a catalog")
@@ -93,7 +93,7 @@ func New(catalog *customstatus.Catalog, auth Authenticator, opts *Options) *Hand
 	return h
 }
 
-// ServeHTTP implements [http.Handler].
+// ServeHTTP answers one request. It implements [http.Handler].
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{Handler: h, w: w, r: r, requestID: requestID(r)}
 	defer x.rescue()
@@ -110,8 +110,8 @@ type exchange struct {
 	endpoint  string // its name; empty until it is known
 	requestID string
 	caller    Caller
-	logins    context.Context // of a stream: done when its login is to be checked at once
-	bodyDone  bool            // no more of the body is to come
+	logins    context.Context // of a stream: done when its login must be checked at once
+	bodyDone  bool            // the whole body has been read
 	answered  bool            // the header is written
 }
 
@@ -130,7 +130,7 @@ func (x *exchange) serve() error {
 		return err
 	}
 	if name == streamPath {
-		x.logins = x.currentLogins() // before the login is found valid, so that none is missed
+		x.logins = x.currentLogins() // before authenticate, so that no RecheckLogins is missed
 	}
 	if err := x.authenticate(); err != nil {
 		return err
@@ -141,9 +141,8 @@ func (x *exchange) serve() error {
 	return e.serve(x)
 }
 
-// cleanPath makes one slash of repeated ones, and none of those at the end:
-// clients put a base address that ends in a slash before a path that begins with
-// one.
+// cleanPath replaces repeated slashes by one and removes slashes at the end.
+// Clients join a base address that ends in a slash and a path that begins with one.
 func cleanPath(path string) string {
 	for strings.Contains(path, "//") {
 		path = strings.ReplaceAll(path, "//", "/")
@@ -151,7 +150,7 @@ func cleanPath(path string) string {
 	return strings.TrimSuffix(path, "/")
 }
 
-// answer writes an answer that is not to be kept.
+// answer writes an answer that nobody may cache.
 func (x *exchange) answer(status int, body []byte) {
 	header := x.w.Header()
 	setHeader(header, "application/json", "no-store")
@@ -159,7 +158,7 @@ func (x *exchange) answer(status int, body []byte) {
 	x.write(status, body)
 }
 
-// setHeader sets what every answer has, but for the request id.
+// setHeader sets the header fields of every answer, except the request id.
 func setHeader(header http.Header, contentType, cacheControl string) {
 	header.Set("Content-Type", contentType)
 	header.Set("Cache-Control", cacheControl)
@@ -169,10 +168,10 @@ func setHeader(header http.Header, contentType, cacheControl string) {
 func (x *exchange) write(status int, body []byte) {
 	x.answered = true
 	x.w.WriteHeader(status)
-	_, _ = x.w.Write(body) // an error means that nobody is listening any more
+	_, _ = x.w.Write(body) // an error means that the client has gone
 }
 
-// appendStatus appends the JSON form that clients get.
+// appendStatus appends the status in the JSON form that clients get.
 func (h *Handler) appendStatus(b []byte, s customstatus.CustomUserStatus) []byte {
 	if h.metadata {
 		return s.AppendExportJSON(b)
@@ -180,7 +179,8 @@ func (h *Handler) appendStatus(b []byte, s customstatus.CustomUserStatus) []byte
 	return s.AppendJSON(b)
 }
 
-// rescue keeps a panic from the host's process, and from the client.
+// rescue turns a panic into a 500, so that neither the host's process nor the client
+// sees the panic.
 func (x *exchange) rescue() {
 	v := recover()
 	if v == nil {
@@ -197,13 +197,13 @@ func (x *exchange) rescue() {
 	x.answer(http.StatusInternalServerError, internalError())
 }
 
-// logger names the request in what it logs.
+// logger returns a logger that names the request.
 func (x *exchange) logger() *slog.Logger {
 	return x.log.With("request_id", x.requestID, "method", x.r.Method, "endpoint", x.endpoint, "user", x.caller.UserID)
 }
 
-// requestID returns the id that a proxy or the client has given the request, if
-// it is fit for a log, or a new one.
+// requestID returns the request's own X-Request-Id if it is fit for a log, or else a
+// new id.
 func requestID(r *http.Request) string {
 	if ids := r.Header["X-Request-Id"]; len(ids) == 1 && fitRequestID(ids[0]) {
 		return ids[0]

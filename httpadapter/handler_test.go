@@ -78,7 +78,7 @@ type row struct {
 	body   string
 	header http.Header
 	status int
-	want   string // the body, or with … at the end, what it begins with
+	want   string // the body; with … at the end, the beginning of the body
 }
 
 func checkRows(t *testing.T, with setup, rows map[string]row) {
@@ -124,12 +124,13 @@ func required(field string) string {
 	return `{"success":false,"error":"The field ` + field + ` is required [error-the-field-is-required]","errorType":"error-the-field-is-required","details":{"method":"insertOrUpdateUserStatus","field":"` + field + `"}}`
 }
 
-// invalid takes the input as it stands in the JSON.
+// invalid takes the input as it is in the JSON.
 func invalid(input, what, field string) string {
 	return `{"success":false,"error":"` + input + ` is not a valid ` + what + ` [error-input-is-not-a-valid-field]","errorType":"error-input-is-not-a-valid-field","details":{"method":"insertOrUpdateUserStatus","input":"` + input + `","field":"` + field + `"}}`
 }
 
-// TestOrder has requests with several faults, of which the first counts.
+// TestOrder sends requests with several faults. The answer names the first in the order
+// of checks.
 func TestOrder(t *testing.T) {
 	checkRows(t, setup{}, map[string]row{
 		"path before method":                 {method: "PUT", path: "custom-user-status.none", status: 404, want: noEndpoint},

@@ -19,7 +19,7 @@ import (
 	"github.com/customstatus/customstatus/httpadapter"
 )
 
-// dial opens a connection on which a test writes what it likes.
+// dial opens a connection on which a test can write any bytes.
 func (s *server) dial() net.Conn {
 	s.t.Helper()
 	conn, err := net.Dial("tcp", s.Listener.Addr().String())
@@ -33,7 +33,7 @@ func raw(line string, header string, body string) string {
 	return line + " HTTP/1.1\r\nHost: x\r\nX-User-Id: " + manager[0] + "\r\nX-Auth-Token: " + manager[1] + "\r\n" + header + "\r\n" + body
 }
 
-// answers reads what comes back until the other side closes.
+// answers reads answers until the server closes the connection.
 func answers(t *testing.T, conn net.Conn) []answer {
 	t.Helper()
 	var all []answer
@@ -100,7 +100,7 @@ func TestHostileRequests(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newServer(t, setup{})
 			conn := s.dial()
-			go func() { // it answers before it has read all
+			go func() { // the server answers before it has read everything
 				_, _ = io.WriteString(conn, tt.send)
 				if tt.cut {
 					_ = conn.(*net.TCPConn).CloseWrite()
@@ -122,8 +122,8 @@ func TestHostileRequests(t *testing.T) {
 	}
 }
 
-// TestSlowClients has clients that stop in the middle of a request, which the
-// host's timeouts end, while everybody else is served.
+// TestSlowClients: clients stop in the middle of a request. The host's timeouts cut
+// them, and all others are served meanwhile.
 func TestSlowClients(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, setup{http: func(srv *http.Server) { srv.ReadTimeout, srv.IdleTimeout = 5*time.Second, time.Minute }})
@@ -151,12 +151,12 @@ func TestSlowClients(t *testing.T) {
 		body := fmt.Sprintf(`{"name":"honest %d","statusType":"busy"}`, i)
 		require.Equal(t, http.StatusOK, s.do(request{as: manager, path: createPath, body: body}).status)
 	}
-	wg.Wait() // the server has ended them all
+	wg.Wait() // the server has cut them all
 	require.Len(t, s.list(""), 22)
 	require.NotContains(t, s.log.String(), "level=ERROR")
 }
 
-// TestDeafClients has clients that pipeline lists and never read one.
+// TestDeafClients: clients pipeline requests for lists and never read an answer.
 func TestDeafClients(t *testing.T) {
 	t.Parallel()
 	s := newServer(t, setup{empty: true, http: func(srv *http.Server) { srv.WriteTimeout = 5 * time.Second }})
@@ -181,8 +181,8 @@ func TestDeafClients(t *testing.T) {
 	wg.Wait()
 }
 
-// TestManyAtOnce creates the same names from many connections: each is there
-// once, and everybody is told the truth.
+// TestManyAtOnce creates the same names from many connections. Each name is created
+// once, and each answer is true.
 func TestManyAtOnce(t *testing.T) {
 	s := newServer(t, setup{empty: true})
 	var mu sync.Mutex

@@ -8,7 +8,7 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// list answers with a page that is encoded already, if it can.
+// list answers with a page, which is mostly encoded already.
 func (x *exchange) list() error {
 	page, err := x.page(x.r.URL.RawQuery)
 	if err != nil {
@@ -29,9 +29,9 @@ func (x *exchange) list() error {
 	return nil
 }
 
-// holds reports whether an If-None-Match header names the ETag. It may be a
-// list, and is compared weakly, as the standard (RFC 9110, 13.1.2) wants it. A
-// proxy that compresses the answer may have added -gzip to the tag.
+// holds reports whether an If-None-Match header names the ETag. The header may be a
+// list of tags, which are compared weakly (RFC 9110, 13.1.2). A proxy that compresses
+// answers may have added -gzip to the tag.
 func holds(ifNoneMatch []string, etag string) bool {
 	for _, line := range ifNoneMatch {
 		for tag := range strings.SplitSeq(line, ",") {
@@ -47,8 +47,8 @@ func holds(ifNoneMatch []string, etag string) bool {
 	return false
 }
 
-// listPage is the answer to one query at one position. It never changes, and
-// all answers share the values of its header.
+// listPage is the answer to one query at one position. It never changes, and all
+// answers share its header values.
 type listPage struct {
 	position customstatus.Position
 	body     []byte
@@ -65,7 +65,7 @@ type headerField struct {
 // page returns the answer to the query of a list.
 func (h *Handler) page(rawQuery string) (*listPage, error) {
 	at := h.catalog.Position()
-	// A closed catalog has its position still, but no statuses.
+	// A closed catalog still has its position, but no statuses.
 	keep := h.catalog.Len() > 0 && len(rawQuery) <= maxPageKey
 	if keep {
 		if page := h.lists.get(at, rawQuery); page != nil {
@@ -116,12 +116,13 @@ func (h *Handler) encodeList(q customstatus.Query) (*listPage, error) {
 	return p, nil
 }
 
-// positionHeader is where a stream begins that is to miss nothing.
+// positionHeader carries the position that a list shows. A stream that begins there
+// misses nothing.
 const positionHeader = "X-Catalog-Position"
 
-// etag is the tag of every page at a position: a tag belongs to a URL, and so to
-// one query. What an option makes of the same page is told apart, for a client
-// keeps its tag over a restart with other options.
+// etag is the tag of every page at a position; a client keeps a tag per URL, and so
+// per query. The tag tells pages apart that differ by an option, because a client
+// keeps its tag while the server restarts with other options.
 func (h *Handler) etag(at customstatus.Position) string {
 	tag := `"` + at.String()
 	if h.maxCount != DefaultMaxCount {

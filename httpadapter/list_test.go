@@ -109,7 +109,7 @@ func TestListQuery(t *testing.T) {
 	})
 }
 
-// many are statuses to be paged through; their order by name is that of n.
+// many returns statuses whose order by name is that of their numbers.
 func many(n int) []customstatus.CustomUserStatus {
 	types := []customstatus.StatusType{customstatus.Online, customstatus.Away, customstatus.Busy, customstatus.Offline}
 	statuses := make([]customstatus.CustomUserStatus, n)
@@ -134,7 +134,7 @@ func newServerWith(t *testing.T, statuses []customstatus.CustomUserStatus) *serv
 
 func TestListPages(t *testing.T) {
 	s := newServerWith(t, many(230))
-	for query, want := range map[string][3]int{ // the first, the number of them, the total
+	for query, want := range map[string][3]int{ // the first, the count, the total
 		"":                            {0, 50, 230},
 		"count=":                      {0, 50, 230},
 		"count=0":                     {0, 230, 230},
@@ -162,7 +162,7 @@ func TestListPages(t *testing.T) {
 		})
 	}
 
-	// Whatever the order, the pages hold every status once.
+	// In any order, the pages together hold every status once.
 	for _, sort := range []string{`{}`, `{"name":1}`, `{"name":-1}`, `{"_id":1}`, `{"statusType":1}`, `{"_updatedAt":-1}`, `{"statusType":-1,"_updatedAt":1}`} {
 		t.Run(sort, func(t *testing.T) {
 			seen := make(map[string]bool)
@@ -270,8 +270,8 @@ func TestListETag(t *testing.T) {
 	})
 }
 
-// TestListSeesEveryWrite: an answer that was encoded before never stands in for
-// what has been written since.
+// TestListSeesEveryWrite: a list after a write is never an answer that was encoded
+// before the write.
 func TestListSeesEveryWrite(t *testing.T) {
 	s := newServer(t, setup{empty: true})
 	require.Empty(t, s.list(""))

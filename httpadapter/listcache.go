@@ -10,38 +10,36 @@ import (
 )
 
 const (
-	// maxPages is the greatest number of queries of a position whose answers
-	// are kept.
+	// maxPages is the greatest number of queries whose answers are kept, of one
+	// position.
 	maxPages = 64
-	// maxPageBytes is the size that they may have together before a further one
-	// displaces some. Pages of 100 common statuses take 1 MiB at most.
+	// maxPageBytes is the size of all kept answers from which on a new answer
+	// displaces others. 64 pages of 100 common statuses take about 1 MiB.
 	maxPageBytes = 8 << 20
-	// maxPageKey is the greatest number of bytes of a query whose answer is
-	// kept.
+	// maxPageKey is the greatest number of bytes in a query whose answer is kept.
 	maxPageKey = 512
 )
 
-// listCache has the answers to queries at the current position. Whoever asks
-// for ever new ones displaces answers at random, at the price of encoding them
-// again.
+// listCache holds the answers to queries at the current position. A client that asks
+// ever new queries displaces answers at random, which are then encoded again.
 type listCache struct {
 	pages atomic.Pointer[listPages]
 	mu    sync.Mutex // held to replace pages
 }
 
-// listPages are the answers at one position, by query. Its map never changes.
+// listPages are the answers at one position, by query. The map never changes.
 type listPages struct {
 	position customstatus.Position
 	byQuery  map[string]*keptPage
 }
 
-// keptPage is an answer that is encoded when it is first asked for.
+// keptPage is an answer that the first request for it encodes.
 type keptPage struct {
 	encode func() (*listPage, error) // once
 	size   atomic.Int64              // 0 until then
 }
 
-// get returns what gives the answer to a query at a position, or nil.
+// get returns the function that returns the answer to a query at a position, or nil.
 func (c *listCache) get(at customstatus.Position, rawQuery string) func() (*listPage, error) {
 	pages := c.pages.Load()
 	if pages == nil || pages.position != at {
@@ -54,8 +52,8 @@ func (c *listCache) get(at customstatus.Position, rawQuery string) func() (*list
 	return kept.encode
 }
 
-// keep adds an answer and returns it, or the one that somebody else was faster
-// to add.
+// keep adds the answer to a query and returns the function that returns the answer. If
+// another request has added one meanwhile, keep returns that one.
 func (c *listCache) keep(at customstatus.Position, rawQuery string, encode func() (*listPage, error)) func() (*listPage, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -69,7 +67,7 @@ func (c *listCache) keep(at customstatus.Position, rawQuery string, encode func(
 			kept.size.Store(int64(len(page.body)))
 		}
 		if err != nil || page.position != at {
-			c.drop(rawQuery, kept) // the catalog has moved on, and may come back
+			c.drop(rawQuery, kept) // the catalog has moved on, and may come back to this position
 		}
 		return page, err
 	})

@@ -117,8 +117,8 @@ func TestListCacheIsBoundedInBytes(t *testing.T) {
 	require.True(t, displaced)
 }
 
-// TestListCacheAfterACatalogGoesBack: what was encoded while the catalog was
-// elsewhere is not kept for a position that it may come back to.
+// TestListCacheAfterACatalogGoesBack: an answer that was encoded at another position is
+// not kept for the first one, to which the catalog may come back.
 func TestListCacheAfterACatalogGoesBack(t *testing.T) {
 	var c listCache
 	here := customstatus.Position{Revision: 2, Fingerprint: 7}
@@ -145,7 +145,7 @@ func newHandler(catalog *customstatus.Catalog) *Handler {
 	return New(catalog, AuthenticatorFunc(func(*http.Request) (Caller, error) { return Caller{UserID: "u"}, nil }), nil)
 }
 
-// discard is a ResponseWriter that costs nothing itself.
+// discard is a ResponseWriter that drops everything and allocates nothing.
 type discard struct{ header http.Header }
 
 func (w discard) Header() http.Header         { return w.header }

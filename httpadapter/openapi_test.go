@@ -22,7 +22,7 @@ import (
 	"github.com/customstatus/customstatus/httpadapter/loginlimit"
 )
 
-// TestOpenAPI has a request for every answer that the document says there is.
+// TestOpenAPI has a request for every answer in the document.
 func TestOpenAPI(t *testing.T) {
 	id := records[0].ID
 	write := `{"name":"vacay1","statusType":"online"}`
@@ -80,7 +80,7 @@ func TestOpenAPI(t *testing.T) {
 		"GET stream 405 MethodNotAllowed":   {as: reader, method: "HEAD", path: streamPath},
 		"GET stream 500 InternalError":      {as: panicky, path: streamPath},
 	}
-	elsewhere := []string{"GET stream 200"} // the tests of the stream; it has no schema
+	elsewhere := []string{"GET stream 200"} // the tests of the stream have it; it has no schema
 	for _, operation := range []string{"POST create", "POST update", "POST delete", "GET list", "HEAD list", "GET stream"} {
 		elsewhere = append(elsewhere, operation+" 429 TooManyRequests") // TestTooManyFailedLogins
 	}
@@ -130,7 +130,7 @@ func TestOpenAPI(t *testing.T) {
 	require.Empty(t, slices.Collect(maps.Keys(unused)), "the document lacks these answers")
 }
 
-// setupFor returns the server that gives an answer of this schema.
+// setupFor returns the setup of a server that gives an answer of this schema.
 func setupFor(schema string) setup {
 	switch schema {
 	case "TooManyStatuses":
@@ -138,7 +138,7 @@ func setupFor(schema string) setup {
 	case "StatusTooLarge":
 		commits := 0
 		return setup{store: &failingStore{MemoryStore: customstatus.NewMemoryStore(), commit: func(context.Context) error {
-			if commits++; commits == 1 { // that of the records
+			if commits++; commits == 1 { // the commit of the records
 				return nil
 			}
 			return &customstatus.TooLargeError{Err: errors.New("secret limit of the store")}
@@ -154,8 +154,7 @@ func (r request) methodOr(usual string) string {
 	return usual
 }
 
-// TestTooManyFailedLogins has more clients fail to log in than can wait for their
-// answers.
+// TestTooManyFailedLogins: more logins fail than answers can be delayed.
 func TestTooManyFailedLogins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		catalog, err := customstatus.Open(t.Context(), customstatus.NewMemoryStore(), nil)

@@ -17,53 +17,53 @@ const (
 	DefaultShutdownTimeout = 10 * time.Second
 )
 
-// Options configure [New]. Nil and the zero value are the defaults.
+// Options configures [New]. Nil and the zero value are the defaults.
 type Options struct {
-	// Prefix is the path that the endpoints are under, as the Handler sees
-	// it: with [http.StripPrefix] in front, what that leaves. A slash that is
-	// missing at either end is added. Empty is [DefaultPrefix], "/" is the
-	// root.
+	// Prefix is the path that the endpoints are under, as the Handler sees it:
+	// behind [http.StripPrefix], without the part that was stripped. New adds a
+	// slash that is missing at either end. Empty is [DefaultPrefix], and "/" is
+	// the root.
 	Prefix string
 
-	// Logger gets what goes wrong on the server's side. Nil is [slog.Default].
+	// Logger receives the server's failures. Nil is [slog.Default].
 	Logger *slog.Logger
 
-	// Metadata adds the key metadata to the statuses of all answers, lists and
-	// events that have any, and lets create and update take it: a string, or
-	// null, which leaves what is there. Metadata that is not valid UTF-8
-	// has the key metadataBase64 instead. Rocket.Chat's schema is closed and
-	// knows neither key.
+	// Metadata shows the metadata of statuses to clients. Each status that has
+	// metadata then has the key metadata in answers, lists and events, or the
+	// key metadataBase64 if the metadata is not valid UTF-8. Create and update
+	// accept the key metadata: a string, or null, which changes nothing.
+	// Rocket.Chat's schema is closed and knows neither key.
 	Metadata bool
 
-	// MaxCount is the greatest number of statuses that a list with count=0
-	// has, which asks for all of them. 0 is [DefaultMaxCount].
+	// MaxCount is the greatest number of statuses in a list with count=0, by
+	// which a client asks for all of them. 0 is [DefaultMaxCount].
 	MaxCount int
 
 	// TrustedOrigins are origins, such as https://chat.example.com, whose pages
-	// may have a browser write without the header X-Auth-Token: by a cookie of
-	// the host's. See [http.CrossOriginProtection.AddTrustedOrigin]. The server's
-	// own origin is always trusted.
+	// may write by the host's cookie, without the header X-Auth-Token. The
+	// server's own origin is always trusted. See
+	// [http.CrossOriginProtection.AddTrustedOrigin] for the form.
 	TrustedOrigins []string
 
-	// MaxStreamTime is about how long an event stream lasts before it ends and
-	// its client comes back, so that what stands in front of the Handler sees
-	// the client again. The time of each stream is drawn, up to a tenth longer
-	// or shorter. 0 is [DefaultMaxStreamTime], negative is no end.
+	// MaxStreamTime is how long an event stream lasts. Its client then comes
+	// back, and passes everything in front of the Handler again. The time of
+	// each stream is drawn, up to a tenth longer or shorter. 0 is
+	// [DefaultMaxStreamTime]; a negative time is no limit.
 	MaxStreamTime time.Duration
 
-	// RecheckLogin is about how often the Authenticator is asked whether the
-	// login of an event stream is still valid; the intervals are drawn, up to a
-	// tenth longer or shorter. [Handler.RecheckLogins] asks at once. 0 is
-	// [DefaultRecheckLogin], negative is never.
+	// RecheckLogin is the interval at which the Authenticator is asked whether
+	// the login of an event stream is still valid. Each interval is drawn, up to
+	// a tenth longer or shorter. [Handler.RecheckLogins] asks at once. 0 is
+	// [DefaultRecheckLogin]; a negative interval is never.
 	RecheckLogin time.Duration
 
 	// ShutdownTimeout is how long [Handler.Serve] and [Handler.ListenAndServe]
-	// wait for requests that are being answered when they are told to end. 0 is
-	// [DefaultShutdownTimeout], negative is as long as it takes.
+	// wait at their end for requests in flight. 0 is [DefaultShutdownTimeout]; a
+	// negative time is as long as the requests take.
 	ShutdownTimeout time.Duration
 
-	// Random is the source of randomness for times that are drawn. It must be
-	// safe for concurrent use. Nil is [rand.Uint64] of math/rand/v2.
+	// Random is the source of randomness for the times that are drawn. It must
+	// be safe for concurrent use. Nil is [rand.Uint64] of math/rand/v2.
 	Random func() uint64
 }
 
@@ -106,7 +106,7 @@ func orDefault(d, usual time.Duration) time.Duration {
 	return d
 }
 
-// between draws a time from a range.
+// between draws a time from least to most, both included.
 func (h *Handler) between(least, most time.Duration) time.Duration {
 	return least + time.Duration(h.random()%uint64(most-least+1))
 }

@@ -15,8 +15,8 @@ import (
 const (
 	defaultCount = 50
 	maxCount     = 100 // of a page; count=0 is bounded by Options.MaxCount
-	// maxQuery is the greatest number of bytes in a query, as much as common
-	// proxies take of a request line.
+	// maxQuery is the greatest number of bytes in a query. Common proxies accept
+	// request lines of that length.
 	maxQuery = 8 << 10
 )
 
@@ -26,11 +26,11 @@ var errEncoding = errors.New("invalid escape or invalid UTF-8")
 type queryParam struct {
 	name, value string
 	twice       bool  // the name has come before
-	err         error // the name or the value can't be decoded, and stands as it came
+	err         error // the name or the value can't be decoded and is as it came
 }
 
-// eachParam calls each for the parameters of a query, in the order given, and
-// returns its first error.
+// eachParam calls each for the parameters of a query, in their order, until a call
+// returns an error. It returns that error.
 func eachParam(rawQuery string, each func(queryParam) error) error {
 	seen := make(map[string]bool)
 	for pair := range strings.SplitSeq(rawQuery, "&") {
@@ -55,7 +55,8 @@ func eachParam(rawQuery string, each func(queryParam) error) error {
 	return nil
 }
 
-// unescape decodes a name or value. One that can't be decoded it returns as it is.
+// unescape decodes a name or value. It returns false and the raw text if the text
+// can't be decoded.
 func unescape(raw string) (string, bool) {
 	s, err := url.QueryUnescape(raw)
 	if err != nil || !utf8.ValidString(s) {
@@ -64,13 +65,13 @@ func unescape(raw string) (string, bool) {
 	return s, true
 }
 
-// invalidParam refuses the parameter of this name of a query.
+// invalidParam refuses a parameter of a query.
 func invalidParam(name, why string) error {
 	return &reasonError{errQuery, `Invalid parameter "` + cut(name) + `": ` + why}
 }
 
-// parseList reads the query of a list. all is the greatest number of statuses
-// that count=0 gets.
+// parseList reads the query of a list. A client that sends count=0 gets up to all
+// statuses.
 func parseList(rawQuery string, all int) (customstatus.Query, error) {
 	q := customstatus.Query{Limit: defaultCount}
 	if len(rawQuery) > maxQuery {
@@ -88,7 +89,7 @@ func parseList(rawQuery string, all int) (customstatus.Query, error) {
 func parseListParam(q *customstatus.Query, p queryParam, all int) (err error) {
 	switch p.name {
 	case "name", "_id", "count", "offset", "sort", "query":
-	case "fields": // of clients of old versions: it asks for less than they get
+	case "fields": // old clients send it to ask for less than they get
 		return nil
 	default:
 		if p.err != nil {
@@ -123,7 +124,7 @@ func parseListParam(q *customstatus.Query, p queryParam, all int) (err error) {
 	return err
 }
 
-// parseNumber reads a number of digits alone, which strconv.Atoi doesn't ask for.
+// parseNumber reads a number that consists of digits. strconv.Atoi would take a sign.
 func parseNumber(name, value string) (int, error) {
 	n, err := strconv.Atoi(value)
 	if err != nil || strings.Trim(value, "0123456789") != "" {

@@ -12,9 +12,8 @@ import (
 	"github.com/customstatus/customstatus/httpadapter"
 )
 
-// TestContract has a line for each sentence of the wire contract that one request
-// can show. What takes more is in the tests of forms, filters, lists, streams,
-// logins and origins.
+// TestContract has a line for each sentence of the wire contract that one request can
+// show. The tests of forms, filters, lists, streams, logins and origins show the rest.
 func TestContract(t *testing.T) {
 	const nameInUse = `{"success":false,"error":"The custom user status name is already in use [Custom_User_Status_Error_Name_Already_In_Use]","errorType":"Custom_User_Status_Error_Name_Already_In_Use","details":{"method":"insertOrUpdateUserStatus"}}`
 	const invalidUserStatus = `{"success":false,"error":"Invalid user status [Custom_User_Status_Error_Invalid_User_Status]","errorType":"Custom_User_Status_Error_Invalid_User_Status","details":{"method":"deleteCustomUserStatus"}}`
@@ -125,7 +124,7 @@ func TestContract(t *testing.T) {
 		require.Len(t, s.list("count=0"), 1000)
 	})
 	t.Run("application/json exactly, also where it fails", func(t *testing.T) {
-		s := newServer(t, setup{}) // every do checks it
+		s := newServer(t, setup{}) // each call of do checks it
 		for _, req := range []request{
 			{as: reader, path: listPath}, {path: listPath}, {as: manager, path: "none"}, {as: manager, method: "PUT", path: listPath},
 			{as: manager, path: createPath, body: strings.Repeat(" ", httpadapter.MaxBodyBytes+1)}, {as: broken, path: listPath},

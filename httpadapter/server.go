@@ -11,17 +11,19 @@ import (
 	"time"
 )
 
-// The limits of a server. They are far beyond what an honest client needs, and
-// what a dishonest one can hold.
+// The limits of a server. An honest client needs far less; a dishonest client can hold
+// no more.
 const (
 	readHeaderTimeout = 10 * time.Second
 	readTimeout       = 30 * time.Second
-	serverTimeout     = time.Minute // to answer; event streams have a time for each write
+	serverTimeout     = time.Minute // for an answer; event streams have a timeout for each write
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 64 << 10
 )
 
-// ListenAndServe listens on a TCP address and calls [Handler.Serve].
+// ListenAndServe listens on a TCP address, such as "127.0.0.1:3000", and calls
+// [Handler.Serve] with the listener. It returns an error if it can't listen, and else
+// what Serve returns.
 func (h *Handler) ListenAndServe(ctx context.Context, addr string, handler http.Handler) error {
 	var lc net.ListenConfig
 	listener, err := lc.Listen(ctx, "tcp", addr)
@@ -31,15 +33,18 @@ func (h *Handler) ListenAndServe(ctx context.Context, addr string, handler http.
 	return h.Serve(ctx, listener, handler)
 }
 
-// Serve answers requests until ctx is done, and ends in order: it closes the
-// listener, ends the event streams, waits for the requests that are being answered
-// for as long as [Options.ShutdownTimeout], closes all connections, and returns
-// nil. Any other end is an error.
+// Serve answers requests on the listener until ctx is done, and then shuts down in
+// order. It closes the listener, ends the event streams, waits up to
+// [Options.ShutdownTimeout] for requests in flight, closes all connections, and
+// returns nil. If the listener fails earlier, Serve returns the error.
 //
-// The requests are for handler, such as an [http.ServeMux] that h is mounted in.
-// If handler is nil, they are for h. Headers, bodies, answers and idle
-// connections are limited in time, headers also in size. A host that needs other
-// limits serves with an [http.Server] of its own: see [Handler.EndStreams].
+// Serve passes the requests to handler, such as an [http.ServeMux] that h is mounted
+// in. If handler is nil, Serve passes them to h. Headers, bodies, answers and idle
+// connections are limited in time, and headers also in size. A host that needs other
+// limits uses an [http.Server] of its own: see [Handler.EndStreams].
+//
+// EndStreams is for good, so a Handler whose Serve has returned serves lists and
+// writes, and no more streams.
 func (h *Handler) Serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
 	if handler == nil {
 		handler = h
@@ -55,7 +60,7 @@ func (h *Handler) Serve(ctx context.Context, listener net.Listener, handler http
 		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
 		ConnState:         fresh.note,
 
-		DisableGeneralOptionsHandler: true, // its answer is no JSON
+		DisableGeneralOptionsHandler: true, // which doesn't answer in JSON
 	}
 	defer server.Close()
 	failed := make(chan error, 1)
@@ -75,7 +80,7 @@ func (h *Handler) Serve(ctx context.Context, listener net.Listener, handler http
 	fresh.close()
 	err := server.Shutdown(shutdown)
 	if errors.Is(err, context.DeadlineExceeded) {
-		h.log.Warn("httpadapter: requests were cut off at the end of the server")
+		h.log.Warn("httpadapter: the shutdown timeout cut off requests")
 		return nil
 	}
 	if err != nil {
@@ -84,8 +89,8 @@ func (h *Handler) Serve(ctx context.Context, listener net.Listener, handler http
 	return nil
 }
 
-// freshConns are the connections on which no request has come yet. A server that
-// ends waits seconds for them.
+// freshConns are the connections on which no request has come yet. Shutdown would
+// wait seconds for them.
 type freshConns struct {
 	mu     sync.Mutex
 	conns  map[net.Conn]struct{}

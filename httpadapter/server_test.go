@@ -22,9 +22,9 @@ import (
 type serving struct {
 	api    *httpadapter.Handler
 	end    context.CancelFunc
-	ended  chan error // what Serve has returned
+	ended  chan error // the result of Serve
 	log    *logBuffer
-	logins chan struct{} // gets a value at each login that fails
+	logins chan struct{} // receives a value at each login that fails
 }
 
 func serve(t *testing.T, listener net.Listener, opts httpadapter.Options, handler http.Handler) *serving {
@@ -58,8 +58,8 @@ func listen(t *testing.T) net.Listener {
 	return listener
 }
 
-// TestHalfABodyHoldsUpNoEnd: not even of a server that waits for its requests as
-// long as it takes.
+// TestHalfABodyHoldsUpNoEnd: a client that sends half a body does not hold up the
+// shutdown, even without a ShutdownTimeout.
 func TestHalfABodyHoldsUpNoEnd(t *testing.T) {
 	listener := listen(t)
 	s := serve(t, listener, httpadapter.Options{ShutdownTimeout: -1}, nil)
@@ -68,7 +68,7 @@ func TestHalfABodyHoldsUpNoEnd(t *testing.T) {
 	defer conn.Close()
 	_, err = io.WriteString(conn, "POST /api/v1/"+createPath+" HTTP/1.1\r\nHost: x\r\nX-User-Id: u\r\nX-Auth-Token: guessed\r\nContent-Length: 100\r\n\r\n{\"name\":")
 	require.NoError(t, err)
-	<-s.logins // the request has come
+	<-s.logins // the server has the request
 	s.end()
 	require.NoError(t, <-s.ended)
 	all := answers(t, conn)
@@ -76,7 +76,7 @@ func TestHalfABodyHoldsUpNoEnd(t *testing.T) {
 	require.Equal(t, unauthorized, all[0].body)
 }
 
-// TestServeAnswersInJSON: also what net/http would answer by itself.
+// TestServeAnswersInJSON: the answer is JSON also where net/http would answer itself.
 func TestServeAnswersInJSON(t *testing.T) {
 	listener := listen(t)
 	serve(t, listener, httpadapter.Options{}, nil)
@@ -91,8 +91,8 @@ func TestServeAnswersInJSON(t *testing.T) {
 	require.Equal(t, "application/json", all[0].header.Get("Content-Type"))
 }
 
-// TestServeEndsInOrder: streams end cleanly, the request that is being answered is
-// answered, and nobody comes in any more.
+// TestServeEndsInOrder: streams end cleanly, requests in flight are answered, and no
+// connection is accepted any more.
 func TestServeEndsInOrder(t *testing.T) {
 	listener := listen(t)
 	asked, answer := make(chan struct{}), make(chan struct{})
@@ -142,7 +142,8 @@ func TestServeEndsInOrder(t *testing.T) {
 	require.Empty(t, s.log.String())
 }
 
-// TestServeEndsInTime, whatever its clients and the host's own handlers do.
+// TestServeEndsInTime: Serve ends in time whatever clients and the host's own handlers
+// do.
 func TestServeEndsInTime(t *testing.T) {
 	for name, tt := range map[string]struct {
 		timeout time.Duration
@@ -185,7 +186,7 @@ func TestServeEndsInTime(t *testing.T) {
 				require.NoError(t, <-s.ended)
 				require.Less(t, time.Since(begin)-tt.after, 2*time.Second, "net/http looks about twice a second, and waits a moment for what it has cut")
 				require.GreaterOrEqual(t, time.Since(begin), tt.after)
-				require.Equal(t, tt.cut, strings.Contains(s.log.String(), "requests were cut off"))
+				require.Equal(t, tt.cut, strings.Contains(s.log.String(), "the shutdown timeout cut off requests"))
 				if strings.Contains(name, "isn't read") {
 					go read()
 				}
@@ -195,13 +196,13 @@ func TestServeEndsInTime(t *testing.T) {
 	}
 }
 
-// copied reads until the other side closes.
+// copied reads until the server closes the connection.
 func copied(conn net.Conn) error {
 	_, err := io.Copy(io.Discard, conn)
 	return err
 }
 
-// TestServeLimits: what a client may take its time for is limited.
+// TestServeLimits: everything that a client can take its time for is limited.
 func TestServeLimits(t *testing.T) {
 	for name, tt := range map[string]struct {
 		send  string

@@ -10,7 +10,7 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// sharedPlace is a store in memory that several nodes have at once.
+// sharedPlace is a store in memory that several nodes share.
 type sharedPlace struct {
 	*customstatus.MemoryStore
 
@@ -48,11 +48,11 @@ func (p *sharedPlace) Commit(ctx context.Context, changes []customstatus.Change)
 	return revision, nil
 }
 
-// node is what one server has of a place.
+// node is one server's view of a place.
 type node struct {
 	*sharedPlace
 	held  atomic.Pointer[chan struct{}] // no commit is yielded before it is closed
-	asked chan struct{}                 // gets a value at each call of Revision that finds room
+	asked chan struct{}                 // receives a value at each call of Revision, if there is room
 }
 
 func (p *sharedPlace) node() *node { return &node{sharedPlace: p, asked: make(chan struct{}, 1)} }
@@ -90,8 +90,8 @@ func (n *node) Watch(ctx context.Context, after customstatus.Revision) iter.Seq2
 	}
 }
 
-// hold has the node's feed wait before the next commit until the returned function
-// is called.
+// hold makes the node's feed wait before the next commit until the returned function is
+// called.
 func (n *node) hold() (release func()) {
 	held := make(chan struct{})
 	n.held.Store(&held)

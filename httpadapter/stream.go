@@ -15,21 +15,21 @@ import (
 // writeSize is the greatest number of bytes that a stream writes at a time.
 const writeSize = 32 << 10
 
-// The range that the time is drawn from after which a client comes back, so that
-// a restart is no stampede.
+// The range of the times after which clients come back. Each stream draws its own, so
+// that a restart is no stampede.
 const (
 	leastRetry = 2 * time.Second
 	mostRetry  = 6 * time.Second
 )
 
-// EndStreams ends all event streams, those to come included, which would
-// otherwise keep [http.Server.Shutdown] waiting: give it to
-// [http.Server.RegisterOnShutdown]. [Handler.Serve] calls it by itself. The other
-// endpoints go on. It returns at once and may be called more than once.
+// EndStreams ends all event streams, now and in the future. Open streams would keep
+// [http.Server.Shutdown] waiting, so pass EndStreams to
+// [http.Server.RegisterOnShutdown]. [Handler.Serve] calls EndStreams itself. The
+// other endpoints go on. EndStreams returns at once and may be called more than once.
 func (h *Handler) EndStreams() { h.endStreams() }
 
-// RecheckLogins has the Authenticator asked about the login of every event stream
-// now. Call it when logins have been revoked. It returns at once.
+// RecheckLogins makes every event stream ask the Authenticator about its login now.
+// Call RecheckLogins when logins have been revoked. It returns at once.
 func (h *Handler) RecheckLogins() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -37,8 +37,7 @@ func (h *Handler) RecheckLogins() {
 	h.valid, h.recheck = context.WithCancel(context.Background())
 }
 
-// stream answers with the changes to come, until the client or the server ends
-// it.
+// stream answers with the changes, until the client or the server ends the stream.
 func (x *exchange) stream() error {
 	after, err := x.resumeAfter()
 	if err != nil {
@@ -62,12 +61,12 @@ func (x *exchange) stream() error {
 
 	header := x.w.Header()
 	setHeader(header, "text/event-stream", "no-store")
-	header.Set("X-Accel-Buffering", "no") // for nginx, which would keep events back
+	header.Set("X-Accel-Buffering", "no") // nginx would hold events back
 	header.Set("X-Request-Id", x.requestID)
 	x.write(http.StatusOK, nil)
 	s.run(ctx)
 	if s.err == nil {
-		_ = s.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout)) // for the end of the answer
+		_ = s.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout)) // for the end of the body
 	}
 	return nil
 }
@@ -80,7 +79,7 @@ func lacks(w http.ResponseWriter, method string) error {
 		innermost(w), method, errors.ErrUnsupported)
 }
 
-// innermost is the writer that a [http.ResponseController] comes to at last.
+// innermost returns the last writer that a [http.ResponseController] can reach.
 func innermost(w http.ResponseWriter) http.ResponseWriter {
 	for {
 		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
@@ -91,8 +90,8 @@ func innermost(w http.ResponseWriter) http.ResponseWriter {
 	}
 }
 
-// canFlush reports whether a [http.ResponseController] can flush the writer. To
-// try would answer the request.
+// canFlush reports whether a [http.ResponseController] can flush the writer. Trying
+// to flush would answer the request.
 func canFlush(w http.ResponseWriter) bool {
 	for {
 		switch writer := w.(type) {
@@ -106,12 +105,12 @@ func canFlush(w http.ResponseWriter) bool {
 	}
 }
 
-// nowhere is a position that no catalog has. It stands for one that is none, and
-// leads to a reset also for a client that comes back with it.
+// nowhere is a position that no catalog has. It stands for an id that is no position.
+// A client that comes back with nowhere is reset, too.
 var nowhere = customstatus.Position{Revision: math.MaxUint64, Fingerprint: math.MaxUint64}
 
-// resumeAfter returns the position that the client has seen. A bad one is no
-// error, after which a browser's EventSource would not come back.
+// resumeAfter returns the position that the client has seen. A bad position is no
+// error, because a browser's EventSource gives up on an error.
 func (x *exchange) resumeAfter() (customstatus.Position, error) {
 	given := make(map[string]string)
 	err := eachParam(x.r.URL.RawQuery, func(p queryParam) error {
@@ -128,7 +127,7 @@ func (x *exchange) resumeAfter() (customstatus.Position, error) {
 		return customstatus.Position{}, err
 	}
 	now := x.catalog.Position()
-	// The last event counts: an EventSource that reconnects repeats its URL.
+	// The header comes first: an EventSource that reconnects repeats its URL.
 	for _, text := range []string{x.r.Header.Get("Last-Event-ID"), given["lastEventId"], given["after"]} {
 		if text == "" {
 			continue
@@ -146,28 +145,28 @@ func (x *exchange) resumeAfter() (customstatus.Position, error) {
 }
 
 // eventStream writes server-sent events, in the form of the HTML standard. Every
-// block has an event and data: there are clients that fail on any other.
+// block has an event and data, because some clients fail on blocks without them.
 type eventStream struct {
 	*exchange
 	conn  *http.ResponseController
 	after customstatus.Position // what the client has seen
 	err   error                 // of the first write that failed
 
-	check time.Time // when the login is to be checked; zero: never
+	check time.Time // when the login must be checked; zero: never
 	beat  time.Time // when a heartbeat is due
 	end   time.Time // when the stream ends; zero: never
 }
 
-// errEnd ends a stream without a word.
+// errEnd ends a stream without an entry in the log.
 var errEnd = errors.New("end of the stream")
 
-// run follows the catalog, with pauses for heartbeats and for checks of the login.
+// run follows the catalog. It pauses for heartbeats and for checks of the login.
 func (s *eventStream) run(ctx context.Context) {
 	now := time.Now()
 	s.check, s.end = s.due(now, s.recheckLogin), s.due(now, s.streamTime)
 	s.hello()
 	if s.after == nowhere {
-		s.reset() // without the catalog, which might ask a shared store about it
+		s.reset() // the catalog might ask a shared store about the position
 	}
 	for s.err == nil {
 		err := s.follow(ctx)
@@ -194,7 +193,7 @@ func (s *eventStream) run(ctx context.Context) {
 	}
 }
 
-// hello writes the first block.
+// hello writes the first event.
 func (s *eventStream) hello() {
 	b := append([]byte(nil), "retry: "...)
 	b = strconv.AppendInt(b, s.between(leastRetry, mostRetry).Milliseconds(), 10)
@@ -216,8 +215,8 @@ func (h *Handler) currentLogins() context.Context {
 	return h.valid
 }
 
-// checkLogin returns an error if it is time to check the login and the login is
-// no longer valid.
+// checkLogin checks the login if the time for that has come. It returns an error if
+// the login is no longer valid.
 func (s *eventStream) checkLogin() error {
 	now := time.Now()
 	if s.logins.Err() == nil && (s.check.IsZero() || now.Before(s.check)) {
@@ -228,7 +227,7 @@ func (s *eventStream) checkLogin() error {
 	return s.authenticate()
 }
 
-// due returns when something is due that is done about every d.
+// due returns the next time of what is done about every d, and never for a negative d.
 func (s *eventStream) due(now time.Time, d time.Duration) time.Time {
 	if d < 0 {
 		return time.Time{}
@@ -236,8 +235,8 @@ func (s *eventStream) due(now time.Time, d time.Duration) time.Time {
 	return now.Add(s.about(d))
 }
 
-// follow writes the commits until something else is to be done or s.err is set,
-// and returns any other reason to end.
+// follow writes commits until something else must be done or s.err is set. It returns
+// any other reason to stop.
 func (s *eventStream) follow(ctx context.Context) error {
 	until := s.beat
 	for _, t := range []time.Time{s.check, s.end} {
@@ -252,7 +251,7 @@ func (s *eventStream) follow(ctx context.Context) error {
 		switch {
 		case err == nil:
 		case pause.Err() != nil && !errors.Is(err, customstatus.ErrClosed) && !errors.Is(err, customstatus.ErrCompacted):
-			return nil // judged by the pause itself: a store's error can wrap that of a context, too
+			return nil // the pause itself decides: a store's error can wrap a context's, too
 		default:
 			return err
 		}
@@ -263,8 +262,8 @@ func (s *eventStream) follow(ctx context.Context) error {
 	return nil
 }
 
-// commit writes the events of a commit. It can be long, and its reader slow: only
-// what ends the stream interrupts it.
+// commit writes the events of a commit. A long commit with a slow reader is
+// interrupted only by what ends the stream.
 func (s *eventStream) commit(ctx context.Context, commit customstatus.Commit) error {
 	for next := 0; next < len(commit.Changes); {
 		if next > 0 {
@@ -287,7 +286,7 @@ func (s *eventStream) commit(ctx context.Context, commit customstatus.Commit) er
 	return nil
 }
 
-// send writes events. The client has time for each part of them.
+// send writes events. The client has writeTimeout for each part of writeSize.
 func (s *eventStream) send(events []byte) {
 	for len(events) > 0 && s.err == nil {
 		n := min(len(events), writeSize)
@@ -299,14 +298,14 @@ func (s *eventStream) send(events []byte) {
 	}
 }
 
-// flush sends all that is on its way.
+// flush sends everything that is buffered.
 func (s *eventStream) flush() {
 	if s.err == nil {
 		s.err = s.conn.Flush()
 	}
 	if s.err == nil {
-		// One that passes while there is nothing to write would reset a stream
-		// of HTTP/2, and cut off the end of one of HTTP/1.1.
+		// A deadline that passes while there is nothing to write would reset a
+		// stream of HTTP/2, and cut off the end of a stream of HTTP/1.1.
 		s.err = s.conn.SetWriteDeadline(time.Time{})
 	}
 	s.beat = time.Now().Add(s.heartbeat)

@@ -17,7 +17,7 @@ import (
 	"github.com/customstatus/customstatus/httpadapter/tokenauth"
 )
 
-// pipes is a listener on which the test itself connects, so that all is in the
+// pipes is a listener that the test itself connects to, so that both ends are in the
 // bubble of synctest.
 type pipes chan net.Conn
 
@@ -35,8 +35,8 @@ func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
 	return ours, nil
 }
 
-// TestIdleStreamLasts: a stream with nothing to say lives on from heartbeat to
-// heartbeat, and has a clean end whenever that comes.
+// TestIdleStreamLasts: a stream without changes lives on from heartbeat to heartbeat,
+// and its end is a clean one at any time.
 func TestIdleStreamLasts(t *testing.T) {
 	for name, two := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
 		t.Run(name, func(t *testing.T) {
@@ -70,10 +70,10 @@ func TestIdleStreamLasts(t *testing.T) {
 				beat := "event: heartbeat\ndata: {\"position\":\"" + at + "\"}\nid: " + at + "\n\n"
 				want := "retry: 2000\nevent: ready\ndata: {\"position\":\"" + at + "\"}\nid: " + at + "\n\n" + beat + beat
 				got := make([]byte, len(want))
-				_, err = io.ReadFull(body, got) // half a minute
+				_, err = io.ReadFull(body, got) // two heartbeats
 				require.NoError(t, err)
 				require.Equal(t, want, string(got))
-				time.Sleep(14 * time.Second) // longer than a client may take to read
+				time.Sleep(14 * time.Second) // longer than the timeout for a write
 				h.EndStreams()
 				_, err = body.ReadString('\n')
 				require.Equal(t, io.EOF, err)

@@ -13,11 +13,11 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// errPoolTimeout is an error as a pool of connections has it that has none left.
+// errPoolTimeout is the error of a connection pool that has no connection left.
 var errPoolTimeout = fmt.Errorf("no free connection: %w", context.DeadlineExceeded)
 
-// exhausted is a node that can't tell its revision until it is mended, and counts
-// how often it is asked for it.
+// exhausted is a node that can't tell its revision until it is mended. It counts the
+// calls of Revision.
 type exhausted struct {
 	*node
 	asked  atomic.Int64
@@ -32,10 +32,10 @@ func (n *exhausted) Revision(ctx context.Context) (customstatus.Revision, error)
 	return 0, errPoolTimeout
 }
 
-// TestStreamWaitsWhileTheStoreTimesOut: whether a position ahead of this server is
-// one of the catalog's can't be told while the store doesn't answer. The stream
-// waits for that, and doesn't take the store's deadline for one of its own pauses,
-// after which it would ask again at once.
+// TestStreamWaitsWhileTheStoreTimesOut: a client comes with a position ahead of this
+// server. The stream can't judge the position while the store doesn't answer, so it
+// waits. It must not take the store's deadline for its own pause, after which it would
+// ask again at once.
 func TestStreamWaitsWhileTheStoreTimesOut(t *testing.T) {
 	store := &exhausted{node: newSharedPlace().node()}
 	s := newServer(t, setup{shared: store})
@@ -52,8 +52,8 @@ func TestStreamWaitsWhileTheStoreTimesOut(t *testing.T) {
 	require.Empty(t, s.log.lines(slog.LevelError))
 }
 
-// TestStreamOfNoPositionAsksNoStore: anybody can send what is no position, and
-// must not have a shared store asked about it.
+// TestStreamOfNoPositionAsksNoStore: anybody can send text that is no position. The
+// stream must not ask a shared store about it.
 func TestStreamOfNoPositionAsksNoStore(t *testing.T) {
 	store := &exhausted{node: newSharedPlace().node()}
 	s := newServer(t, setup{shared: store})

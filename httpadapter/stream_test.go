@@ -33,7 +33,7 @@ type stream struct {
 	end  error  // of reading
 }
 
-// open begins a stream; without a login it is the reader's.
+// open begins a stream, by default with the reader's login.
 func (s *server) open(query string, lastEventID ...string) *stream {
 	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.URL+s.prefix+streamPath+query, nil)
@@ -54,7 +54,7 @@ func (s *server) open(query string, lastEventID ...string) *stream {
 	return &stream{t: s.t, res: res, r: bufio.NewReader(res.Body)}
 }
 
-// block returns the lines up to the next empty one, or nil at the end.
+// block returns the lines up to the next empty line, or nil at the end.
 func (c *stream) block() []string {
 	c.t.Helper()
 	var lines []string
@@ -72,8 +72,8 @@ func (c *stream) block() []string {
 	}
 }
 
-// next returns the next event as a browser would, as "event data", or "" at the
-// end. It passes over heartbeats and what the stream begins with.
+// next returns the next event as "event data", read as a browser reads it, or "" at the
+// end. It skips heartbeats and the first block.
 func (c *stream) next() string {
 	c.t.Helper()
 	for {
@@ -103,12 +103,12 @@ func (c *stream) next() string {
 	}
 }
 
-// positionEvent is the block of an event whose data is a position.
+// positionEvent returns the block of an event whose data is a position.
 func positionEvent(event, at string) []string {
 	return []string{"event: " + event, `data: {"position":"` + at + `"}`, "id: " + at}
 }
 
-// ready reads the block that every stream begins with and returns its position.
+// ready reads the first block of a stream and returns its position.
 func (c *stream) ready() string {
 	c.t.Helper()
 	lines := c.block()
@@ -146,7 +146,7 @@ func TestStream(t *testing.T) {
 	require.Equal(t, []string{"event: created", "data: " + string(many[1].AppendJSON(nil)), at()}, c.block())
 }
 
-// create adds a status and returns the position behind it.
+// create adds a status and returns the position after that.
 func (s *server) create(name string) string {
 	s.t.Helper()
 	_, err := s.catalog.Create(s.t.Context(), customstatus.Fields{Name: name, StatusType: customstatus.Busy})
@@ -154,7 +154,7 @@ func (s *server) create(name string) string {
 	return s.catalog.Position().String()
 }
 
-// names returns the names in the next events.
+// names returns the names in the next n events.
 func (c *stream) names(n int) (names []string) {
 	c.t.Helper()
 	for range n {
@@ -189,8 +189,8 @@ func TestStreamResumes(t *testing.T) {
 	}
 }
 
-// TestStreamResumesAfterARestart: with nothing changed there is no reset, also
-// where the revision is another one.
+// TestStreamResumesAfterARestart: a restart without changes causes no reset, even if the
+// revision differs.
 func TestStreamResumesAfterARestart(t *testing.T) {
 	s := newServer(t, setup{})
 	at := s.create("a")
@@ -206,8 +206,8 @@ func TestStreamResumesAfterARestart(t *testing.T) {
 	require.Equal(t, []string{"b"}, c.names(1))
 }
 
-// TestStreamResumesOnAnotherNode: a node that hasn't got as far catches up before
-// it judges.
+// TestStreamResumesOnAnotherNode: a node that is behind the client's position catches up
+// before it judges the position.
 func TestStreamResumesOnAnotherNode(t *testing.T) {
 	place := newSharedPlace()
 	behind := place.node()
@@ -219,13 +219,13 @@ func TestStreamResumesOnAnotherNode(t *testing.T) {
 	require.NotEqual(t, at, late.catalog.Position().String())
 	c := late.open("", at)
 	require.Equal(t, at, c.ready())
-	<-behind.asked // it can't tell yet
+	<-behind.asked // the node can't judge yet
 	release()
 	s.create("b")
 	require.Equal(t, []string{"b"}, c.names(1), "no reset, and not what it has seen")
 }
 
-// TestStreamQuery: only what is no position at all is refused.
+// TestStreamQuery: unknown parameters are refused, and bad positions are not.
 func TestStreamQuery(t *testing.T) {
 	s := newServer(t, setup{})
 	for query, why := range map[string]string{
@@ -238,8 +238,8 @@ func TestStreamQuery(t *testing.T) {
 	}
 }
 
-// TestStreamResets: whatever a client comes with that the catalog can't tell
-// about gets reset, never silence and never 400.
+// TestStreamResets: a position that the catalog can't judge is answered by reset, never
+// by silence and never by 400.
 func TestStreamResets(t *testing.T) {
 	s := newServer(t, setup{catalog: customstatus.Options{HistoryChanges: 1}})
 	lost := s.catalog.Position().String()
@@ -267,7 +267,7 @@ func TestStreamResets(t *testing.T) {
 		"with something behind": {at.String() + "x", nowhere},
 	} {
 		if tt.ready != nowhere && tt.ready == strings.ToUpper(tt.ready) && tt.ready != strings.ToLower(tt.ready) {
-			tt.ready = nowhere // there is one form of a position
+			tt.ready = nowhere // a position has one form
 		}
 		for where, open := range map[string]func() *stream{
 			"header":      func() *stream { return s.open("", tt.position) },
@@ -293,7 +293,8 @@ func TestStreamResets(t *testing.T) {
 	}
 }
 
-// TestStreamResetsWhileItLives: a client that is slower than what is kept is told.
+// TestStreamResetsWhileItLives: a client is reset when it falls behind the changes that
+// are kept.
 func TestStreamResetsWhileItLives(t *testing.T) {
 	var s *server
 	ready := false
@@ -313,7 +314,7 @@ func TestStreamResetsWhileItLives(t *testing.T) {
 	require.Equal(t, positionEvent("reset", s.catalog.Position().String()), c.block())
 }
 
-// measuredWriter is a middleware's writer, which notes the largest write.
+// measuredWriter is a middleware's writer that notes the largest write.
 type measuredWriter struct {
 	http.ResponseWriter
 	largest *int
@@ -326,7 +327,7 @@ func (w measuredWriter) Write(p []byte) (int, error) {
 	return w.ResponseWriter.Write(p)
 }
 
-// TestStreamOfLargeCommit: it comes whole, in pieces.
+// TestStreamOfLargeCommit: a large commit arrives whole, in pieces.
 func TestStreamOfLargeCommit(t *testing.T) {
 	var largest int
 	ended := make(chan struct{})
@@ -350,7 +351,7 @@ func TestStreamOfLargeCommit(t *testing.T) {
 	require.Less(t, largest, 40_000, "memory that each stream takes")
 }
 
-// TestStreamEndsWithinACommit is about a commit that takes its reader long.
+// TestStreamEndsWithinACommit: a stream can end while a slow client reads a commit.
 func TestStreamEndsWithinACommit(t *testing.T) {
 	for name, end := range map[string]func(*server){
 		"EndStreams": func(s *server) { s.handler.EndStreams() },
@@ -453,7 +454,7 @@ func TestStreamEnds(t *testing.T) {
 	})
 }
 
-// TestStreamLoginFails: an authenticator that fails ends the stream, for nobody
+// TestStreamLoginFails: an Authenticator that fails ends the stream, because nobody
 // knows whether the login is still valid.
 func TestStreamLoginFails(t *testing.T) {
 	var mu sync.Mutex
@@ -474,8 +475,8 @@ func TestStreamLoginFails(t *testing.T) {
 	require.Contains(t, s.log.String(), io.ErrUnexpectedEOF.Error())
 }
 
-// TestStreamCutsDeafClients: a client that doesn't read is cut, and until then
-// holds nobody up.
+// TestStreamCutsDeafClients: a client that doesn't read is cut. Until then it holds up
+// nobody.
 func TestStreamCutsDeafClients(t *testing.T) {
 	ended := make(chan struct{})
 	s := newServer(t, setup{mount: func(h http.Handler) http.Handler {
@@ -517,8 +518,8 @@ type closedWriter struct{ *httptest.ResponseRecorder }
 
 func (closedWriter) SetWriteDeadline(time.Time) error { return net.ErrClosed }
 
-// TestStreamNeedsAWriter: behind one that can't flush or set deadlines there is no
-// stream, and the log names what is missing, where, and where to read on.
+// TestStreamNeedsAWriter: a stream is refused if its writer can't flush or set deadlines.
+// The log names the writer, the missing method, and where to read on.
 func TestStreamNeedsAWriter(t *testing.T) {
 	type plain struct{ http.ResponseWriter }
 	const readOn = "see https://pkg.go.dev/github.com/customstatus/customstatus/httpadapter#hdr-Middleware"

@@ -26,12 +26,12 @@ type bubble struct {
 	catalog   *customstatus.Catalog
 	handler   *httpadapter.Handler
 	transport *http.Transport
-	asked     atomic.Int64 // times that the Authenticator was
+	asked     atomic.Int64 // calls of the Authenticator
 	loggedIn  atomic.Bool
-	asking    func() // called when a login has been found valid
+	asking    func() // called after each valid login
 }
 
-// inBubble runs a test with a server and ends both.
+// inBubble runs a test with a server, and ends the server.
 func inBubble(t *testing.T, opts httpadapter.Options, test func(*testing.T, *bubble)) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bubble{t: t}
@@ -61,8 +61,8 @@ func inBubble(t *testing.T, opts httpadapter.Options, test func(*testing.T, *bub
 	})
 }
 
-// follow opens a stream and returns what it yields, as it comes. The channel is
-// closed at its end.
+// follow opens a stream and returns its events. The channel is closed at the end of the
+// stream.
 func (b *bubble) follow() <-chan string {
 	r, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, "http://x/api/v1/"+streamPath, nil)
 	require.NoError(b.t, err)
@@ -87,7 +87,7 @@ func (b *bubble) follow() <-chan string {
 	return events
 }
 
-// ended waits for the end of a stream and returns when it came.
+// ended waits for the end of a stream and returns its time.
 func ended(events <-chan string) time.Time {
 	for event := range events {
 		if event != "heartbeat" && event != "created" {
@@ -102,7 +102,8 @@ func (b *bubble) create(name string) {
 	assert.NoError(b.t, err)
 }
 
-// TestStreamLastsAnHour, or what the host says, up to a tenth longer or shorter.
+// TestStreamLastsAnHour: a stream lasts an hour or the host's own time, up to a tenth
+// longer or shorter.
 func TestStreamLastsAnHour(t *testing.T) {
 	for name, tt := range map[string]struct {
 		opts httpadapter.Options
@@ -160,8 +161,8 @@ func TestStreamLastsAnHour(t *testing.T) {
 	})
 }
 
-// TestStreamChecksItsLogin at an interval of its own, however many changes there
-// are.
+// TestStreamChecksItsLogin: a stream checks its login at its own interval, however many
+// changes there are.
 func TestStreamChecksItsLogin(t *testing.T) {
 	least := func() uint64 { return 0 }
 	t.Run("every half minute", func(t *testing.T) {
@@ -201,7 +202,7 @@ func TestStreamChecksItsLogin(t *testing.T) {
 	t.Run("at once", func(t *testing.T) {
 		inBubble(t, httpadapter.Options{}, func(t *testing.T, b *bubble) {
 			events, others := b.follow(), b.follow()
-			b.handler.RecheckLogins() // all are valid
+			b.handler.RecheckLogins() // all logins are valid
 			synctest.Wait()
 			require.EqualValues(t, 4, b.asked.Load())
 			b.create("a")
@@ -217,7 +218,7 @@ func TestStreamChecksItsLogin(t *testing.T) {
 		inBubble(t, httpadapter.Options{Random: least}, func(t *testing.T, b *bubble) {
 			b.asking = func() {
 				b.asking = nil
-				b.loggedIn.Store(false) // behind the look at it
+				b.loggedIn.Store(false) // after the Authenticator has looked
 				b.handler.RecheckLogins()
 			}
 			begin := time.Now()
@@ -244,7 +245,7 @@ func TestStreamChecksItsLogin(t *testing.T) {
 	})
 }
 
-// TestHeartbeatsAreForSilence: one comes when nothing else has for 15 seconds.
+// TestHeartbeatsAreForSilence: a heartbeat comes after 15 seconds without other events.
 func TestHeartbeatsAreForSilence(t *testing.T) {
 	inBubble(t, httpadapter.Options{}, func(t *testing.T, b *bubble) {
 		events := b.follow()
@@ -257,8 +258,8 @@ func TestHeartbeatsAreForSilence(t *testing.T) {
 	})
 }
 
-// TestRetryIsDrawn: streams that a restart has ended come back at times of their
-// own.
+// TestRetryIsDrawn: each stream gets its own retry, so that clients come back at
+// different times after a restart.
 func TestRetryIsDrawn(t *testing.T) {
 	s := newServer(t, setup{})
 	seen := make(map[string]bool)
@@ -268,7 +269,8 @@ func TestRetryIsDrawn(t *testing.T) {
 	require.Greater(t, len(seen), 10)
 }
 
-// TestHalfABodyIsNotWaitedFor, also by a server without any limits.
+// TestHalfABodyIsNotWaitedFor: the handler bounds the wait for a body also on a server
+// without limits.
 func TestHalfABodyIsNotWaitedFor(t *testing.T) {
 	const head = "POST /api/v1/" + createPath + " HTTP/1.1\r\nHost: x\r\n"
 	for name, tt := range map[string]struct {
@@ -316,7 +318,7 @@ func TestHalfABodyIsNotWaitedFor(t *testing.T) {
 				require.Equal(t, http.StatusUnauthorized, res.StatusCode)
 				_, err = io.Copy(io.Discard, res.Body)
 				require.NoError(t, err)
-				time.Sleep(time.Hour) // far beyond what a body is waited for
+				time.Sleep(time.Hour) // far longer than the handler waits for a body
 			}
 		})
 	})

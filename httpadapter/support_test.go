@@ -50,7 +50,7 @@ type server struct {
 	library *logBuffer // of the catalog
 }
 
-// setup is how a test's server differs from the usual one.
+// setup says how a test's server differs from the usual one.
 type setup struct {
 	catalog customstatus.Options
 	store   customstatus.Store
@@ -58,7 +58,7 @@ type setup struct {
 	shared  customstatus.SharedStore
 	auth    httpadapter.Authenticator
 	adapter httpadapter.Options
-	mount   func(h http.Handler) http.Handler // what stands in front of h
+	mount   func(h http.Handler) http.Handler // wraps h
 	http    func(*http.Server)
 }
 
@@ -117,7 +117,7 @@ func newServer(t testing.TB, with setup) *server {
 	return s
 }
 
-// logBuffer keeps what is logged.
+// logBuffer keeps the log.
 type logBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -164,8 +164,7 @@ type answer struct {
 	body   string
 }
 
-// do sends a request and checks that the answer is one that the OpenAPI document
-// has.
+// do sends a request and checks that the OpenAPI document has the answer.
 func (s *server) do(req request) answer {
 	s.t.Helper()
 	if req.method == "" {
@@ -186,7 +185,7 @@ func (s *server) do(req request) answer {
 	return a
 }
 
-// endpoint is what the path of a request names.
+// endpoint returns the endpoint that the path of a request names.
 func (s *server) endpoint(r *http.Request) string {
 	path := r.URL.Path
 	for strings.Contains(path, "//") {
@@ -205,7 +204,7 @@ func (s *server) send(r *http.Request) answer {
 	return answer{res.StatusCode, res.Header, string(body)}
 }
 
-// list returns the names that a list shows.
+// list returns the names in a list.
 func (s *server) list(query string) []string {
 	s.t.Helper()
 	a := s.do(request{as: reader, path: "custom-user-status.list?" + query})
@@ -223,10 +222,10 @@ func (s *server) list(query string) []string {
 	return names
 }
 
-// checkAnswer checks what is true of every answer but those of a stream.
+// checkAnswer checks what holds for every answer except those of a stream.
 func checkAnswer(t testing.TB, method, endpoint string, a answer) {
 	t.Helper()
-	if a.status != http.StatusNotModified { // which has nothing of any type
+	if a.status != http.StatusNotModified { // it has no body
 		require.Equal(t, []string{"application/json"}, a.header["Content-Type"])
 	}
 	require.Equal(t, []string{"nosniff"}, a.header["X-Content-Type-Options"])
@@ -262,7 +261,7 @@ func api(t testing.TB) document {
 	return d
 }
 
-// at returns what the keys lead to, following references.
+// at returns the node that the keys lead to. It follows references.
 func (d document) at(node any, keys ...string) any {
 	for {
 		object, _ := node.(map[string]any)
@@ -320,7 +319,7 @@ func (d document) matches(method, endpoint string, a answer) (schema string, err
 	return schema, d.validate(want, value)
 }
 
-// alternatives are the schemas of a response.
+// alternatives returns the schemas of a response.
 func (d document) alternatives(response any) []any {
 	media, _ := d.at(response, "content", "application/json").(map[string]any)
 	if media == nil {

@@ -6,7 +6,7 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// create, update and delete decode, call the catalog, and encode.
+// create, update and delete decode the body, call the catalog and encode the answer.
 
 func (x *exchange) create() error {
 	var name, statusType, metadata optional
@@ -26,8 +26,8 @@ func (x *exchange) update() error {
 	if err := x.decode(append(x.fields(&name, &statusType, &metadata), param{"_id", &id})...); err != nil {
 		return err
 	}
-	// A running Rocket.Chat leaves a status type that the request doesn't
-	// speak of. Without that rule the field is required.
+	// With StatusTypeOptional, an update without a type keeps the type, as a
+	// running Rocket.Chat does. Else the type is required.
 	keep := x.catalog.Rules().StatusTypeOptional && !statusType.given
 	status, err := x.catalog.Update(x.r.Context(), id.value, fieldsOf(name, statusType, metadata),
 		&customstatus.WriteOptions{KeepStatusType: keep})
@@ -53,7 +53,7 @@ func (x *exchange) delete() error {
 	return nil
 }
 
-// fields are the keys of a body that create and update have in common.
+// fields returns the keys that the bodies of create and update have in common.
 func (x *exchange) fields(name, statusType, metadata *optional) []param {
 	params := []param{{"name", name}, {"statusType", statusType}}
 	if x.metadata {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// connectionAddr is the address at the other end of the connection.
+// connectionAddr returns the address at the other end of the connection.
 func connectionAddr(r *http.Request) string {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
@@ -16,11 +16,11 @@ func connectionAddr(r *http.Request) string {
 	return host
 }
 
-// network returns what failures are counted by: an IPv4 address, or the /64
-// network that an IPv6 client can choose its address from.
+// network returns the key that failures are counted by: an IPv4 address, or a /64
+// network, because an IPv6 client can choose any address of its network.
 func network(addr string) string {
 	ip, err := netip.ParseAddr(addr)
-	if err != nil { // some proxies name the port, too
+	if err != nil { // some proxies report the port, too
 		var both netip.AddrPort
 		both, err = netip.ParseAddrPort(addr)
 		ip = both.Addr()

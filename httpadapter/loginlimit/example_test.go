@@ -11,7 +11,7 @@ import (
 	"github.com/customstatus/customstatus/httpadapter/tokenauth"
 )
 
-// The limit stands in front of the handler.
+// The limit wraps the handler.
 func ExampleNew() {
 	ctx, cancel := context.WithCancel(context.Background())
 	catalog, err := customstatus.Open(ctx, customstatus.NewMemoryStore(), nil)
@@ -22,7 +22,7 @@ func ExampleNew() {
 	var tokens tokenauth.Tokens
 	api := httpadapter.New(catalog, httpadapter.HeaderAuth(tokens.Login), nil)
 
-	cancel() // for this example; else it serves until ctx is done
+	cancel() // without this, the server runs until ctx is done
 	fmt.Println(api.ListenAndServe(ctx, "127.0.0.1:0", loginlimit.New(api, nil)))
 	// Output: <nil>
 }

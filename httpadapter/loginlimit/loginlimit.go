@@ -1,5 +1,5 @@
-// Package loginlimit slows down clients that fail to log in again and again. It
-// stands in front of any handler that answers a failed login with 401.
+// Package loginlimit slows down clients that fail to log in again and again. It wraps
+// any handler that answers a failed login with 401.
 //
 //	handler := loginlimit.New(api, nil)
 package loginlimit
@@ -14,50 +14,53 @@ import (
 	"github.com/customstatus/customstatus/internal/strictjson"
 )
 
-// DefaultFailures is the default of [Options.Failures]. It is far beyond what
-// people and programs with a stale token cause, even many of them behind one
-// address.
+// DefaultFailures is the default of [Options.Failures]. People and programs with stale
+// tokens cause far fewer failures, even many of them behind one address.
 const DefaultFailures = 60
 
 const (
 	window = time.Minute
 	delay  = time.Second
-	// maxAddrs bounds the memory that failures take: twice as many addresses,
-	// some 100 bytes each.
+	// maxAddrs bounds the memory for failures: twice as many addresses of about
+	// 100 bytes.
 	maxAddrs = 4096
 	// maxDelayed bounds the connections that wait for a delayed answer.
 	maxDelayed = 512
 )
 
-// Options configure [New]. Nil and the zero value are the defaults.
+// Options configures [New]. Nil and the zero value are the defaults.
 type Options struct {
-	// Failures is the number of failed logins that an address (IPv6: a /64
-	// network) is answered without delay, within the last minute or two. 0 is
-	// [DefaultFailures], and a negative number is no limit.
+	// Failures is the number of failed logins in the last one to two minutes that
+	// are answered without delay. Failures are counted for each IPv4 address and
+	// each IPv6 /64 network. 0 is [DefaultFailures]; a negative number is no
+	// limit.
 	Failures int
 
-	// ClientAddr returns the address that failures are counted by. Nil takes
-	// the one of the connection, which behind a proxy is the proxy's: have it
-	// return what a proxy of yours says, never what just anybody can put in a
+	// ClientAddr returns the address of the client. Nil takes the connection's
+	// address, which behind a proxy is the proxy's own. Behind a proxy, return
+	// the address that the proxy reports, never one that a client can put in a
 	// header.
 	ClientAddr func(*http.Request) string
 
-	// Logger gets a warning when an address reaches the limit. Nil is
+	// Logger receives a warning when an address exceeds the limit. Nil is
 	// [slog.Default].
 	Logger *slog.Logger
 }
 
-// New returns next with its answers 401 counted by address. Each one beyond the
-// limit is sent after a second. While 512 of them wait, a further one is
-// replaced by an answer 429 at once, with Retry-After, and the connection is
-// closed. Other answers pass untouched, so nobody can lock out somebody else who
-// shares their address: valid credentials are never delayed or refused.
+// New returns a handler that serves next and counts next's 401 answers by the
+// client's address. An address beyond the limit gets each further 401 after a delay
+// of one second. While 512 answers are delayed, a further 401 becomes a 429 with
+// Retry-After, sent at once, and the connection is closed.
 //
-// An answer 401 to a request in which the headers X-Auth-Token, Authorization and
-// Cookie are all missing or empty is no failed login and is not counted.
+// Answers other than 401 pass untouched. So valid credentials are never delayed or
+// refused, and nobody can lock out others who share an address. A 401 is no failed
+// login if the request's headers X-Auth-Token, Authorization and Cookie are all
+// missing or empty.
 //
-// It is a brake on clients that repeat themselves and on the log. What keeps
-// tokens from being guessed is their length.
+// The limit slows down clients that repeat themselves, and so the log that they fill.
+// It does not make short tokens safe: a token is safe by its length.
+//
+// New panics if next is nil. With a negative [Options.Failures] it returns next.
 func New(next http.Handler, opts *Options) http.Handler {
 	if next == nil {
 		panic("loginlimit: New needs a handler")
@@ -81,7 +84,7 @@ func New(next http.Handler, opts *Options) http.Handler {
 	return l
 }
 
-// limiter counts failures per address, in the current window and the one before.
+// limiter counts failures by address, in the current window and the window before.
 type limiter struct {
 	next       http.Handler
 	limit      int
@@ -95,12 +98,12 @@ type limiter struct {
 	delayed  int
 }
 
-// ServeHTTP implements [http.Handler].
+// ServeHTTP has next answer, through a writer that sees the status first.
 func (l *limiter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	l.next.ServeHTTP(&writer{ResponseWriter: w, limiter: l, r: r}, r)
 }
 
-// add counts one more failure and returns how many there were lately.
+// add counts a failure and returns the number of failures in both windows.
 func (l *limiter) add(addr string, now time.Time) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,8 +118,7 @@ func (l *limiter) add(addr string, now time.Time) int {
 	return l.current[addr] + l.previous[addr]
 }
 
-// acquire takes one of the places for delayed answers, and returns false if
-// there is none.
+// acquire takes a place for a delayed answer. It returns false if none is free.
 func (l *limiter) acquire() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -133,8 +135,8 @@ func (l *limiter) release() {
 	l.delayed--
 }
 
-// slowDown is called when a login has failed. It returns when the failure may be
-// answered, and false if there is no place to wait.
+// slowDown counts a failed login and returns when the 401 may be sent. It returns
+// false, at once, if the answer must be delayed and no place is free.
 func (l *limiter) slowDown(r *http.Request) bool {
 	if !attempt(r) {
 		return true
@@ -160,7 +162,7 @@ func (l *limiter) slowDown(r *http.Request) bool {
 	return true
 }
 
-// attempt reports whether the request has credentials at all.
+// attempt reports whether the request has any credentials.
 func attempt(r *http.Request) bool {
 	for _, name := range []string{"X-Auth-Token", "Authorization", "Cookie"} {
 		for _, value := range r.Header.Values(name) { // a handler may look beyond the first
@@ -178,10 +180,10 @@ type writer struct {
 	limiter  *limiter
 	r        *http.Request
 	answered bool
-	replaced bool // the body is our own
+	replaced bool // by a 429 with a body of its own
 }
 
-// WriteHeader holds a failed login back, or replaces it.
+// WriteHeader delays a 401 or replaces it by a 429, if the address is beyond the limit.
 func (w *writer) WriteHeader(status int) {
 	if w.replaced {
 		return
@@ -204,7 +206,7 @@ func (w *writer) refuse() {
 	body = append(body, `,"errorType":"`+code+`"}`...)
 	header := w.Header()
 	for _, name := range []string{"Www-Authenticate", "Content-Encoding", "Etag", "Last-Modified"} {
-		header.Del(name) // they are about the answer that is replaced
+		header.Del(name) // it describes the answer that is replaced
 	}
 	header.Set("Content-Type", "application/json")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
@@ -213,10 +215,10 @@ func (w *writer) refuse() {
 	header.Set("Retry-After", strconv.Itoa(int(delay/time.Second)))
 	header.Set("Connection", "close") // the next attempt has to connect again
 	w.ResponseWriter.WriteHeader(http.StatusTooManyRequests)
-	_, _ = w.ResponseWriter.Write(body) // an error means that nobody is listening any more
+	_, _ = w.ResponseWriter.Write(body) // an error means that the client has gone
 }
 
-// Write passes on the handler's body, unless the answer was replaced.
+// Write passes the handler's body on, unless the answer was replaced.
 func (w *writer) Write(b []byte) (int, error) {
 	if w.replaced {
 		return len(b), nil
@@ -225,8 +227,8 @@ func (w *writer) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// FlushError and Flush are for handlers that look for one of them, as event
-// streams do.
+// FlushError and Flush serve handlers that look for one of the two, as event streams
+// do.
 func (w *writer) FlushError() error {
 	w.answered = true
 	return http.NewResponseController(w.ResponseWriter).Flush()
@@ -234,5 +236,5 @@ func (w *writer) FlushError() error {
 
 func (w *writer) Flush() { _ = w.FlushError() }
 
-// Unwrap is for [http.ResponseController].
+// Unwrap lets [http.ResponseController] reach the wrapped writer.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }

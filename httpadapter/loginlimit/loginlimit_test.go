@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// next knows one token, t.
+// next accepts one token, t.
 var next = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 	if r.Header.Get("X-Auth-Token") == "t" {
 		_, _ = w.Write([]byte("in"))
@@ -83,7 +83,7 @@ func TestFailedLoginsAreSlowedDown(t *testing.T) {
 	})
 }
 
-// TestWhatCountsAsAnAttempt: credentials of any usual kind do.
+// TestWhatCountsAsAnAttempt: a request with credentials of any usual kind counts.
 func TestWhatCountsAsAnAttempt(t *testing.T) {
 	for name, counts := range map[string]bool{
 		"X-Auth-Token": true, "Authorization": true, "Cookie": true,
@@ -95,7 +95,7 @@ func TestWhatCountsAsAnAttempt(t *testing.T) {
 		l.ServeHTTP(httptest.NewRecorder(), r)
 		require.Equal(t, counts, len(l.current) == 1, name)
 
-		// A first value that is empty hides no other one.
+		// An empty first value does not hide a second value.
 		l, _ = newLimiter(Options{Failures: 1})
 		r.Header[name] = []string{"", "x"}
 		l.ServeHTTP(httptest.NewRecorder(), r)
@@ -141,8 +141,8 @@ func TestDelayEndsWithTheRequest(t *testing.T) {
 	})
 }
 
-// TestFloodIsSlowedDownOrRefused has an address guess with far more connections
-// than may wait. None of its guesses beyond the limit is answered 401 at once.
+// TestFloodIsSlowedDownOrRefused: an address guesses on far more connections than may
+// wait. No guess beyond the limit is answered 401 at once.
 func TestFloodIsSlowedDownOrRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, _ := newLimiter(Options{Failures: 1})
@@ -231,8 +231,8 @@ func TestNetwork(t *testing.T) {
 	}
 }
 
-// TestWriterKeepsItsAbilities: a stream behind the limit can flush and set
-// deadlines, and look for a Flusher.
+// TestWriterKeepsItsAbilities: a stream behind the limit can flush and set deadlines, and
+// find a Flusher.
 func TestWriterKeepsItsAbilities(t *testing.T) {
 	flushed := make(chan struct{})
 	server := httptest.NewServer(New(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

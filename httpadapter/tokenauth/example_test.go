@@ -18,7 +18,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	file, err := json.Marshal(tokens.All()) // what a file may hold
+	file, err := json.Marshal(tokens.All()) // a file may hold this
 	if err != nil {
 		log.Fatal(err)
 	}

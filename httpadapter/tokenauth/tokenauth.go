@@ -1,4 +1,4 @@
-// Package tokenauth knows users by tokens, for hosts that have no logins of their
+// Package tokenauth authenticates users by tokens, for hosts without logins of their
 // own.
 //
 //	var tokens tokenauth.Tokens
@@ -21,18 +21,17 @@ import (
 	"github.com/customstatus/customstatus/httpadapter"
 )
 
-// Token is a login: who has it, what it allows, and the hash of its secret. Its
-// JSON form can be kept in a file.
+// A Token lets its user in. It holds the hash of a secret, never the secret. Its JSON
+// form can be kept in a file.
 type Token struct {
 	UserID    string `json:"userId"`
 	Hash      Hash   `json:"tokenHash"`
 	MayManage bool   `json:"mayManage"`
 }
 
-// Hash is the SHA-256 hash of a secret. A hash made to be slow, as passwords need
-// it, would add nothing: there is no guessing 256 random bits, and every request
-// would pay for it. For the same reason only secrets that [NewSecret] made, or
-// others that are as hard to guess, may be hashed so.
+// Hash is the SHA-256 hash of a secret. It is safe for secrets of [NewSecret] and for
+// others that are as hard to guess, but not for passwords. Passwords need a slow
+// hash, which random secrets don't need and every request would pay for.
 type Hash [sha256.Size]byte
 
 const hashPrefix = "sha256:"
@@ -40,13 +39,13 @@ const hashPrefix = "sha256:"
 // HashOf returns the hash of a secret.
 func HashOf(secret string) Hash { return sha256.Sum256([]byte(secret)) }
 
-// String returns the text form.
+// String returns "sha256:" and 64 hexadecimal digits.
 func (h Hash) String() string { return hashPrefix + hex.EncodeToString(h[:]) }
 
-// MarshalText returns the text form, "sha256:" and 64 hexadecimal digits.
+// MarshalText returns the text of [Hash.String]. The error is always nil.
 func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 
-// UnmarshalText reads the text form.
+// UnmarshalText reads the text of [Hash.String]. On error the hash is unchanged.
 func (h *Hash) UnmarshalText(text []byte) error {
 	digits, ok := strings.CutPrefix(string(text), hashPrefix)
 	b, err := hex.DecodeString(digits)
@@ -57,32 +56,32 @@ func (h *Hash) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// NewSecret returns a new secret: 256 random bits, as 43 characters that need no
-// quoting in a header, a URL or a shell.
+// NewSecret returns 256 random bits as 43 characters. They need no quoting in a
+// header, a URL or a shell.
 func NewSecret() string {
 	var b [32]byte
-	_, _ = rand.Read(b[:]) // never fails, see its documentation
+	_, _ = rand.Read(b[:]) // never returns an error
 	return base64.RawURLEncoding.EncodeToString(b[:])
 }
 
-// Tokens is a set of tokens in memory. A user may have several. It never keeps or
-// logs a secret. The zero value is an empty set, by which nobody gets in. All
-// methods may be called by several goroutines at once; a Tokens must not be
-// copied.
+// Tokens is a set of tokens in memory. A user may have several tokens. The zero value
+// is an empty set and lets nobody in. Tokens is safe for concurrent use and must not
+// be copied. It never keeps or logs a secret.
 type Tokens struct {
 	mu    sync.RWMutex
 	users map[string]*user
 }
 
-// user has the tokens of one user.
+// user holds the tokens of one user.
 type user struct {
 	tokens []Token
-	at     map[Hash]int // where in tokens
+	at     map[Hash]int // the index in tokens
 }
 
-// Login is for [httpadapter.HeaderAuth]. The error is
-// [httpadapter.ErrUnauthenticated] if the user has no such token. The time it
-// takes depends on how many tokens the user has, not on how much of one is right.
+// Login returns the caller whose user id and secret these are. Pass Login to
+// [httpadapter.HeaderAuth]. [httpadapter.ErrUnauthenticated] is returned when the user
+// has no token with this secret. The time of a Login depends on the number of the
+// user's tokens, and not on how much of a secret is right.
 func (t *Tokens) Login(_ context.Context, userID, secret string) (httpadapter.Caller, error) {
 	hash := HashOf(secret)
 	t.mu.RLock()
@@ -101,8 +100,8 @@ func (t *Tokens) Login(_ context.Context, userID, secret string) (httpadapter.Ca
 	return httpadapter.Caller{UserID: userID, MayManage: u.tokens[found].MayManage}, nil
 }
 
-// Add adds tokens, all or none. One that the user has already it replaces, with
-// what it allows. The error is that of a token without a user or without a hash.
+// Add adds tokens, all or none. A token with the user and hash of an earlier token
+// replaces that token. Add returns an error if a token has no user or no hash.
 func (t *Tokens) Add(tokens ...Token) error {
 	if err := check(tokens); err != nil {
 		return err
@@ -113,8 +112,11 @@ func (t *Tokens) Add(tokens ...Token) error {
 	return nil
 }
 
-// Replace makes tokens the whole set, or on error leaves the set as it is. A token
-// that is not among them is valid no longer.
+// Replace makes tokens the whole set. Any other token is no longer valid. Replace
+// returns an error, and changes nothing, if a token has no user or no hash.
+//
+// Event streams of tokens that are gone end at
+// [httpadapter.Handler.RecheckLogins].
 func (t *Tokens) Replace(tokens []Token) error {
 	if err := check(tokens); err != nil {
 		return err
@@ -126,8 +128,8 @@ func (t *Tokens) Replace(tokens []Token) error {
 	return nil
 }
 
-// Revoke removes a token and reports whether it was there. Event streams that it
-// has opened end at [httpadapter.Handler.RecheckLogins].
+// Revoke removes the user's token with this hash and reports whether there was one.
+// Event streams of the token end at [httpadapter.Handler.RecheckLogins].
 func (t *Tokens) Revoke(userID string, hash Hash) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -150,7 +152,8 @@ func (t *Tokens) Revoke(userID string, hash Hash) bool {
 	return true
 }
 
-// RevokeUser removes all tokens of a user and returns how many there were.
+// RevokeUser removes all tokens of a user and returns their number. Event streams of
+// the tokens end at [httpadapter.Handler.RecheckLogins].
 func (t *Tokens) RevokeUser(userID string) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -162,7 +165,7 @@ func (t *Tokens) RevokeUser(userID string) int {
 	return len(u.tokens)
 }
 
-// All returns the set, ordered by user and hash.
+// All returns all tokens, ordered by user and hash. The caller may modify the slice.
 func (t *Tokens) All() []Token {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

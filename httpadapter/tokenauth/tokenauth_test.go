@@ -138,8 +138,8 @@ func TestTokensConcurrently(t *testing.T) {
 	require.Equal(t, []tokenauth.Token{stays}, tokens.All())
 }
 
-// TestManyTokensOfOneUser adds and revokes so many that a copy of all for each
-// would take gigabytes.
+// TestManyTokensOfOneUser adds and revokes so many tokens that a copy of all tokens for
+// each change would take gigabytes.
 func TestManyTokensOfOneUser(t *testing.T) {
 	const n = 20_000
 	all := make([]tokenauth.Token, n)
@@ -190,7 +190,7 @@ func TestManyTokensOfOneUser(t *testing.T) {
 	}
 }
 
-// allocated returns the number of bytes that have been allocated so far.
+// allocated returns the number of bytes allocated so far.
 func allocated() uint64 {
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
