@@ -27,6 +27,7 @@ type Handler struct {
 	random    func() uint64
 	endpoints map[string]endpoint
 	lists     listCache
+	turns     turns
 
 	events       eventCache
 	heartbeat    time.Duration // of streams

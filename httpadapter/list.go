@@ -1,6 +1,7 @@
 package httpadapter
 
 import (
+	"context"
 	"net/http"
 	"strconv"
 	"strings"
@@ -10,7 +11,7 @@ import (
 
 // list answers with a page, which is mostly encoded already.
 func (x *exchange) list() error {
-	page, err := x.page(x.r.URL.RawQuery)
+	page, err := x.page(x.r.Context(), x.caller.UserID, x.r.URL.RawQuery)
 	if err != nil {
 		return err
 	}
@@ -63,7 +64,7 @@ type headerField struct {
 }
 
 // page returns the answer to the query of a list.
-func (h *Handler) page(rawQuery string) (*listPage, error) {
+func (h *Handler) page(ctx context.Context, caller, rawQuery string) (*listPage, error) {
 	at := h.catalog.Position()
 	// A closed catalog still has its position, but no statuses.
 	keep := h.catalog.Len() > 0 && len(rawQuery) <= maxPageKey
@@ -75,6 +76,13 @@ func (h *Handler) page(rawQuery string) (*listPage, error) {
 	q, err := parseList(rawQuery, h.maxCount)
 	if err != nil {
 		return nil, err
+	}
+	if isSearch(q) {
+		end, err := h.turns.take(ctx, caller)
+		if err != nil {
+			return nil, err
+		}
+		defer end()
 	}
 	encode := func() (*listPage, error) { return h.encodeList(q) }
 	if !keep {

@@ -32,7 +32,7 @@ func TestListIsEncodedOnce(t *testing.T) {
 	catalog := newCatalog(t, 100)
 	h := newHandler(catalog)
 	get := func(query string) *listPage {
-		page, err := h.page(query)
+		page, err := h.page(t.Context(), "", query)
 		if err != nil {
 			panic(err)
 		}
@@ -65,18 +65,18 @@ func TestListCacheIsBounded(t *testing.T) {
 	h := newHandler(catalog)
 	c := &h.lists
 	for i := range 20 * maxPages {
-		page, err := h.page(fmt.Sprint("offset=", i))
+		page, err := h.page(t.Context(), "", fmt.Sprint("offset=", i))
 		require.NoError(t, err)
 		require.Contains(t, string(page.body), fmt.Sprintf(`"offset":%d,`, i))
 		require.LessOrEqual(t, len(c.pages.Load().byQuery), maxPages)
-		again, err := h.page(fmt.Sprint("offset=", i))
+		again, err := h.page(t.Context(), "", fmt.Sprint("offset=", i))
 		require.NoError(t, err)
 		require.Same(t, page, again, "the last one is kept")
 	}
 	require.Len(t, c.pages.Load().byQuery, maxPages)
 
 	for _, query := range []string{"count=x", "name=" + strings.Repeat("x", maxPageKey), "name=" + strings.Repeat("x", maxQuery)} {
-		_, _ = h.page(query)
+		_, _ = h.page(t.Context(), "", query)
 		require.NotContains(t, c.pages.Load().byQuery, query)
 	}
 }
@@ -107,7 +107,7 @@ func TestListCacheIsBoundedInBytes(t *testing.T) {
 	}
 	displaced := false
 	for i := range maxPages {
-		page, err := h.page(fmt.Sprint("count=0&offset=", i))
+		page, err := h.page(t.Context(), "", fmt.Sprint("count=0&offset=", i))
 		require.NoError(t, err)
 		bytes, largest := size()
 		require.LessOrEqual(t, bytes-largest, maxPageBytes)
