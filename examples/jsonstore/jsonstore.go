@@ -23,6 +23,7 @@ type Store struct {
 	dir *os.File // locked until Close or the end of the process
 }
 
+// Open opens the store in an existing directory. [customstatus.ErrLocked] is returned when it is open already.
 func Open(dir string) (*Store, error) {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -34,18 +35,21 @@ func Open(dir string) (*Store, error) {
 	return &Store{dir: d}, nil
 }
 
+// Close implements [customstatus.Store].
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_ = s.dir.Close() // the second time it is closed already
+	_ = s.dir.Close() // fails in a second Close, which returns nil
 	return nil
 }
 
+// Revision implements [customstatus.Store].
 func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
 	all, err := s.Load(ctx)
 	return all.Revision, err
 }
 
+// Load implements [customstatus.Store].
 func (s *Store) Load(ctx context.Context) (customstatus.Contents, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -53,7 +57,7 @@ func (s *Store) Load(ctx context.Context) (customstatus.Contents, error) {
 }
 
 func (s *Store) read(ctx context.Context) (all customstatus.Contents, err error) {
-	if err = s.dir.Sync(); errors.Is(err, os.ErrClosed) { // what is read below has to last
+	if err = s.dir.Sync(); errors.Is(err, os.ErrClosed) { // the revision returned below must be durable
 		return all, customstatus.ErrClosed
 	}
 	file, readErr := os.ReadFile(s.dir.Name() + "/statuses.json")
@@ -73,6 +77,7 @@ func (s *Store) read(ctx context.Context) (all customstatus.Contents, err error)
 	return all, err
 }
 
+// Commit implements [customstatus.Store].
 func (s *Store) Commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

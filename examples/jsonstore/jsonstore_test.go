@@ -22,9 +22,11 @@ func TestStoreConforms(t *testing.T) {
 	})
 }
 
-// What storetest leaves to the author of a store: another process, and damage.
+// The author of a store must test what storetest can't: a second process, and
+// damage.
 
-// dirVariable makes TestOtherProcess, in another process, open the store there.
+// dirVariable names the directory that TestOtherProcess opens in the child
+// process.
 const dirVariable = "JSONSTORE_DIR"
 
 func TestOtherProcess(t *testing.T) {

@@ -97,13 +97,13 @@ func TestStoreSyncsInOrder(t *testing.T) {
 		return n
 	}
 	var (
-		ops          []fileOp
-		names        = make(map[int64]string) // of open files
-		unsynced     = make(map[string]bool)  // names of files with writes since the last sync
-		linked       = false
-		opened       = 0 // times that the file was synced under its name
-		folderSynced = 0
-		named        = 0 // operations until the file has its name
+		ops             []fileOp
+		names           = make(map[int64]string) // of open files
+		unsynced        = make(map[string]bool)  // names of files with writes since the last sync
+		linked          = false
+		opened          = 0 // times that the file was synced under its name
+		directorySynced = 0
+		named           = 0 // operations until the file has its name
 	)
 	for _, line := range lines {
 		m := callLine.FindStringSubmatch(line)
@@ -146,7 +146,7 @@ func TestStoreSyncsInOrder(t *testing.T) {
 				opened++
 			}
 			if linked && name == directory {
-				folderSynced++
+				directorySynced++
 			}
 		case "linkat":
 			if names := text(t, args); names[1] == path {
@@ -160,7 +160,7 @@ func TestStoreSyncsInOrder(t *testing.T) {
 		case "write":
 			var revision uint64
 			if n, _ := fmt.Sscanf(strings.Join(text(t, args), ""), "committed %d", &revision); n == 1 {
-				require.GreaterOrEqual(t, folderSynced, 2, "the directory was not synced when the file was made and when it was opened")
+				require.GreaterOrEqual(t, directorySynced, 2, "the directory was not synced when the file was made and when it was opened")
 				require.Positive(t, opened, "what another process may have left was not synced")
 				require.Empty(t, unsynced, "a commit returned before it was synced")
 				ops = append(ops, fileOp{kind: opAcknowledge, revision: revision})

@@ -78,7 +78,7 @@ func written(t testing.TB, transaction func(func(*bbolt.Tx) error) error) []byte
 // odd numbers of transactions.
 func TestEveryFileThatBboltLeavesIsSound(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
+	directory := t.TempDir()
 	pairs := make(map[string]bool)
 	requireSound := func(path, what string) {
 		b, err := os.ReadFile(path)
@@ -106,14 +106,14 @@ func TestEveryFileThatBboltLeavesIsSound(t *testing.T) {
 			}
 			for way, make := range ways {
 				files++
-				next := filepath.Join(folder, fmt.Sprint(files))
+				next := filepath.Join(directory, fmt.Sprint(files))
 				make(t, path, next)
 				from(next, what+", "+way, copies-1)
 				require.NoError(t, os.Remove(next))
 			}
 		}
 	}
-	path := filepath.Join(folder, "new")
+	path := filepath.Join(directory, "new")
 	write(t, path, 0)
 	from(path, "new", 2)
 	require.Equal(t, map[string]bool{
@@ -127,10 +127,10 @@ func TestEveryFileThatBboltLeavesIsSound(t *testing.T) {
 // write.
 func TestALostMetaPageIsFound(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
+	directory := t.TempDir()
 	for way, make := range ways {
 		for before := range 4 {
-			from, path := filepath.Join(folder, "from"), filepath.Join(folder, "to")
+			from, path := filepath.Join(directory, "from"), filepath.Join(directory, "to")
 			write(t, from, 20+before)
 			make(t, from, path)
 			for after := range 4 {
@@ -139,7 +139,7 @@ func TestALostMetaPageIsFound(t *testing.T) {
 				}
 				older, err := os.ReadFile(path)
 				require.NoError(t, err)
-				next := filepath.Join(folder, "next")
+				next := filepath.Join(directory, "next")
 				overwrite(t, next, older)
 				write(t, next, 1)
 				lost := int(transactions(read(t, next))[0]) // the page that the first one wrote

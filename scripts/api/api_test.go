@@ -12,22 +12,22 @@ import (
 	"testing"
 )
 
-// module makes a copy of the module in testdata/lib, with these files on top. An
-// empty one is taken out.
+// module makes a copy of the module in testdata/lib and adds the files. It
+// removes a file whose content is empty.
 func module(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS("testdata/lib")); err != nil {
 		t.Fatal(err)
 	}
-	// It is not in testdata: there it would be a module of this repository.
+	// In testdata, the file would make a module of this repository.
 	add(t, dir, map[string]string{"go.mod": "module example.com/lib\n\ngo 1.25.0\n"})
 	add(t, dir, files)
 	return dir
 }
 
-// alone is that module without what needs the standard library, which takes far
-// longer to read than the module itself.
+// alone is module without the files that need the standard library, which takes
+// far longer to read than the module.
 func alone(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := module(t, files)
@@ -54,8 +54,7 @@ func add(t *testing.T, dir string, files map[string]string) {
 	}
 }
 
-// edited returns a file of testdata/lib with the first of the two strings
-// replaced by the second.
+// edited returns a file of testdata/lib with from replaced by to.
 func edited(t *testing.T, name, from, to string) map[string]string {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join("testdata", "lib", name))
@@ -68,14 +67,14 @@ func edited(t *testing.T, name, from, to string) map[string]string {
 	return map[string]string{name: strings.Replace(string(content), from, to, 1)}
 }
 
-// outsideGoWork lets the go command find what the folder it runs in belongs to,
-// whatever the tests themselves run with.
+// outsideGoWork makes the go command find the go.work of its own directory,
+// whatever the environment of the tests.
 func outsideGoWork(t *testing.T) {
 	t.Helper()
 	t.Setenv("GOWORK", "")
 }
 
-// surfacesIn returns the files for the module in dir as these platforms have it.
+// surfacesIn returns the files for the module in dir on these platforms.
 func surfacesIn(t *testing.T, dir string, on ...platform) map[string][]byte {
 	t.Helper()
 	surfaces, err := surfaces(dir, []string{"."}, on)
@@ -221,7 +220,7 @@ func TestSameShowsWhatChanged(t *testing.T) {
 	})
 }
 
-// wantDifference checks that err shows exactly these lines, and says what to do.
+// wantDifference checks that err has exactly these lines and the advice.
 func wantDifference(t *testing.T, err error, want []string) {
 	t.Helper()
 	if len(want) == 0 {
@@ -277,7 +276,7 @@ func TestPackageThatDoesNotCompileIsNamed(t *testing.T) {
 					t.Errorf("the error has no %q: %v", want, err)
 				}
 			}
-			// What only imports it is not blamed.
+			// A package that only imports the faulty one is not reported.
 			if got := strings.Count(err.Error(), "does not compile"); got > 1 {
 				t.Errorf("%d packages are blamed: %v", got, err)
 			}
@@ -292,7 +291,7 @@ func TestPackageThatDoesNotCompileIsNamed(t *testing.T) {
 	})
 }
 
-// TestRun is the command in a repository of the same form as ours.
+// TestRun runs the command in a repository like ours.
 func TestRun(t *testing.T) {
 	outsideGoWork(t)
 	dir := t.TempDir()
@@ -337,7 +336,7 @@ func TestRun(t *testing.T) {
 	if err := run(dir, true, &out); err != nil {
 		t.Error(err)
 	}
-	if want := "the exported surface of 4 packages is what api/ says\n"; out.String() != want {
+	if want := "the exported surface of 4 packages is as in api/\n"; out.String() != want {
 		t.Errorf("it printed %q, want %q", &out, want)
 	}
 	out.Reset()

@@ -17,18 +17,18 @@ import (
 	"github.com/customstatus/customstatus/scripts/internal/tree"
 )
 
-// platform is one for which the packages are read.
+// platform is a platform for which the packages are read.
 type platform struct{ os, arch string }
 
 func (p platform) String() string { return p.os + "/" + p.arch }
 
-// platforms are those that build constraints are most often about. One of them
-// has an int of 32 bits.
+// platforms returns the platforms that build constraints most often name. One
+// of them has a 32-bit int.
 func platforms() []platform {
 	return []platform{{"linux", "amd64"}, {"darwin", "arm64"}, {"linux", "386"}, {"windows", "amd64"}}
 }
 
-// listed is what "go list" says of one package.
+// listed is the output of "go list" for one package.
 type listed struct {
 	ImportPath, Name, Dir string
 	GoFiles               []string
@@ -37,16 +37,16 @@ type listed struct {
 	Module                *struct{ Path, GoVersion string }
 }
 
-// public reports whether a stranger can import the package.
+// public reports whether other modules can import the package.
 func (p listed) public() bool { return p.Name != "main" && !internal(p.ImportPath) }
 
 func internal(pkg string) bool {
 	return strings.Contains("/"+pkg+"/", "/internal/")
 }
 
-// loader type-checks packages from their source. The export data of a compiler
-// would say the same, but the standard library would first have to be compiled
-// for each platform.
+// loader type-checks packages from source. It does not use the compiler's
+// export data, because the standard library would first have to be compiled for
+// each platform.
 type loader struct {
 	dir      string
 	platform platform
@@ -65,10 +65,10 @@ type checked struct {
 
 var errDoesNotCompile = errors.New("does not compile")
 
-// load returns the public packages below the folders, which are relative to dir,
-// as the platform has them. It fails if one does not compile, or one of the
-// same modules that it imports.
-func load(dir string, folders []string, p platform) ([]*types.Package, error) {
+// load returns the public packages in or below the directories, which are
+// relative to dir, for the platform. It fails if a package, or an imported
+// package of the same modules, does not compile.
+func load(dir string, directories []string, p platform) ([]*types.Package, error) {
 	l := &loader{
 		dir: dir, platform: p,
 		fset:    token.NewFileSet(),
@@ -77,7 +77,7 @@ func load(dir string, folders []string, p platform) ([]*types.Package, error) {
 		own:     make(map[string]bool),
 		checked: map[string]checked{"unsafe": {pkg: types.Unsafe}},
 	}
-	named, err := l.list(folders)
+	named, err := l.list(directories)
 	if err != nil {
 		return nil, err
 	}
@@ -98,12 +98,12 @@ func load(dir string, folders []string, p platform) ([]*types.Package, error) {
 	return packages, nil
 }
 
-// list asks the go command for the packages below the folders and all that they
-// need, and returns the former. What this machine is, and what its user has set
-// for the go command, makes no difference.
-func (l *loader) list(folders []string) ([]string, error) {
+// list returns the packages in or below the directories, and records these
+// packages and all that they import. The result does not depend on the machine
+// or on the user's settings for the go command.
+func (l *loader) list(directories []string) ([]string, error) {
 	args := []string{"list", "-deps", "-json=ImportPath,Name,Dir,GoFiles,ImportMap,DepOnly,Standard,Module"}
-	for _, f := range folders {
+	for _, f := range directories {
 		args = append(args, "./"+path.Join(f, "..."))
 	}
 	env := append(os.Environ(), "GOOS="+l.platform.os, "GOARCH="+l.platform.arch, "CGO_ENABLED=0",
@@ -130,8 +130,8 @@ func (l *loader) list(folders []string) ([]string, error) {
 	}
 }
 
-// check type-checks the package and all that it imports. The functions of other
-// people's packages have no bodies here: they compile, and take most of the time.
+// check type-checks the package and all that it imports. It skips the function
+// bodies of other modules, which take most of the time.
 func (l *loader) check(name string) checked {
 	if c, ok := l.checked[name]; ok {
 		return c
@@ -175,9 +175,9 @@ func (l *loader) typeCheck(name string) checked {
 	if p.Module != nil && p.Module.GoVersion != "" {
 		config.GoVersion = "go" + p.Module.GoVersion
 	}
-	pkg, _ := config.Check(name, l.fset, files, nil) // its error is the first in found
+	pkg, _ := config.Check(name, l.fset, files, nil) // found has the error
 	if missing != nil {
-		return checked{err: missing} // what else was found may only follow from that
+		return checked{err: missing} // other errors may only follow from this one
 	}
 	if len(found) > 0 {
 		return l.fail(name, found)
@@ -185,7 +185,7 @@ func (l *loader) typeCheck(name string) checked {
 	return checked{pkg: pkg}
 }
 
-// shown is how many errors of one package are worth a reader's time.
+// shown is the number of errors that are listed for one package.
 const shown = 5
 
 func (l *loader) fail(name string, found []error) checked {

@@ -1,14 +1,16 @@
-// Command api writes what each public package of this repository exports, one
-// declaration a line, into a file of the folder api. So a change of it is seen in
-// the difference of a commit.
+// Command api writes the exported declarations of each public package of this
+// repository into a file in the directory api, one declaration a line. So the
+// diff of a commit shows every change of the exported surface.
 //
 //	api          writes the files
 //	api -check   fails if they would change
 //
-// A line that does not hold on every platform ends in those where it does.
+// A line that does not apply to every platform ends in the list of its
+// platforms.
 //
-// It is ours because golang.org/x/exp/apidiff compares two versions and has no
-// text to commit, and the go command's own check knows the standard library only.
+// It is ours because golang.org/x/exp/apidiff compares two versions and writes
+// no text to commit, and Go's own command for this knows only the standard
+// library.
 package main
 
 import (
@@ -39,8 +41,8 @@ func main() {
 	}
 }
 
-// notLibrary are the folders at the top whose packages, if any can be imported,
-// are not there to be used by others.
+// notLibrary returns the top directories whose packages are not meant for other
+// modules.
 func notLibrary() []string {
 	return []string{"benchmarks", "cmd", "compat", "examples", "scripts", "torture"}
 }
@@ -54,34 +56,34 @@ func run(dir string, check bool, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	folder := filepath.Join(t.Root, "api")
+	directory := filepath.Join(t.Root, "api")
 	if check {
-		if err := same(folder, texts); err != nil {
+		if err := same(directory, texts); err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "the exported surface of %d packages is what api/ says\n", len(texts))
+		fmt.Fprintf(out, "the exported surface of %d packages is as in api/\n", len(texts))
 		return nil
 	}
-	return write(folder, texts, out)
+	return write(directory, texts, out)
 }
 
-// texts returns the content of each file, by its name with slashes in the folder
-// api.
+// texts returns the content of each file in the directory api, by its name with
+// slashes.
 func texts(t *tree.Tree) (map[string][]byte, error) {
-	var folders []string
+	var directories []string
 	root := ""
 	for _, m := range t.Modules {
 		if m.IsRoot() {
 			root = m.Path
 		}
 		if first, _, _ := strings.Cut(m.Dir, "/"); !slices.Contains(notLibrary(), first) {
-			folders = append(folders, m.Dir)
+			directories = append(directories, m.Dir)
 		}
 	}
 	if root == "" {
-		return nil, errors.New("go.work names no module in the root folder")
+		return nil, errors.New("go.work names no module in the root directory")
 	}
-	surfaces, err := surfaces(t.Root, folders, platforms())
+	surfaces, err := surfaces(t.Root, directories, platforms())
 	if err != nil {
 		return nil, err
 	}
@@ -96,20 +98,20 @@ func texts(t *tree.Tree) (map[string][]byte, error) {
 	return files, nil
 }
 
-// surfaces returns the text of each public package below the folders, by its
-// import path.
-func surfaces(dir string, folders []string, on []platform) (map[string][]byte, error) {
+// surfaces returns the text of each public package in or below the directories,
+// by import path.
+func surfaces(dir string, directories []string, on []platform) (map[string][]byte, error) {
 	loaded, failed := make([][]*types.Package, len(on)), make([]error, len(on))
 	var all sync.WaitGroup
 	for i, p := range on {
-		all.Go(func() { loaded[i], failed[i] = load(dir, folders, p) })
+		all.Go(func() { loaded[i], failed[i] = load(dir, directories, p) })
 	}
 	all.Wait()
 	names := make(map[string]string)              // import path → name
 	where := make(map[string]map[line][]platform) // import path → line → platforms
 	for i, p := range on {
 		if failed[i] != nil {
-			return nil, failed[i] // the others most often say the same
+			return nil, failed[i] // the other platforms usually fail alike
 		}
 		for _, pkg := range loaded[i] {
 			if where[pkg.Path()] == nil {
@@ -144,15 +146,16 @@ func text(pkg, name string, lines map[line][]platform, all int) []byte {
 	return b.Bytes()
 }
 
-// write makes the folder hold these files. Texts of packages that are gone go.
-func write(folder string, files map[string][]byte, out io.Writer) error {
-	old, err := read(folder)
+// write writes the files into the directory and removes the texts of packages
+// that no longer exist.
+func write(directory string, files map[string][]byte, out io.Writer) error {
+	old, err := read(directory)
 	if err != nil {
 		return err
 	}
 	for _, name := range slices.Sorted(maps.Keys(old)) {
 		if files[name] == nil {
-			if err := os.Remove(filepath.Join(folder, filepath.FromSlash(name))); err != nil {
+			if err := os.Remove(filepath.Join(directory, filepath.FromSlash(name))); err != nil {
 				return err
 			}
 			fmt.Fprintln(out, "removed api/"+name)
@@ -162,7 +165,7 @@ func write(folder string, files map[string][]byte, out io.Writer) error {
 		if old[name] != nil && bytes.Equal(old[name], files[name]) {
 			continue
 		}
-		if err := writeFile(folder, name, files[name]); err != nil {
+		if err := writeFile(directory, name, files[name]); err != nil {
 			return err
 		}
 		fmt.Fprintln(out, "wrote api/"+name)
@@ -170,20 +173,20 @@ func write(folder string, files map[string][]byte, out io.Writer) error {
 	return nil
 }
 
-func writeFile(folder, name string, content []byte) error {
-	to := filepath.Join(folder, filepath.FromSlash(name))
+func writeFile(directory, name string, content []byte) error {
+	to := filepath.Join(directory, filepath.FromSlash(name))
 	if err := os.MkdirAll(filepath.Dir(to), 0o777); err != nil {
 		return err
 	}
 	return os.WriteFile(to, content, 0o666)
 }
 
-// read returns the texts that the folder holds, by their names with slashes.
-func read(folder string) (map[string][]byte, error) {
+// read returns the texts in the directory, by their names with slashes.
+func read(directory string) (map[string][]byte, error) {
 	files := make(map[string][]byte)
-	err := filepath.WalkDir(folder, func(name string, entry fs.DirEntry, err error) error {
-		if name == folder && errors.Is(err, fs.ErrNotExist) {
-			return fs.SkipAll // none was written yet
+	err := filepath.WalkDir(directory, func(name string, entry fs.DirEntry, err error) error {
+		if name == directory && errors.Is(err, fs.ErrNotExist) {
+			return fs.SkipAll // there is no directory yet
 		}
 		if err != nil || entry.IsDir() || filepath.Ext(name) != ".txt" {
 			return err
@@ -192,17 +195,17 @@ func read(folder string) (map[string][]byte, error) {
 		if err != nil {
 			return err
 		}
-		rel, err := filepath.Rel(folder, name)
+		rel, err := filepath.Rel(directory, name)
 		files[filepath.ToSlash(rel)] = content
 		return err
 	})
 	return files, err
 }
 
-// same fails if the folder does not hold exactly these files. The difference that
-// it shows has lines with a minus for what the folder has.
-func same(folder string, files map[string][]byte) (err error) {
-	committed, err := read(folder)
+// same returns an error with the difference if the directory does not have
+// exactly these files. Lines with a minus are those of the directory.
+func same(directory string, files map[string][]byte) (err error) {
+	committed, err := read(directory)
 	if err != nil {
 		return err
 	}
@@ -224,7 +227,7 @@ func same(folder string, files map[string][]byte) (err error) {
 	_, err = tree.Run(scratch, nil, "git", "--no-pager", "diff", "--no-index", "--no-ext-diff", "--no-color",
 		"--exit-code", "--unified=0", "committed", "now")
 	if err != nil {
-		return fmt.Errorf("%w\nthe exported surface is not what api/ says: run make api and commit the result if the change is meant", err)
+		return fmt.Errorf("%w\nthe exported surface is not as in api/: run make api and commit the result if the change is meant", err)
 	}
 	return nil
 }

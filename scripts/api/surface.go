@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// line is one line of the text, with what it is sorted by: constants, variables,
-// functions, then each type, its fields, its methods.
+// line is a line of the text with its sort keys. Constants come first, then
+// variables, functions, and each type with its fields and methods.
 type line struct {
 	section int
-	owner   string // the type that a field or a method belongs to
+	owner   string // the type of a field or method
 	member  int
 	name    string
 	text    string
@@ -43,20 +43,20 @@ func compare(a, b line) int {
 	)
 }
 
-// surface collects what a package exports.
+// surface collects the exported declarations of a package.
 type surface struct {
 	pkg   *types.Package
 	lines []line
-	// Types that cannot be named from outside, but whose fields and methods can
-	// be used there, since something exported has that type. Those that are in
-	// pending are still to be written.
+	// hidden has the types that other packages can't name but can use, because
+	// something exported has the type. Those in pending are still to be
+	// written.
 	hidden  map[*types.TypeName]bool
 	pending []*types.TypeName
 }
 
-// surfaceOf returns what the package exports, one declaration a line, sorted.
-// Names of the package itself are bare, others have their import path in front.
-// Names of parameters are there: to swap two of one type is a change.
+// surfaceOf returns the package's exported declarations as sorted lines. Names
+// of other packages have their import path in front. Parameters have their
+// names, because swapping two parameters of the same type is a change.
 func surfaceOf(pkg *types.Package) []line {
 	s := &surface{pkg: pkg, hidden: make(map[*types.TypeName]bool)}
 	scope := pkg.Scope()
@@ -93,8 +93,8 @@ func (s *surface) add(l line, format string, args ...any) {
 	s.lines = append(s.lines, l)
 }
 
-// typeName adds a type with its fields and methods. Those of an alias are those
-// of another type.
+// typeName adds a type with its fields and methods. An alias has no lines for
+// fields and methods, because they belong to another type.
 func (s *surface) typeName(obj *types.TypeName) {
 	owner := s.name(obj)
 	head := line{section: typesAndMembers, owner: owner, member: itself}
@@ -126,8 +126,8 @@ func (s *surface) visitAlias(obj *types.TypeName) {
 	}
 }
 
-// traits returns what users of a struct notice beside its fields: whether they
-// can compare it, and whether a literal without field names can be written.
+// traits returns the properties of a struct that users notice apart from the
+// fields: whether it is comparable, and whether it has unexported fields.
 func traits(named *types.Named, u *types.Struct) string {
 	var b strings.Builder
 	for f := range u.Fields() {
@@ -142,8 +142,8 @@ func traits(named *types.Named, u *types.Struct) string {
 	return b.String()
 }
 
-// fields adds the fields that named has in the struct u, which is named itself
-// or embedded in it under a name that is not exported.
+// fields adds the fields that named has from the struct u. The struct is that
+// of named itself, or one embedded in it under an unexported name.
 func (s *surface) fields(named *types.Named, u *types.Struct) {
 	for i := range u.NumFields() {
 		f := u.Field(i)
@@ -169,7 +169,7 @@ func (s *surface) fields(named *types.Named, u *types.Struct) {
 	}
 }
 
-// embedded returns the struct that f embeds, or nil.
+// embedded returns the struct that f embeds, or nil if there is none.
 func embedded(f *types.Var) *types.Struct {
 	if !f.Embedded() {
 		return nil
@@ -182,8 +182,8 @@ func embedded(f *types.Var) *types.Struct {
 	return inner
 }
 
-// methods adds those of named and those that it gets from what it embeds. One
-// that comes through an exported field belongs to that field's type.
+// methods adds the methods of named, promoted ones included. A method promoted
+// through an exported field belongs to the type of that field.
 func (s *surface) methods(named *types.Named) {
 	values := types.NewMethodSet(named)
 	for m := range types.NewMethodSet(types.NewPointer(named)).Methods() {
@@ -199,8 +199,8 @@ func (s *surface) methods(named *types.Named) {
 	}
 }
 
-// receiverParams returns the names that the method has for the parameters of its
-// type.
+// receiverParams returns the method's names for the type parameters of its
+// receiver.
 func receiverParams(f *types.Func) string {
 	var names []string
 	for p := range f.Signature().RecvTypeParams().TypeParams() {
@@ -212,8 +212,8 @@ func receiverParams(f *types.Func) string {
 	return "[" + strings.Join(names, ", ") + "]"
 }
 
-// throughExported reports whether one of the embedded fields on the way to a
-// method is exported.
+// throughExported reports whether a method is promoted through an exported
+// field.
 func throughExported(t types.Type, index []int) bool {
 	for _, i := range index[:len(index)-1] {
 		if pointer, ok := t.Underlying().(*types.Pointer); ok {
@@ -233,11 +233,11 @@ func (s *surface) method(owner *types.TypeName, receiver string, f *types.Func) 
 	s.add(l, "method (%s) %s%s", receiver, f.Name(), s.signature(f))
 }
 
-// iface adds an interface with all of its methods: to embed another is the same
-// as to name its methods.
+// iface adds an interface with all its methods. The methods of an embedded
+// interface count as its own.
 func (s *surface) iface(head line, declared string, u *types.Interface) {
 	trait := ""
-	if !u.IsMethodSet() { // a constraint: which types it has is part of it
+	if !u.IsMethodSet() { // a constraint includes its types
 		trait = " " + strings.TrimPrefix(s.typ(u), "interface")
 	}
 	for m := range u.Methods() {
@@ -282,7 +282,7 @@ func (s *surface) typ(t types.Type) string {
 	return types.TypeString(t, s.qualify)
 }
 
-// visit looks for hidden types in t.
+// visit finds the hidden types in t.
 func (s *surface) visit(t types.Type) {
 	switch t := t.(type) {
 	case *types.Alias:
@@ -336,8 +336,8 @@ func (s *surface) visitParams(params *types.TypeParamList) {
 	}
 }
 
-// hide notes a type that has no name outside. The standard library's own secrets
-// are left alone: they change with the version of Go.
+// hide records a type that other packages can't name. It ignores the types of
+// the standard library, which change with the version of Go.
 func (s *surface) hide(obj *types.TypeName) {
 	if obj.Pkg() == nil || s.hidden[obj] || obj.Exported() && !internal(obj.Pkg().Path()) || standard(obj.Pkg().Path()) {
 		return
@@ -346,8 +346,8 @@ func (s *surface) hide(obj *types.TypeName) {
 	s.pending = append(s.pending, obj)
 }
 
-// standard reports whether the package is one of the standard library: only
-// those have no dot in the first element of their path.
+// standard reports whether the package is in the standard library: only its
+// packages have no dot in the first element of the path.
 func standard(pkg string) bool {
 	first, _, _ := strings.Cut(pkg, "/")
 	return !strings.Contains(first, ".")

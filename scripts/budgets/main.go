@@ -1,6 +1,6 @@
-// Command budgets checks what keeps this repository easy to read: how long its
-// files are, how long the package is that people embed, and which way the imports
-// go. It is ours because these are rules of this repository alone.
+// Command budgets checks the rules that keep this repository easy to read: the
+// length of files, the length of the root package, and the direction of
+// imports. It is ours because these rules are this repository's own.
 package main
 
 import (
@@ -65,11 +65,11 @@ type file struct {
 
 func (f file) isTest() bool { return strings.HasSuffix(f.name, "_test.go") }
 
-// below reports whether the file is in the folder, at any depth.
-func (f file) below(folder string) bool { return strings.HasPrefix(f.name, folder+"/") }
+// below reports whether the file is in the directory or below it.
+func (f file) below(directory string) bool { return strings.HasPrefix(f.name, directory+"/") }
 
-// read returns the Go files of all modules, by name, and the path of the root
-// module.
+// read returns the Go files of all modules, sorted by name, and the path of the
+// root module.
 func read(t *tree.Tree) (files []file, root string, err error) {
 	for _, m := range t.Modules {
 		if m.IsRoot() {
@@ -100,7 +100,7 @@ func read(t *tree.Tree) (files []file, root string, err error) {
 		}
 	}
 	if root == "" {
-		return nil, "", errors.New("go.work names no module in the root folder")
+		return nil, "", errors.New("go.work names no module in the root directory")
 	}
 	slices.SortFunc(files, func(a, b file) int { return strings.Compare(a.name, b.name) })
 	return files, root, nil
@@ -149,14 +149,14 @@ func climbing(files []file, root string) (over []string) {
 func packagesOf(files []file, root string) map[string]bool {
 	public := make(map[string]bool)
 	for _, f := range files {
-		if folder := path.Dir(f.name); !slices.Contains(strings.Split(folder, "/"), "internal") {
-			public[path.Join(root, folder)] = true
+		if directory := path.Dir(f.name); !slices.Contains(strings.Split(directory, "/"), "internal") {
+			public[path.Join(root, directory)] = true
 		}
 	}
 	return public
 }
 
-// within reports whether the import path is that of the folder or of one below it.
-func within(imported, folder string) bool {
-	return imported == folder || strings.HasPrefix(imported, folder+"/")
+// within reports whether the import path is the given package or below it.
+func within(imported, directory string) bool {
+	return imported == directory || strings.HasPrefix(imported, directory+"/")
 }

@@ -10,7 +10,7 @@ import (
 
 const root = "github.com/customstatus/customstatus"
 
-// lines is a Go file of so many lines, or as many as its imports need.
+// lines returns a Go file of n lines, or more if the imports need more.
 func lines(pkg string, n int, imports ...string) string {
 	var s strings.Builder
 	s.WriteString("package " + pkg + "\n")
@@ -86,7 +86,7 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// checkout makes a repository of two modules with these files.
+// checkout makes a repository of two modules with the files.
 func checkout(t *testing.T, files map[string]string) string {
 	t.Helper()
 	t.Setenv("GOWORK", "") // whatever the tests themselves run with

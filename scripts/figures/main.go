@@ -1,5 +1,6 @@
-// Command figures reads what "go test -json" prints, and prints the figures that
-// tests hand out with (*testing.T).Attr.
+// Command figures reads the output of "go test -json" and prints the figures
+// that tests report with (*testing.T).Attr. It is ours because gotestsum does
+// not print attributes.
 package main
 
 import (

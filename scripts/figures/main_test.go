@@ -34,8 +34,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestScript runs the script test on modules that pass and on those that fail in
-// each way that a test can.
+// TestScript runs scripts/test on modules that pass, and on modules that fail
+// in each possible way.
 func TestScript(t *testing.T) {
 	if _, err := exec.LookPath("bash"); err != nil {
 		t.Skip("needs bash")

@@ -1,7 +1,7 @@
 // Command modproxy makes a file-system module proxy of the modules in this
-// checkout, at the version at which they require each other, and prints what to
-// set GOPROXY to. It is ours because a module proxy serves what is published, and
-// this shows what a user gets before it is.
+// checkout and prints the value for GOPROXY. The modules have the version at
+// which they require each other. It is ours because other proxies serve only
+// published modules.
 package main
 
 import (
@@ -13,7 +13,7 @@ import (
 )
 
 func main() {
-	out := flag.String("o", "", "the `folder` to write; made if it does not exist")
+	out := flag.String("o", "", "the `directory` to write; it is made if it does not exist")
 	flag.Parse()
 	if *out == "" || flag.NArg() != 0 {
 		flag.Usage()

@@ -1,7 +1,7 @@
-// Command stranger uses each module of this checkout as somebody does who has
-// never seen it: in throw-away projects, by version, without go.work. It shows
-// that the modules build alone, that the library works from outside, and what
-// embedding it brings along. It is ours because what it tries is this library.
+// Command stranger uses each module of this checkout as a new user does: in
+// throw-away projects, by version, without go.work. It shows that the modules
+// build alone, that the library works from outside, and which modules a program
+// with the library consists of. It is ours because it tests this library.
 package main
 
 import (
@@ -21,7 +21,7 @@ import (
 const root = "github.com/customstatus/customstatus"
 
 // allowed are the modules that a program with the library and the HTTP adapter
-// may consist of, beside the program's own.
+// may consist of, apart from its own.
 var allowed = []string{
 	root,
 	"github.com/google/uuid",
@@ -69,13 +69,13 @@ type stranger struct {
 	scratch string
 }
 
-// do runs a command in a project and returns what it prints.
+// do runs a command in a project and returns the output.
 func (s stranger) do(dir, name string, args ...string) (string, error) {
 	return tree.Run(dir, s.env, name, args...)
 }
 
-// project makes a new project that requires the module of ours, from the files
-// in the directory of testdata, if there is one.
+// project makes a new project that requires one of our modules. Its files come
+// from the directory of that name in testdata, if there is one.
 func (s stranger) project(name, require string) (string, error) {
 	dir := filepath.Join(s.scratch, name)
 	if err := os.Mkdir(dir, 0o777); err != nil {
@@ -129,7 +129,8 @@ func (s stranger) embed() error {
 	return nil
 }
 
-// modules returns the modules that the program was built from, sorted.
+// modules returns the sorted paths of the modules that the program was built
+// from.
 func modules(program string) ([]string, error) {
 	info, err := buildinfo.ReadFile(program)
 	if err != nil {
@@ -143,7 +144,7 @@ func modules(program string) ([]string, error) {
 	return modules, nil
 }
 
-// readme builds the whole program that the README shows.
+// readme builds the complete program in the README.
 func (s stranger) readme() error {
 	text, err := os.ReadFile(filepath.Join(s.tree.Root, "README.md"))
 	if err != nil {
@@ -152,7 +153,7 @@ func (s stranger) readme() error {
 	_, program, found := strings.Cut(string(text), "```go\npackage main\n")
 	program, _, ended := strings.Cut(program, "\n```\n")
 	if !found || !ended {
-		return errors.New("there is none")
+		return errors.New("the README has no program")
 	}
 	dir, err := s.project("readme", root)
 	if err != nil {
@@ -197,7 +198,7 @@ func (s stranger) install() error {
 	return nil
 }
 
-// build compiles all packages of a module, their tests too.
+// build compiles all packages and tests of a module.
 func (s stranger) build(m tree.Module) error {
 	dir, err := s.project("use-"+strings.ReplaceAll(m.Dir, "/", "-"), m.Path)
 	if err != nil {

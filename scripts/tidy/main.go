@@ -1,8 +1,8 @@
-// Command tidy checks that "go mod tidy" has nothing to change in any module of
-// this checkout. It looks as somebody would who has each module alone: without
-// go.work, with the others by version. Checksums of this repository's own
-// modules stand in no go.sum, for they change with every commit: "go mod tidy
-// -diff", which does the rest, asks for them.
+// Command tidy checks that "go mod tidy" changes nothing in any module of this
+// checkout. It treats each module as a user does who has the module alone:
+// without go.work, and with the other modules by version. It is ours because
+// "go mod tidy -diff" requires go.sum to have the checksums of this
+// repository's own modules, which change with every commit.
 package main
 
 import (

@@ -1,18 +1,18 @@
-// Command vuln runs govulncheck on each module of this checkout, as it is for
-// somebody who has the module alone, and fails if the module can reach a known
-// vulnerability in something that it requires.
+// Command vuln runs govulncheck on each module of this checkout. It treats a
+// module as a user does who has the module alone. It fails if a module can
+// reach a known vulnerability of another module.
 //
 //	vuln           looks in the database of the version below
 //	vuln -latest   looks in the newest database, and says its version
 //
-// Vulnerabilities of the standard library are printed and do not fail: whoever
-// builds the program chooses its Go. Those that are required or imported, but out
-// of reach, are printed, too. The code of tests is left out, for it runs on nobody
-// else's input.
+// It prints vulnerabilities of the standard library but does not fail, because
+// the builder of a program chooses the version of Go. It also prints
+// vulnerabilities that are required or imported, but not reachable. It ignores
+// the code of tests, which reads no foreign input.
 //
-// The database is the module golang.org/x/vulndb, so that a machine needs nothing
-// but a module proxy. What govulncheck does not do is ours: it fails alike for
-// the standard library and for the rest, and takes an empty database for good news.
+// The database is the module golang.org/x/vulndb, so that a machine needs only
+// a module proxy. The command is ours because govulncheck alone fails for the
+// standard library too, and reports success with an empty database.
 package main
 
 import (
@@ -30,14 +30,14 @@ import (
 	"github.com/customstatus/customstatus/scripts/internal/tree"
 )
 
-// The database. It is of one version so that the same tree gets the same answer
-// on any day.
+// The database. The version is fixed so that the result does not depend on the
+// day.
 const (
 	database    = "golang.org/x/vulndb"
 	version     = "v0.0.0-20261105234957-e22db6528018"
 	checksum    = "h1:mfngRv0Yoh0VApsXKEN82CjD99kl7mtparN3bs3JnqI="
-	inDatabase  = "data/osv" // where the module has its entries
-	fewestKnown = 1000       // entries; it had 4,789 in November 2026
+	inDatabase  = "data/osv" // the directory of the entries in the module
+	fewestKnown = 1000       // least number of entries; 4,789 in November 2026
 )
 
 func main() {
@@ -56,14 +56,14 @@ func main() {
 	}
 }
 
-// download returns the folder with the entries of the database.
+// download returns the directory with the entries of the database.
 func download(latest bool, scratch string, out io.Writer) (string, error) {
 	wanted := version
 	if latest {
 		wanted = "latest"
 	}
 	env := append(os.Environ(), "GOWORK=off")
-	if !latest { // the checksum below stands for the checksum database
+	if !latest { // the checksum above replaces the checksum database
 		env = append(env, "GONOSUMDB="+database)
 	}
 	printed, err := tree.Run(scratch, env, "go", "mod", "download", "-json", database+"@"+wanted)
@@ -96,7 +96,8 @@ func download(latest bool, scratch string, out io.Writer) (string, error) {
 	return dir, nil
 }
 
-// checkAll checks each module against the entries in the folder known.
+// checkAll checks each module against the database entries in the directory
+// known.
 func checkAll(t *tree.Tree, env []string, scratch, known string, out io.Writer) error {
 	path, err := tree.Run(t.Root, nil, "go", "-C", filepath.Join(t.Root, "scripts"), "tool", "-n", "govulncheck")
 	if err != nil {
@@ -123,8 +124,8 @@ func checkAll(t *tree.Tree, env []string, scratch, known string, out io.Writer) 
 	return errors.Join(failed...)
 }
 
-// check returns what govulncheck finds of the module in the folder dir, if the
-// folder known has the entries of the database.
+// check returns the findings of govulncheck for the module in the directory
+// dir. The directory known has the entries of the database.
 func check(govulncheck, dir string, env []string, known string) (report, error) {
 	printed, err := tree.Run(dir, env, govulncheck, "-format", "json", "-db", tree.FileURL(known), "./...")
 	if err != nil {

@@ -69,9 +69,9 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-// TestCheck runs govulncheck itself: on a module that calls what is vulnerable, on
-// one that only imports it, and on one that requires a version where it is fixed.
-// The database has the layout of the real one.
+// TestCheck runs govulncheck itself: on a module that calls a vulnerable
+// function, on one that only imports the package, and on one that requires a
+// fixed version. The database has the layout of the real one.
 func TestCheck(t *testing.T) {
 	known, env := machine(t)
 	path, err := tree.Run("", nil, "go", "tool", "-n", "govulncheck")
@@ -116,8 +116,8 @@ func TestCheck(t *testing.T) {
 	})
 }
 
-// machine makes a database of one vulnerability, and an environment whose module
-// proxy has the module with it.
+// machine makes a database with one vulnerability, and an environment whose
+// module proxy has the vulnerable module.
 func machine(t *testing.T) (known string, env []string) {
 	known, proxy := t.TempDir(), t.TempDir()
 	write(t, known, map[string]string{"GO-2026-0001.json": `{
@@ -138,7 +138,7 @@ func machine(t *testing.T) (known string, env []string) {
 		"GOMODCACHE="+t.TempDir(), "GOFLAGS=-mod=mod -modcacherw")
 }
 
-// publish adds a version of a module to the proxy in a folder.
+// publish adds a version of a module to a module proxy.
 func publish(t *testing.T, proxy, name, version, source string) {
 	t.Helper()
 	var zipped strings.Builder
@@ -160,8 +160,8 @@ func publish(t *testing.T, proxy, name, version, source string) {
 	write(t, dir, map[string]string{"@latest": string(info)})
 }
 
-// TestDownloadRefuses is about a database that is not the one of the checksum, and
-// one whose entries are no longer where they were: nothing would be found in it.
+// TestDownloadRefuses has a database with another checksum, and one whose
+// entries are in another place, so that nothing would be found.
 func TestDownloadRefuses(t *testing.T) {
 	proxy, source := t.TempDir(), t.TempDir()
 	write(t, source, map[string]string{"go.mod": "module " + database + "\n", "GO-2026-0001.json": "{}"})

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// reach is how near a vulnerability is.
+// reach says how close a module comes to a vulnerability.
 type reach int
 
 const (
@@ -24,15 +24,15 @@ func (r reach) String() string {
 	return [...]string{required: "required", imported: "imported, not called", called: "CALLED"}[r]
 }
 
-// vulnerability is one of one module.
+// vulnerability is an entry of the database for one module.
 type vulnerability struct{ id, module string }
 
-// finding is what govulncheck found of a vulnerability.
+// finding is the closest finding of a vulnerability.
 type finding struct {
 	vulnerability
 	version, fixed string
 	reach          reach
-	by             string // the function that leads to it, if it is called
+	by             string // the function of our code that leads to it, if called
 }
 
 func (f finding) inStandardLibrary() bool { return f.module == "stdlib" || f.module == "toolchain" }
@@ -42,7 +42,7 @@ type report struct {
 	findings  map[vulnerability]finding
 }
 
-// read reads what "govulncheck -format json" prints.
+// read reads the output of "govulncheck -format json".
 func read(r io.Reader) (report, error) {
 	rep := report{make(map[string]string), make(map[vulnerability]finding)}
 	scanned := false
@@ -59,7 +59,7 @@ func read(r io.Reader) (report, error) {
 		if err := d.Decode(&message); errors.Is(err, io.EOF) {
 			break
 		} else if err != nil {
-			return rep, fmt.Errorf("what govulncheck printed: %w", err)
+			return rep, fmt.Errorf("read the output of govulncheck: %w", err)
 		}
 		scanned = scanned || message.SBOM != nil
 		if o := message.OSV; o != nil {
@@ -67,13 +67,13 @@ func read(r io.Reader) (report, error) {
 		}
 		if f := message.Finding; f != nil {
 			if len(f.Trace) == 0 {
-				return rep, fmt.Errorf("govulncheck found %s nowhere", f.OSV)
+				return rep, fmt.Errorf("govulncheck reported %s without a place", f.OSV)
 			}
 			rep.add(f.OSV, f.FixedVersion, f.Trace)
 		}
 	}
 	if !scanned {
-		return rep, errors.New("govulncheck did not say what it looked at")
+		return rep, errors.New("govulncheck did not report what it scanned")
 	}
 	return rep, nil
 }
@@ -89,7 +89,7 @@ func (f frame) String() string {
 }
 
 // add adds a finding. A trace begins at the vulnerability and ends in the
-// module's own code. There are several findings of one vulnerability; the nearest
+// module's own code. Of several findings of one vulnerability, the closest
 // counts.
 func (r report) add(id, fixed string, trace []frame) {
 	at, from := trace[0], trace[len(trace)-1]
@@ -106,8 +106,8 @@ func (r report) add(id, fixed string, trace []frame) {
 	}
 }
 
-// print prints the findings outside the standard library, the nearest first, and
-// returns how many are called.
+// print prints the findings outside the standard library, the closest first. It
+// returns the number of called vulnerabilities.
 func (r report) print(out io.Writer) (reached int) {
 	for _, f := range r.sorted() {
 		if f.inStandardLibrary() {
@@ -130,15 +130,15 @@ func (r report) describe(f finding) string {
 	return fmt.Sprintf("%s %s %s, %s: %s", f.id, f.module, f.version, fixed, r.summaries[f.id])
 }
 
-// sorted returns the findings, the nearest first.
+// sorted returns the findings, the closest first.
 func (r report) sorted() []finding {
 	return slices.SortedFunc(maps.Values(r.findings), func(a, b finding) int {
 		return cmp.Or(cmp.Compare(b.reach, a.reach), cmp.Compare(a.module, b.module), cmp.Compare(a.id, b.id))
 	})
 }
 
-// standard is what is known of the standard library, which all modules have in
-// common.
+// standard collects the called vulnerabilities of the standard library over all
+// modules.
 type standard struct {
 	callers map[string][]string // description of the vulnerability → modules
 }

@@ -9,9 +9,10 @@ import (
 	"strings"
 )
 
-// FromOutside runs do with the checkout that the folder dir belongs to, and an
-// environment in which the go command, without go.work, finds its modules by
-// version. The folder scratch is do's to use, and goes when do returns.
+// FromOutside calls do with the checkout that the directory dir is in. In the
+// environment env, the go command has no go.work and finds the checkout's
+// modules by version. The directory scratch is empty and is removed when do
+// returns.
 func FromOutside(dir string, do func(t *Tree, env []string, scratch string) error) (err error) {
 	t, err := Load(dir)
 	if err != nil {
@@ -37,10 +38,10 @@ func FromOutside(dir string, do func(t *Tree, env []string, scratch string) erro
 	return do(t, env, own)
 }
 
-// Env returns the environment of a stranger to this checkout: no go.work, and
-// the modules of this repository from the proxy alone. The module cache is in
-// the folder scratch, so that no module of the same version from another day is
-// used; whatever else the machine's own cache already has comes from there.
+// Env returns the environment of a new user: without go.work, and with the
+// modules of this repository only from the proxy. The module cache is in the
+// directory scratch, so that no older module of the same version is used. Other
+// modules come from the machine's own cache if it has them.
 func Env(proxy, scratch string) ([]string, error) {
 	out, err := Run("", nil, "go", "env", "-json", "GOMODCACHE", "GOPROXY", "GONOSUMDB")
 	if err != nil {
@@ -56,7 +57,7 @@ func Env(proxy, scratch string) ([]string, error) {
 	}
 	return append(os.Environ(),
 		"GOWORK=off",
-		// The repository has no version yet that a checksum database knows.
+		// The checksum database knows no version of this repository yet.
 		"GONOSUMDB="+strings.Trim(machine.GONOSUMDB+","+Namespace, ","),
 		"GOPROXY="+proxy+","+cached+","+machine.GOPROXY,
 		"GOMODCACHE="+filepath.Join(scratch, "modcache"),
@@ -64,10 +65,11 @@ func Env(proxy, scratch string) ([]string, error) {
 	), nil
 }
 
-// withoutNamespace makes the folder to a proxy with what the machine's cache
-// has, but for the modules of this repository, and returns its URL.
+// withoutNamespace makes the directory to a module proxy and returns the URL.
+// The proxy has the modules of the machine's cache, except those of this
+// repository.
 func withoutNamespace(cache, to string) (string, error) {
-	// Links to the folders at the top, and to those beside ours.
+	// Links to the top directories, and to the directories beside ours.
 	host, org, _ := strings.Cut(strings.TrimSuffix(Namespace, "/*"), "/")
 	for from, skip := range map[string]string{cache: host, filepath.Join(cache, host): org} {
 		rel, err := filepath.Rel(cache, from)
@@ -93,7 +95,7 @@ func withoutNamespace(cache, to string) (string, error) {
 	return FileURL(to), nil
 }
 
-// FileURL returns the URL of an absolute path.
+// FileURL returns the file URL of an absolute path.
 func FileURL(p string) string {
 	p = filepath.ToSlash(p)
 	if !strings.HasPrefix(p, "/") {

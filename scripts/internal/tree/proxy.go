@@ -14,8 +14,8 @@ import (
 	"golang.org/x/mod/zip"
 )
 
-// WriteProxy makes a proxy of the modules in the folder dir, in the layout of
-// GOPROXY=file://dir, and returns that URL.
+// WriteProxy writes a module proxy of the modules into the directory dir and
+// returns the URL for GOPROXY.
 func (t *Tree) WriteProxy(dir string) (string, error) {
 	for _, m := range t.Modules {
 		if err := t.writeModule(dir, m); err != nil {
@@ -67,9 +67,9 @@ func (t *Tree) writeModule(proxy string, m Module) error {
 	return nil
 }
 
-// zip returns the zip of the module. A nested module without a license gets that
-// of the root: the go command does the same when it makes the zip of a commit,
-// and package zip does not. [zip.CreateFromVCS] would leave out what is not
+// zip returns the zip of the module. A nested module without a license gets the
+// license of the root, as the go command does for the zip of a commit; package
+// zip does not do that. [zip.CreateFromVCS] leaves out files that are not
 // committed yet.
 func (t *Tree) zip(m Module) ([]byte, error) {
 	var files []zip.File
@@ -89,7 +89,7 @@ func (t *Tree) zip(m Module) ([]byte, error) {
 	return buf.Bytes(), err
 }
 
-// file is a file of a module, as package zip wants it.
+// file is a file of a module. It implements [zip.File].
 type file struct {
 	path string // in the module, with slashes
 	name string // on the disk

@@ -1,10 +1,10 @@
-// Package tree knows the modules of this repository and makes a module proxy of
-// them, so that each can be used by version, as a stranger would, before that
-// version is published.
+// Package tree finds the modules of this repository and makes a module proxy of
+// them, so that each can be used by version before that version is published.
 //
-// What a go.mod, a go.work and the zip of a module are, golang.org/x/mod says.
-// Which files belong to the modules, git says: this package brings them together,
-// because golang.org/x/mod makes zips of commits or of whole folders only.
+// Package golang.org/x/mod reads go.mod and go.work files and writes the zips
+// of modules. Git lists the files of the checkout. This package connects the
+// two, because golang.org/x/mod makes zips only of commits or of whole
+// directories.
 package tree
 
 import (
@@ -24,35 +24,35 @@ import (
 	"golang.org/x/mod/zip"
 )
 
-// Namespace is the pattern of all modules that this repository may hold.
+// Namespace is the pattern of all module paths in this repository.
 const Namespace = "github.com/customstatus/*"
 
-// firstVersion is the version of modules that no other one requires.
+// firstVersion is the version of the modules if none requires another.
 const firstVersion = "v0.1.0"
 
 // Tree is a checkout of the repository.
 type Tree struct {
 	Root string
-	// Version is that at which the modules require each other.
+	// Version is the version at which the modules require each other.
 	Version string
-	// Modules are those that go.work names, in its order.
+	// Modules are the modules in go.work, in the order of the file.
 	Modules []Module
 }
 
 // Module is one module of a [Tree].
 type Module struct {
 	Path string
-	// Dir is the folder of the module, relative to the root, with slashes.
+	// Dir is the directory of the module, relative to the root, with slashes.
 	Dir string
-	// Files are what the module consists of, relative to Dir, with slashes.
+	// Files are the files of the module, relative to Dir, with slashes.
 	Files []string
 }
 
-// IsRoot reports whether m is the module in the root folder.
+// IsRoot reports whether m is the module in the root directory.
 func (m Module) IsRoot() bool { return m.Dir == "." }
 
-// Load reads the checkout that the folder dir belongs to. Its files are those
-// that git tracks or would take, as they are in the working tree.
+// Load reads the checkout that the directory dir is in. It takes the files of
+// the working tree that git tracks or does not ignore.
 func Load(dir string) (*Tree, error) {
 	name, err := Run(dir, nil, "go", "env", "GOWORK")
 	if err != nil {
@@ -81,16 +81,16 @@ func Load(dir string) (*Tree, error) {
 	return t, t.assign(files)
 }
 
-// readModules reads the go.mod of each module that go.work names, and finds the
-// version at which they require each other.
+// readModules reads the go.mod of each module in go.work, and finds the version
+// at which the modules require each other.
 func (t *Tree) readModules(work *modfile.WorkFile) error {
-	// The go command asks for what the modules require of each other, even
-	// though go.work has it, unless go.work replaces it.
+	// The go command downloads a required module of this repository, even
+	// though go.work uses the module, unless go.work also replaces it.
 	replaced := make(map[module.Version]bool)
 	for _, r := range work.Replace {
 		replaced[r.Old] = true
 	}
-	required := make(map[string]string) // version → who requires it
+	required := make(map[string]string) // version → a module that requires it
 	for _, use := range work.Use {
 		m := Module{Dir: path.Clean(filepath.ToSlash(use.Path))}
 		name := t.file(m, "go.mod").name
@@ -130,12 +130,12 @@ func (t *Tree) readModules(work *modfile.WorkFile) error {
 	return nil
 }
 
-// InNamespace reports whether a module of this name is one of this repository.
+// InNamespace reports whether a module path is one of this repository's.
 func InNamespace(modulePath string) bool {
 	return module.MatchPrefixPatterns(Namespace, modulePath)
 }
 
-// files returns the files of the whole checkout, sorted, with slashes.
+// files returns the sorted names of all files of the checkout, with slashes.
 func (t *Tree) files() ([]string, error) {
 	out, err := Run(t.Root, nil, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
 	if err != nil {
@@ -148,7 +148,7 @@ func (t *Tree) files() ([]string, error) {
 		}
 		_, err := os.Lstat(filepath.Join(t.Root, filepath.FromSlash(name)))
 		if errors.Is(err, fs.ErrNotExist) {
-			continue // tracked, but deleted in the working tree
+			continue // git tracks the file, but the working tree lacks it
 		}
 		if err != nil {
 			return nil, err
@@ -159,9 +159,9 @@ func (t *Tree) files() ([]string, error) {
 	return slices.Compact(files), nil
 }
 
-// assign gives each module its files: those in its folder that a module may
-// have. Package zip leaves out links, vendored packages and the files of other
-// modules.
+// assign sets the files of each module: the files in the module's directory
+// that belong into its zip. Package zip leaves out links, vendored packages and
+// the files of other modules.
 func (t *Tree) assign(files []string) error {
 	known := make(map[string]bool)
 	for _, m := range t.Modules {
@@ -191,7 +191,7 @@ func (t *Tree) assign(files []string) error {
 	return nil
 }
 
-// Copy writes the files of the module into the folder dir.
+// Copy writes the files of the module into the directory dir.
 func (t *Tree) Copy(m Module, dir string) error {
 	for _, name := range m.Files {
 		data, err := os.ReadFile(t.file(m, name).name)
@@ -209,8 +209,8 @@ func (t *Tree) Copy(m Module, dir string) error {
 	return nil
 }
 
-// Run runs a command with this environment and returns what it prints. What it
-// says beside is part of the error.
+// Run runs a command and returns its standard output. The error includes its
+// standard error. A nil env is the environment of this process.
 func Run(dir string, env []string, name string, args ...string) (string, error) {
 	var stderr bytes.Buffer
 	cmd := exec.Command(name, args...)

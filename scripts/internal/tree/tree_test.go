@@ -17,7 +17,7 @@ import (
 
 const replaced = "\nreplace github.com/customstatus/customstatus v0.3.0 => .\n"
 
-// repository is a small one of the same form as ours.
+// repository is a small repository like ours.
 var repository = map[string]string{
 	"go.work":          "go 1.26.0\n\nuse (\n\t.\n\t./cmd/hello\n)\n" + replaced,
 	"go.mod":           "module github.com/customstatus/customstatus\n\ngo 1.25.0\n\nrequire example.com/dep v1.2.3\n",
@@ -32,7 +32,7 @@ var repository = map[string]string{
 		"func main() { println(customstatus.Word + \" one\") }\n",
 }
 
-// dependency is what a machine's module cache has of example.com/dep.
+// dependency has the files of example.com/dep in a machine's module cache.
 var dependency = map[string]string{
 	"list":        "v1.2.3\n",
 	"v1.2.3.info": `{"Version":"v1.2.3"}`,
@@ -72,7 +72,7 @@ func checkout(t *testing.T) string {
 	return dir
 }
 
-// machine makes a machine without a network, whose module cache has
+// machine sets up a machine without a network. Its module cache has
 // example.com/dep and a stale module of the repository.
 func machine(t *testing.T) {
 	t.Helper()
@@ -108,7 +108,7 @@ func TestStrangerInstalls(t *testing.T) {
 		t.Fatalf("installed program said %q", out)
 	}
 
-	// The version stays, the tree changes: the change must arrive.
+	// The tree changes at the same version: the program must be the new one.
 	main := strings.ReplaceAll(repository["cmd/hello/main.go"], "one", "two")
 	write(t, dir, map[string]string{"cmd/hello/main.go": main})
 	if out := install(t, dir); out != "hello two\n" {
@@ -172,8 +172,8 @@ func TestModules(t *testing.T) {
 	}
 }
 
-// The zip of a module is byte for byte the same each time, and a nested module
-// has the license.
+// The zip of a module has the same bytes each time, and a nested module has the
+// license.
 func TestZip(t *testing.T) {
 	tr, err := tree.Load(checkout(t))
 	if err != nil {

@@ -1,5 +1,5 @@
-// Command embed is a chat server's first attempt at the library: a catalog in a
-// file, the endpoints in front of it, and every other public package.
+// Command embed is a first program with the library. It has a catalog in a
+// file, serves the endpoints, and uses every other public package.
 package main
 
 import (
@@ -37,7 +37,7 @@ func run(dir string) error {
 	if err := serve(file); err != nil {
 		return err
 	}
-	// What a backup script would look at.
+	// As a backup script would check the file.
 	saved, err := salvage.File(file, nil)
 	if err != nil {
 		return err
@@ -48,7 +48,7 @@ func run(dir string) error {
 	return nil
 }
 
-// serve opens the file and is its own client.
+// serve opens the file, serves the endpoints and calls them.
 func serve(file string) (err error) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()

@@ -8,8 +8,7 @@ import (
 	"github.com/customstatus/customstatus/storetest"
 )
 
-// counting is a store of the project's own: it counts what it is asked to
-// commit.
+// counting is the project's own store, which counts the commits.
 type counting struct {
 	customstatus.Store
 	commits chan<- int
@@ -40,7 +39,7 @@ func TestStore(t *testing.T) {
 	}
 }
 
-// sharedCounting is a store that others write too.
+// sharedCounting is counting as a shared store.
 type sharedCounting struct {
 	customstatus.SharedStore
 	commits chan<- int
