@@ -1,37 +1,36 @@
 package customstatus
 
 import (
-	"cmp"
-	"encoding/binary"
 	"iter"
 	"slices"
 	"strconv"
-	"strings"
+	"time"
 
 	"github.com/customstatus/customstatus/internal/fold"
 	"github.com/customstatus/customstatus/internal/selection"
 )
 
-// Query says which statuses [Catalog.List] returns, and in which order. The
-// zero value is all of them by name.
+// Query says which statuses [Catalog.List] returns, and in which order. The zero
+// value is all of them by name. A status matches if all the conditions that are set
+// hold.
 type Query struct {
-	// ID, if not empty, leaves only the status with this id.
+	// ID matches the status with this id.
 	ID string
-	// Name, if not empty, leaves only the status with exactly this name.
+	// Name matches the status with exactly this name.
 	Name string
-	// NameContains, if not empty, leaves only statuses whose name contains it.
-	// It is compared without regard to case and is never a pattern.
+	// NameContains matches statuses whose name contains it, without regard to
+	// case. It is never a pattern.
 	NameContains string
-	// Filter, if not nil, leaves only statuses for which it returns true. It
-	// must not call the catalog's writes.
+	// Filter matches statuses for which it returns true. It must not call the
+	// catalog's writes.
 	Filter func(CustomUserStatus) bool
-	// Sort are the keys to sort by, the first one counting most. Ties are
-	// broken by ID, so that pages of one revision never overlap. Nil is by
+	// Sort are the keys to sort by, the most important one first. Ties are
+	// broken by ID, so that pages of one revision never overlap. Nil sorts by
 	// name.
 	Sort []SortKey
-	// Offset is the number of matches to leave out at the start.
+	// Offset is the number of matches to skip.
 	Offset int
-	// Limit is the greatest number of statuses to return; 0 is no limit.
+	// Limit is the greatest number of statuses to return. 0 is no limit.
 	Limit int
 }
 
@@ -41,8 +40,8 @@ type SortKey struct {
 	Descending bool
 }
 
-// SortField names what a [SortKey] sorts by, as the JSON form does. Strings are
-// ordered byte by byte.
+// SortField names the field that a [SortKey] sorts by, as the JSON form does.
+// Strings are ordered byte by byte.
 type SortField string
 
 // The fields to sort by.
@@ -103,9 +102,7 @@ func (q Query) check() error {
 		return errInvalid(FieldLimit, strconv.Itoa(q.Limit), "it is negative")
 	}
 	for _, k := range q.Sort {
-		switch k.Field {
-		case SortByID, SortByName, SortByStatusType, SortByUpdatedAt:
-		default:
+		if _, ok := sortKeys[k.Field]; !ok {
 			return errInvalid(FieldSort, string(k.Field), "there is no such field")
 		}
 	}
@@ -182,53 +179,21 @@ func nameFirst(keys []SortKey) (desc, ok bool) {
 	return keys[0].Descending, keys[0].Field == SortByName
 }
 
+// sortKeys are the keys that a query can sort by.
+var sortKeys = map[SortField]selection.Key[CustomUserStatus]{
+	SortByID:         selection.Text(func(s *CustomUserStatus) string { return s.ID }),
+	SortByName:       selection.Text(func(s *CustomUserStatus) string { return s.Name }),
+	SortByStatusType: selection.Text(func(s *CustomUserStatus) StatusType { return s.StatusType }),
+	SortByUpdatedAt:  selection.Time(func(s *CustomUserStatus) time.Time { return s.UpdatedAt }),
+}
+
 // orderOf returns the order that the keys give, in which ties are broken by ID.
 func orderOf(keys []SortKey) selection.Order[CustomUserStatus] {
-	return selection.Order[CustomUserStatus]{
-		Prefix: func(s *CustomUserStatus) uint64 {
-			var prefix uint64
-			switch keys[0].Field {
-			case SortByID:
-				prefix = firstBytes(s.ID)
-			case SortByStatusType:
-				prefix = firstBytes(string(s.StatusType))
-			case SortByUpdatedAt:
-				prefix = uint64(s.UpdatedAt.UnixMilli()) ^ 1<<63 // times before 1970 come first
-			}
-			if keys[0].Descending {
-				return ^prefix
-			}
-			return prefix
-		},
-		Compare: func(a, b *CustomUserStatus) int { return compareBy(keys, a, b) },
-	}
-}
-
-func firstBytes(s string) uint64 {
-	var first [8]byte
-	copy(first[:], s)
-	return binary.BigEndian.Uint64(first[:])
-}
-
-func compareBy(keys []SortKey, a, b *CustomUserStatus) int {
+	by := make([]selection.Key[CustomUserStatus], 0, len(keys)+1)
 	for _, k := range keys {
-		var c int
-		switch k.Field {
-		case SortByID:
-			c = strings.Compare(a.ID, b.ID)
-		case SortByName:
-			c = strings.Compare(a.Name, b.Name)
-		case SortByStatusType:
-			c = cmp.Compare(a.StatusType, b.StatusType)
-		case SortByUpdatedAt:
-			c = a.UpdatedAt.Compare(b.UpdatedAt)
-		}
-		if k.Descending {
-			c = -c
-		}
-		if c != 0 {
-			return c
-		}
+		key := sortKeys[k.Field]
+		key.Descending = k.Descending
+		by = append(by, key)
 	}
-	return strings.Compare(a.ID, b.ID)
+	return selection.By(append(by, sortKeys[SortByID])...)
 }

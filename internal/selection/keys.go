@@ -1,0 +1,59 @@
+package selection
+
+import (
+	"cmp"
+	"encoding/binary"
+	"strings"
+	"time"
+)
+
+// Key is one of the keys of an order.
+type Key[T any] struct {
+	// Prefix and Compare are as those of an [Order], but two values may have the
+	// same key.
+	Prefix  func(*T) uint64
+	Compare func(a, b *T) int
+	// Descending reverses the key.
+	Descending bool
+}
+
+// Text returns a key of strings, which are compared byte by byte.
+func Text[T any, S ~string](text func(*T) S) Key[T] {
+	return Key[T]{
+		Prefix: func(v *T) uint64 {
+			var first [8]byte
+			copy(first[:], text(v))
+			return binary.BigEndian.Uint64(first[:])
+		},
+		Compare: func(a, b *T) int { return strings.Compare(string(text(a)), string(text(b))) },
+	}
+}
+
+// Time returns a key of times, which are whole milliseconds.
+func Time[T any](at func(*T) time.Time) Key[T] {
+	prefix := func(v *T) uint64 { return uint64(at(v).UnixMilli()) ^ 1<<63 } // times before 1970 come first
+	return Key[T]{
+		Prefix:  prefix,
+		Compare: func(a, b *T) int { return cmp.Compare(prefix(a), prefix(b)) },
+	}
+}
+
+// By returns the order by keys, of which the first counts most. No two values have
+// all keys the same.
+func By[T any](keys ...Key[T]) Order[T] {
+	order := Order[T]{Prefix: keys[0].Prefix, Compare: func(a, b *T) int {
+		for _, k := range keys {
+			switch c := k.Compare(a, b); {
+			case c != 0 && k.Descending:
+				return -c
+			case c != 0:
+				return c
+			}
+		}
+		return 0
+	}}
+	if keys[0].Descending {
+		order.Prefix = func(v *T) uint64 { return ^keys[0].Prefix(v) }
+	}
+	return order
+}
