@@ -12,6 +12,24 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
+func TestListByTimesBefore1970(t *testing.T) {
+	c := open(t, customstatus.NewMemoryStore(), nil)
+	_, err := c.Import(ctx, []customstatus.CustomUserStatus{
+		{ID: "a", Name: "a", StatusType: "busy", UpdatedAt: time.Date(1969, 12, 31, 0, 0, 0, 0, time.UTC)},
+		{ID: "b", Name: "b", StatusType: "busy", UpdatedAt: time.Date(1970, 1, 2, 0, 0, 0, 0, time.UTC)},
+		{ID: "c", Name: "c", StatusType: "busy", UpdatedAt: time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)},
+		{ID: "d", Name: "d", StatusType: "busy", UpdatedAt: time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)},
+	})
+	require.NoError(t, err)
+	page, err := c.List(customstatus.Query{Sort: []customstatus.SortKey{{Field: customstatus.SortByUpdatedAt}}})
+	require.NoError(t, err)
+	var ids string
+	for _, s := range page.Statuses {
+		ids += s.ID
+	}
+	require.Equal(t, "cabd", ids)
+}
+
 func TestCatalogList(t *testing.T) {
 	c := open(t, customstatus.NewMemoryStore(), nil)
 	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }

@@ -409,11 +409,9 @@ func (n *node[T]) search(part []byte, yield func(*T) bool) bool {
 		for int(n.ends[i]) <= at {
 			i++
 		}
-		if at+len(part) > int(n.ends[i]) {
-			at++ // it goes over into the next name
-			continue
-		}
-		if !yield(n.entries[i].value) {
+		// What goes over into the next name is no match, and no other begins
+		// behind it in this one.
+		if at+len(part) <= int(n.ends[i]) && !yield(n.entries[i].value) {
 			return false
 		}
 		at = int(n.ends[i])

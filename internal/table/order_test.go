@@ -40,9 +40,10 @@ func checkOrder(t *testing.T, table *Table[value]) {
 			total += kid.len()
 			require.Equal(t, total, int(n.ends[i]))
 			if len(kid.entries) == 0 {
+				require.Len(t, n.kids, 1, "an empty node beside others")
 				continue
 			}
-			require.LessOrEqual(t, table.keys.compare(n.entries[i], kid.entries[0]), 0)
+			require.Equal(t, n.entries[i], kid.entries[0], "a value that is gone is a bound")
 			if i+1 < len(n.kids) {
 				require.Negative(t, table.keys.compare(kid.entries[len(kid.entries)-1], n.entries[i+1]))
 			}
