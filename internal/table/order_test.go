@@ -199,3 +199,22 @@ func TestSearchInManyPages(t *testing.T) {
 		require.Equal(t, want, search(&table, part), "%q", part)
 	}
 }
+
+// A node that has lost all its values goes, however full those beside it are.
+func TestOrderDropsEmptyNodes(t *testing.T) {
+	var values []*value
+	for i := range 2 * fullEntries {
+		values = append(values, &value{fmt.Sprint(i), fmt.Sprintf("%03d", i)})
+	}
+	table, err := New(valueKeys, values, 0)
+	require.NoError(t, err)
+	for i := fullEntries; i < maxEntries; i++ {
+		table.Put(1, nil, &value{fmt.Sprint("more ", i), fmt.Sprint("9", i)})
+	}
+	require.Len(t, table.order.kids[1].entries, maxEntries)
+	for _, v := range values[:fullEntries] {
+		table.Delete(1, v)
+		checkOrder(t, &table)
+	}
+	require.Nil(t, table.order.kids)
+}
