@@ -4,7 +4,6 @@ import (
 	"iter"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/customstatus/customstatus/internal/fold"
 	"github.com/customstatus/customstatus/internal/selection"
@@ -184,7 +183,7 @@ var sortKeys = map[SortField]selection.Key[CustomUserStatus]{
 	SortByID:         selection.Text(func(s *CustomUserStatus) string { return s.ID }),
 	SortByName:       selection.Text(func(s *CustomUserStatus) string { return s.Name }),
 	SortByStatusType: selection.Text(func(s *CustomUserStatus) StatusType { return s.StatusType }),
-	SortByUpdatedAt:  selection.Time(func(s *CustomUserStatus) time.Time { return s.UpdatedAt }),
+	SortByUpdatedAt:  selection.Number(func(s *CustomUserStatus) uint64 { return selection.Milliseconds(s.UpdatedAt) }),
 }
 
 // orderOf returns the order that the keys give, in which ties are broken by ID.

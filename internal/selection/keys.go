@@ -3,6 +3,7 @@ package selection
 import (
 	"cmp"
 	"encoding/binary"
+	"math"
 	"strings"
 	"time"
 )
@@ -29,13 +30,17 @@ func Text[T any, S ~string](text func(*T) S) Key[T] {
 	}
 }
 
-// Time returns a key of times, which are whole milliseconds.
-func Time[T any](at func(*T) time.Time) Key[T] {
-	prefix := func(v *T) uint64 { return uint64(at(v).UnixMilli()) ^ 1<<63 } // times before 1970 come first
+// Number returns a key of numbers.
+func Number[T any](number func(*T) uint64) Key[T] {
 	return Key[T]{
-		Prefix:  prefix,
-		Compare: func(a, b *T) int { return cmp.Compare(prefix(a), prefix(b)) },
+		Prefix:  number,
+		Compare: func(a, b *T) int { return cmp.Compare(number(a), number(b)) },
 	}
+}
+
+// Milliseconds returns a number by which times can be compared to the millisecond.
+func Milliseconds(t time.Time) uint64 {
+	return uint64(t.UnixMilli()) ^ 1<<63 // times before 1970 come first
 }
 
 // By returns the order by keys, of which the first counts most. No two values have
@@ -53,7 +58,7 @@ func By[T any](keys ...Key[T]) Order[T] {
 		return 0
 	}}
 	if keys[0].Descending {
-		order.Prefix = func(v *T) uint64 { return ^keys[0].Prefix(v) }
+		order.flip = math.MaxUint64
 	}
 	return order
 }

@@ -22,7 +22,7 @@ func TestBy(t *testing.T) {
 		{"bb", at(2)}, {"", at(-5)}, {"longer than eight 2", at(2)}, {"longer than eight 1", at(2)},
 		{"b", at(0)}, {"b\x00", at(-1)}, {"é", at(1)}, {"zz", at(7)},
 	}
-	byWord, byTime := Text(func(d *dated) word { return d.word }), Time(func(d *dated) time.Time { return d.at })
+	byWord, byTime := Text(func(d *dated) word { return d.word }), Number(func(d *dated) uint64 { return Milliseconds(d.at) })
 	last := func(k Key[dated]) Key[dated] {
 		k.Descending = true
 		return k
@@ -51,7 +51,7 @@ func TestBy(t *testing.T) {
 		require.Equal(t, want, tt.order.Window(values, 0, len(values)), name)
 		for i, a := range want {
 			for _, b := range want[i+1:] {
-				require.LessOrEqual(t, tt.order.Prefix(a), tt.order.Prefix(b), name)
+				require.LessOrEqual(t, tt.order.prefix(a), tt.order.prefix(b), name)
 			}
 		}
 	}

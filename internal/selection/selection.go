@@ -17,6 +17,8 @@ type Order[T any] struct {
 	// Compare orders values whose prefixes are the same. It is less than zero if a
 	// comes before b.
 	Compare func(a, b *T) int
+
+	flip uint64 // what the prefixes are XORed with
 }
 
 // entry is a value and its prefix.
@@ -25,7 +27,9 @@ type entry[T any] struct {
 	value  *T
 }
 
-func (o Order[T]) entry(v *T) entry[T] { return entry[T]{o.Prefix(v), v} }
+func (o Order[T]) prefix(v *T) uint64 { return o.Prefix(v) ^ o.flip }
+
+func (o Order[T]) entry(v *T) entry[T] { return entry[T]{o.prefix(v), v} }
 
 func (o Order[T]) less(a, b entry[T]) bool {
 	return a.prefix < b.prefix || a.prefix == b.prefix && o.Compare(a.value, b.value) < 0
@@ -101,7 +105,7 @@ func (o Order[T]) bounds(set Set[T], from, to int) (low, high uint64, between in
 	random := rand.New(rand.NewPCG(uint64(n), 0)) // the same for the same set
 	for i := range prefixes {
 		first, next := i*n/sample, (i+1)*n/sample
-		prefixes[i] = o.Prefix(set.At(first + random.IntN(next-first)))
+		prefixes[i] = o.prefix(set.At(first + random.IntN(next-first)))
 	}
 	slices.Sort(prefixes)
 	// The rank of a value in a sample is off by more than four standard deviations
