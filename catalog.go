@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/customstatus/customstatus/internal/follower"
 	"github.com/customstatus/customstatus/internal/health"
 	"github.com/customstatus/customstatus/internal/history"
 	"github.com/customstatus/customstatus/internal/host"
@@ -139,10 +140,11 @@ type Catalog struct {
 	replacing sync.RWMutex // held to replace store, and to read it without the turn
 
 	current  atomic.Pointer[snapshot] // what reads see
-	stopFeed atomic.Pointer[func()]   // ends the feed, so that the store is loaded again
 	loads    atomic.Int64
 	history  *history.Log[Commit]
 	watchers atomic.Int64
+	follower *follower.Follower[Commit] // over a shared store
+	followed chan struct{}              // closed when the follower has ended
 
 	// turn is held by the one writer that commits for all that wait. It guards
 	// the fields below, up to maxChanges.
@@ -162,7 +164,6 @@ type Catalog struct {
 
 	ctx      context.Context // for what ends with the catalog
 	cancel   context.CancelFunc
-	followed chan struct{} // closed when follow has ended
 	closing  sync.Once
 	closeErr error
 }
@@ -213,8 +214,11 @@ func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (
 	}
 	c.health.Load(false, c.Position(), nil)
 	if c.shared != nil {
-		c.followed = make(chan struct{})
-		go c.follow()
+		c.follower, c.followed = follower.New(&c.host, followed{c}), make(chan struct{})
+		go func() {
+			defer close(c.followed)
+			c.follower.Run(c.ctx)
+		}()
 	}
 	return c, nil
 }
@@ -331,7 +335,7 @@ func (e *edit) lookUp(id string, opts *WriteOptions) (*CustomUserStatus, error) 
 	}
 	s := e.table.ByID(id)
 	if s == nil {
-		return nil, errNotFound(FieldID, id)
+		return nil, errIDNotFound(id)
 	}
 	if opts != nil && opts.IfRevision != 0 && opts.IfRevision != s.Revision {
 		return nil, errConflict(s, opts.IfRevision)
@@ -370,7 +374,7 @@ func (c *Catalog) Get(id string) (CustomUserStatus, error) {
 	if status := s.table.ByID(id); status != nil {
 		return *status, nil
 	}
-	return CustomUserStatus{}, errNotFound(FieldID, id)
+	return CustomUserStatus{}, errIDNotFound(id)
 }
 
 // GetByName returns the status with exactly this name. It doesn't wait and, if it
@@ -383,7 +387,7 @@ func (c *Catalog) GetByName(name string) (CustomUserStatus, error) {
 	if status := s.table.ByName(name); status != nil {
 		return *status, nil
 	}
-	return CustomUserStatus{}, errNotFound(FieldName, name)
+	return CustomUserStatus{}, errNameNotFound(name)
 }
 
 // Rules returns the rules that the catalog was opened with.

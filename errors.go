@@ -11,13 +11,12 @@ import (
 	"github.com/customstatus/customstatus/internal/text"
 )
 
-// The errors that a caller can mend by another call. Each is the sentinel of an
-// [*Error]; test them with [errors.Is].
+// Errors that the caller can mend by another call. Each is the sentinel of an
+// [*Error]; test for it with [errors.Is].
 var (
 	// ErrRequired is returned when a required field is missing.
 	ErrRequired = errors.New("required field missing")
-	// ErrInvalid is returned when a field has a value that the rules do not
-	// allow.
+	// ErrInvalid is returned when the rules don't allow the value of a field.
 	ErrInvalid = errors.New("invalid field")
 	// ErrNameInUse is returned when the name belongs to another status.
 	ErrNameInUse = errors.New("name in use")
@@ -30,47 +29,44 @@ var (
 	ErrFull = errors.New("catalog full")
 	// ErrConflict is returned when the status changed since the revision in
 	// [WriteOptions]. Read it again and retry. A [Store] returns it for a
-	// commit that does not fit what it holds.
+	// commit that doesn't fit what the store holds.
 	ErrConflict = sentinel.ErrConflict
 )
 
-// The errors of stores and of the catalog as a whole, to be tested with
-// [errors.Is].
+// Errors of stores and of the catalog as a whole. Test for them with [errors.Is].
 var (
 	// ErrTooLarge is returned when a store can't take so many changes in one
-	// commit, or can't keep a status at all. Nothing was written. It is a
-	// [*TooLargeError]: split the import into parts of at most MaxChanges.
+	// commit, or can't keep a status at all. Nothing was written. The error is a
+	// [*TooLargeError]: import in parts of at most MaxChanges.
 	ErrTooLarge = sentinel.ErrTooLarge
-	// ErrOutcomeUnknown is returned when a write may or may not have been
-	// done and the store can't tell which, after an I/O error on the last sync
-	// for example. Call [Catalog.Sync] and read before you write again.
+	// ErrOutcomeUnknown is returned when the store can't tell whether a write
+	// was done, after an I/O error on the last sync for example. Call
+	// [Catalog.Sync] and read before you write again.
 	ErrOutcomeUnknown = sentinel.ErrOutcomeUnknown
 	// ErrCompacted is returned when the changes after a position are no longer
-	// kept, or when the position is none of this catalog's. List again and
-	// watch from the page's position.
+	// kept, or when the position is not part of the catalog's history. List again
+	// and watch from the page's position.
 	ErrCompacted = sentinel.ErrCompacted
 	// ErrClosed is returned when the catalog or store has been closed.
 	ErrClosed = sentinel.ErrClosed
-	// ErrDamaged is returned when what is stored is not what was written. The
-	// message names the file and the damage. Restore a backup, or save what is
-	// intact with package salvage.
+	// ErrDamaged is returned when the stored data is not what was written. The
+	// message names the file and the damage. Restore a backup, or recover what
+	// is intact with package salvage.
 	ErrDamaged = sentinel.ErrDamaged
-	// ErrLocked is returned when the place of an exclusive store is open
-	// already, in this process or another. Close it there first.
+	// ErrLocked is returned when an exclusive store is already open, in this
+	// process or another. Close it there first.
 	ErrLocked = sentinel.ErrLocked
 	// ErrNotExclusive is returned when somebody else has written to a store
 	// that is for one process alone. Nothing was written. Find the other
 	// writer and stop it.
 	ErrNotExclusive = sentinel.ErrNotExclusive
-	// ErrNeedsReopen is returned when an earlier failure left the store in a
-	// state in which it can't write safely. Nothing was written. Close the
-	// store and open it again, or let [Options.Reopen] do so. The message
-	// names the failure.
+	// ErrNeedsReopen is returned when the store can't write safely after an
+	// earlier failure, which the message names. Nothing was written. Close the
+	// store and open it again, or let [Options.Reopen] do so.
 	ErrNeedsReopen = sentinel.ErrNeedsReopen
 )
 
-// Code is the stable, machine-readable name of a refusal. The values are those
-// of Rocket.Chat's API.
+// Code is the stable, machine-readable name of a refusal, as in Rocket.Chat's API.
 type Code string
 
 // The codes of an [*Error].
@@ -134,8 +130,8 @@ var codes = map[Code]struct {
 // fieldWords are what people call the fields, where that is not their key.
 var fieldWords = map[string]string{FieldID: "id", FieldStatusType: "status type", FieldUpdatedAt: "time of update"}
 
-// Error says in plain English what was refused, with the status and the field.
-// Values that come from outside are quoted.
+// Error says in plain English what was refused, and names the status and the field.
+// It quotes values that come from outside.
 func (e *Error) Error() string {
 	s := strings.NewReplacer(
 		"{field}", cmp.Or(fieldWords[e.Field], e.Field),
@@ -148,11 +144,11 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Unwrap returns the sentinel that stands for e.Code, or nil.
+// Unwrap returns the sentinel of e.Code, or nil.
 func (e *Error) Unwrap() error { return codes[e.Code].sentinel }
 
-// TooLargeError is returned by a [Store] for a commit that it can't take. It is
-// [ErrTooLarge].
+// A [Store] returns a TooLargeError for a commit that it can't take. [errors.Is]
+// finds [ErrTooLarge] in it.
 type TooLargeError struct {
 	// MaxChanges is the number of changes that would fit in one commit. It is
 	// 0 if the store can't keep one of the statuses at all.
@@ -181,9 +177,7 @@ func (e *TooLargeError) Unwrap() []error {
 	return []error{ErrTooLarge, e.Err}
 }
 
-func errRequired(field string) error {
-	return &Error{Code: CodeRequired, Field: field}
-}
+func errRequired(field string) error { return &Error{Code: CodeRequired, Field: field} }
 
 func errInvalid(field, input, detail string) error {
 	return &Error{Code: CodeInvalid, Field: field, Input: clip(input), Detail: detail}
@@ -197,12 +191,12 @@ func errIDInUse(id, name string) error {
 	return &Error{Code: CodeIDInUse, Field: FieldID, Input: clip(id), ID: clip(id), Detail: fmt.Sprintf("by the status named %q", name)}
 }
 
-func errNotFound(field, input string) error {
-	e := &Error{Code: CodeNotFound, Field: field, Input: clip(input)}
-	if field == FieldID {
-		e.ID = e.Input
-	}
-	return e
+func errIDNotFound(id string) error {
+	return &Error{Code: CodeNotFound, Field: FieldID, Input: clip(id), ID: clip(id)}
+}
+
+func errNameNotFound(name string) error {
+	return &Error{Code: CodeNotFound, Field: FieldName, Input: clip(name)}
 }
 
 func errConflict(s *CustomUserStatus, want Revision) error {

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+	"iter"
 
-	"github.com/customstatus/customstatus/internal/backoff"
+	"github.com/customstatus/customstatus/internal/follower"
 )
 
 // Sync blocks until reads reflect every commit made before the call. Over an
@@ -84,8 +84,8 @@ func (c *Catalog) await(ctx context.Context, revision Revision, rewinds uint64) 
 // history, or its feed has reported progress that there was not.
 func (c *Catalog) reloaded(ctx context.Context, before *snapshot) error {
 	loads := c.loads.Load()
-	if stop := c.stopFeed.Load(); stop != nil && c.current.Load().rewinds == before.rewinds {
-		(*stop)()
+	if c.current.Load().rewinds == before.rewinds {
+		c.follower.Reload()
 	}
 	return c.until(ctx, func(s *snapshot) bool { return s.rewinds != before.rewinds || c.loads.Load() != loads })
 }
@@ -111,86 +111,26 @@ func (c *Catalog) until(ctx context.Context, reached func(*snapshot) bool) error
 	}
 }
 
-// The waits between attempts to get a feed that fails, and between loads.
-const (
-	firstFeedWait = 10 * time.Millisecond
-	lastFeedWait  = 2560 * time.Millisecond
-)
+// followed is a catalog as the follower of its shared store sees it.
+type followed struct{ c *Catalog }
 
-// follow shows the commits of a shared store, our own among them, as its feed
-// brings them.
-func (c *Catalog) follow() {
-	defer close(c.followed)
-	failing := backoff.Delay{First: firstFeedWait, Last: lastFeedWait}
-	loading := failing
-	var loaded time.Time
-	for {
-		from := c.current.Load().revision
-		err := c.followFeed()
-		if c.ctx.Err() != nil {
-			return
-		}
-		c.noteFeed(err)
-		var wait time.Duration
-		switch {
-		case errors.Is(err, ErrCompacted) || errors.Is(err, errFeed):
-			// A store that forgets commits faster than they are read must not
-			// be loaded without end. Only time shows that it isn't one.
-			if time.Since(loaded) > 4*lastFeedWait {
-				loading.Reset()
-			}
-			rewound, err := c.load(c.ctx)
-			if c.ctx.Err() != nil {
-				return
-			}
-			c.noteLoad(rewound, err)               // if it failed, the feed says the same again
-			loaded, wait = time.Now(), loading.Now // the first is none
-			loading.Next()
-		case c.current.Load().revision > from:
-			failing.Reset() // as long as the feed brings something new, it is taken up again at once
-		default:
-			wait = failing.Next()
-		}
-		if backoff.Sleep(c.ctx, wait) != nil {
-			return
-		}
+func (f followed) Revision() uint64 { return uint64(f.c.Revision()) }
+
+func (f followed) Note(err error) { f.c.noteFeed(err) }
+
+func (f followed) Feed(ctx context.Context, after uint64) iter.Seq2[Commit, error] {
+	return f.c.shared.Watch(ctx, Revision(after))
+}
+
+func (f followed) Load(ctx context.Context) {
+	if rewound, err := f.c.load(ctx); ctx.Err() == nil {
+		f.c.noteLoad(rewound, err)
 	}
 }
 
-// errFeed is returned when the feed doesn't fit what the catalog has.
-var errFeed = errors.New("the store's feed has a gap or a change that doesn't fit")
-
-// followFeed shows the commits of one feed and returns why the feed ended.
-func (c *Catalog) followFeed() error {
-	ctx, cancel := context.WithCancelCause(c.ctx)
-	defer cancel(nil)
-	stop := func() { cancel(errFeed) }
-	c.stopFeed.Store(&stop)
-	first := true
-	err := c.host.Try("the store panicked in Watch", func() error {
-		for commit, err := range c.shared.Watch(ctx, c.current.Load().revision) {
-			if err != nil {
-				return err
-			}
-			if first {
-				first = false
-				c.noteFeed(nil)
-			}
-			if err := c.take(commit); err != nil {
-				return err
-			}
-		}
-		return errors.New("the store's feed has ended without an error")
-	})
-	if cause := context.Cause(ctx); cause != nil && c.ctx.Err() == nil {
-		return cause
-	}
-	return err
-}
-
-// take shows a commit of the feed.
-func (c *Catalog) take(commit Commit) error {
-	e := c.edit(len(commit.Changes))
+// Take shows a commit of the feed.
+func (f followed) Take(commit Commit) error {
+	e := f.c.edit(len(commit.Changes))
 	if commit.Revision <= e.base.revision {
 		return nil
 	}
@@ -198,7 +138,7 @@ func (c *Catalog) take(commit Commit) error {
 		change := &commit.Changes[i]
 		old := e.table.ByID(change.ID())
 		if !change.Kind.known() || change.conflict(old, e.table.ByName(change.After.Name)) != nil {
-			return errFeed
+			return follower.ErrMisfit
 		}
 		if change.Kind == Deleted {
 			e.delete(old)
@@ -208,8 +148,8 @@ func (c *Catalog) take(commit Commit) error {
 		e.put(old, &status)
 	}
 	if commit.FingerprintKnown && commit.Fingerprint != e.position.Fingerprint {
-		return fmt.Errorf("%w: the fingerprint at revision %d differs", errFeed, commit.Revision)
+		return fmt.Errorf("%w: the fingerprint at revision %d differs", follower.ErrMisfit, commit.Revision)
 	}
-	c.publish(e.commit(commit.Revision))
+	f.c.publish(e.commit(commit.Revision))
 	return nil
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/customstatus/customstatus/internal/statusjson"
 )
 
-// StatusType is what a status says of its user's availability. The wire
-// values are lower case; "Online" or "Busy" in Rocket.Chat's prose are labels.
+// StatusType is the availability that a status stands for. The values on the wire
+// are lower case; "Online" and "Busy" in Rocket.Chat's prose are labels.
 type StatusType string
 
 // The four status types. With [Rules.StatusTypeOptional] a stored status may
@@ -23,55 +23,47 @@ const (
 
 // Valid reports whether t is one of the four status types.
 func (t StatusType) Valid() bool {
-	switch t {
-	case Online, Away, Busy, Offline:
-		return true
-	}
-	return false
+	return t == Online || t == Away || t == Busy || t == Offline
 }
 
-// CustomUserStatus is one entry of the catalog: a status that an admin has
-// defined and that users pick from. It is a plain value; changing a copy
-// changes nothing in a catalog.
+// CustomUserStatus is one entry of the catalog: a status that an admin defines and
+// that users pick from. It is a plain value; a changed copy changes no catalog.
 type CustomUserStatus struct {
-	// ID is the identity of the status, an opaque string: a UUID when a
-	// [Catalog] made it, any other form when it was imported.
+	// ID is an opaque string: a UUID, unless it was imported or comes from
+	// [Options.NewID].
 	ID string
 	// Name is unique in a catalog, compared byte by byte.
-	Name string
-	// StatusType is the availability that the status stands for.
+	Name       string
 	StatusType StatusType
 	// UpdatedAt is the time of the last write, in UTC with a resolution of
-	// one millisecond. It never goes backwards for one status.
+	// one millisecond. An update never sets it back.
 	UpdatedAt time.Time
-	// Revision is the commit that wrote the status last. It is no part of
-	// the JSON forms.
+	// Revision is the commit that wrote the status last. The JSON forms don't
+	// have it.
 	Revision Revision
 	// Metadata is the host's own: an emoji, a colour, translations, in any
-	// form. It has up to [MaxMetadataBytes] bytes of any value, is kept to the
-	// byte, and is never looked at. It is no part of the wire's JSON form.
+	// form. It has up to [MaxMetadataBytes] bytes of any value. The catalog
+	// keeps it to the byte and never interprets it.
 	Metadata string
 }
 
-// Fingerprint returns the hash of the status: of its id, name, type, metadata and
-// milliseconds, but not of its revision. It is the same in every process and
-// version. See [Fingerprint] for what it is good for.
+// Fingerprint returns a hash of the id, name, type, metadata and milliseconds of the
+// status, but not of its revision. It is the same in every process and version. The
+// type [Fingerprint] says what it is good for.
 func (s CustomUserStatus) Fingerprint() Fingerprint {
 	return Fingerprint(fingerprint.Of(s.ID, s.Name, string(s.StatusType), s.Metadata, s.UpdatedAt.UnixMilli()))
 }
 
-// AppendJSON appends the documented JSON form of s to b and returns the
-// extended buffer: the keys _id, name, statusType and _updatedAt, in this
-// order.
+// AppendJSON appends the documented JSON form of s to b and returns the extended
+// buffer. The form has the keys _id, name, statusType and _updatedAt, in this order.
 func (s CustomUserStatus) AppendJSON(b []byte) []byte {
 	form := s.json()
 	return form.Append(b)
 }
 
-// AppendExportJSON appends the form in which a status is exported, with all that
-// an import brings back: the documented JSON form and, if there is metadata, the
-// key metadata behind it. Metadata that is not valid UTF-8, which JSON can't
-// express, has the key metadataBase64 instead.
+// AppendExportJSON appends the export form of s to b and returns the extended buffer.
+// The form is the documented JSON form, followed by the key metadata if there is
+// metadata. If the metadata is not valid UTF-8, the key metadataBase64 has it.
 func (s CustomUserStatus) AppendExportJSON(b []byte) []byte {
 	form := s.json()
 	return form.AppendExport(b)
@@ -81,18 +73,16 @@ func (s *CustomUserStatus) json() statusjson.Status {
 	return statusjson.Status{ID: s.ID, Name: s.Name, Type: string(s.StatusType), Metadata: s.Metadata, UpdatedAt: s.UpdatedAt}
 }
 
-// MarshalJSON returns the exported JSON form, see [CustomUserStatus.AppendExportJSON].
-// It has no Revision.
+// MarshalJSON returns the export form, see [CustomUserStatus.AppendExportJSON].
 func (s CustomUserStatus) MarshalJSON() ([]byte, error) {
 	return s.AppendExportJSON(nil), nil
 }
 
-// UnmarshalJSON reads the documented and the exported JSON form. Keys are
-// case-sensitive and may stand in any order; unknown keys are ignored, and a key
-// given twice is an error. A key whose value is null counts as absent, and null
-// itself changes nothing, as with any type of encoding/json. _updatedAt takes any
-// RFC 3339 time and is cut to milliseconds in UTC. The values are not checked
-// against [Rules], and Revision is set to 0.
+// UnmarshalJSON reads the documented and the export form, and sets Revision to 0.
+// Keys are case-sensitive and may come in any order. Unknown keys are ignored. A key
+// given twice is an error. A key whose value is null counts as absent; null itself
+// changes nothing, as with any type of encoding/json. _updatedAt takes any RFC 3339
+// time and is cut to milliseconds in UTC. [Rules] are not checked.
 func (s *CustomUserStatus) UnmarshalJSON(data []byte) error {
 	if statusjson.IsNull(data) {
 		return nil
@@ -105,5 +95,5 @@ func (s *CustomUserStatus) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// stamp brings t to the resolution and the zone in which times are kept.
+// stamp returns t in UTC, cut to milliseconds.
 func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

@@ -18,15 +18,15 @@ import (
 // # Exclusive and shared stores
 //
 // A store is exclusive or shared. Only one process has an exclusive store open:
-// to open its place a second time, in this process or another, is [ErrLocked]
-// until the first store is closed. A shared store may be open any number of
-// times, and is a [SharedStore].
+// opening its place a second time, in this process or another, returns
+// [ErrLocked] until the first store is closed. A shared store may be open any
+// number of times, and is a [SharedStore].
 //
 // # Revisions
 //
-// A new store is at revision 0. A commit takes the store to a revision greater
-// than every one before. The n-th commit of an exclusive store is revision n; a
-// shared store may leave numbers out. No revision is given twice, neither after a
+// A new store is at revision 0. Each commit gets a revision greater than all
+// earlier ones. The n-th commit of an exclusive store is revision n; a shared
+// store may leave numbers out. No revision is used twice, neither after a
 // refused commit nor after reopening.
 //
 // # Memory
@@ -46,32 +46,35 @@ import (
 //
 // # Limits
 //
-// A store takes every commit of up to [MinCommitChanges] changes. A commit beyond
-// the store's limits, or with a status beyond the values above that it can't
-// keep, is a [*TooLargeError] that says how many changes would pass.
+// A store accepts every commit of up to [MinCommitChanges] changes. A
+// [*TooLargeError], which says how many changes would pass, is returned when a
+// commit is beyond the store's limits, or when a status is beyond the values
+// above and the store can't keep it.
 //
 // # Errors
 //
-// A ctx that is done before a call is the call's error. When several errors
-// apply, a call returns the first of these: [ErrClosed], the error of ctx, an
-// error for changes that no commit may have, [ErrTooLarge], [ErrConflict].
+// If ctx is done before a call, the call returns the error of ctx. When several
+// errors apply, a call returns the first of these: [ErrClosed], the error of
+// ctx, an error for changes that no commit may have, [ErrTooLarge],
+// [ErrConflict].
 //
 // Every error but [ErrOutcomeUnknown] means that nothing was written. After
-// ErrOutcomeUnknown the commit is there as a whole or not at all, and the store
-// decides which before the next Load or Commit returns: what that one finds is
-// final.
+// ErrOutcomeUnknown, the whole commit was made or nothing of the commit. The
+// store decides which before the next Load or Commit returns, and the decision
+// is final.
 //
-// A store that can write again after a failure does so by itself at the next
-// commit. One that can't answers every commit from then on with [ErrNeedsReopen]
-// and the reason. Errors wrap the sentinels of this package and may wrap their
-// own cause beside.
+// If a store can write again after a failure, it does so by itself at the next
+// commit. If a store can't, every later commit returns [ErrNeedsReopen] and the
+// reason. Errors wrap the sentinels of this package and may also wrap their
+// cause.
 type Store interface {
-	// Load returns all there is at one instant between call and return. Each
-	// status has the Revision of the commit that wrote it last, and the
-	// instant includes every commit that had returned before the call.
+	// Load returns everything in the store at one instant between call and
+	// return. Each status has the Revision of the commit that wrote the status
+	// last. The instant is after every commit that had returned before the
+	// call.
 	//
-	// Statuses that are not what was committed are [ErrDamaged]; Load never
-	// returns a wrong status and never leaves one out.
+	// [ErrDamaged] is returned when statuses are not as they were committed;
+	// Load never returns a wrong status and never omits one.
 	Load(ctx context.Context) (Contents, error)
 
 	// Commit makes all changes or none, and returns the revision at which
@@ -79,65 +82,67 @@ type Store interface {
 	// survive whatever the store promises to survive. No Load sees a part of
 	// them.
 	//
-	// Changes are made in their order. Each has one of three kinds:
-	//   - [Created]: After becomes a status. Before is the zero value.
-	//   - [Updated]: After takes the place of Before and has the same ID.
-	//   - [Deleted]: Before goes. After is the zero value.
+	// Changes are made in order. Each has one of three kinds:
+	//   - [Created]: After is added. Before is the zero value.
+	//   - [Updated]: After replaces Before and has the same ID.
+	//   - [Deleted]: Before is removed. After is the zero value.
 	//
 	// The store gives After the revision of this commit, whatever
-	// After.Revision says. Before is the whole status as the store gave it
-	// out.
+	// After.Revision says. Before is the whole status as the store returned it.
 	//
-	// A commit is refused with [ErrConflict] if a status to be created is
-	// there, if one to be updated or deleted is not at the revision
-	// Before.Revision, or if the name that a change takes belongs, in its
-	// turn, to another id. So names are unique in the store itself, and a
-	// later change can take the name that an earlier one gives up.
+	// [ErrConflict] is returned when the id of a created status exists, when an
+	// updated or deleted status is not at Before.Revision, or when another
+	// status has the name of After at the time of the change. So the store
+	// itself keeps names unique, and a change can take a name that an earlier
+	// change of the commit has given up.
 	//
-	// A commit without changes, one in which an id stands twice, and one with
-	// a change of another kind or an update from one id to another is an error
-	// that is none of the sentinels: the caller is at fault.
+	// A commit is the caller's fault if it has no changes, two changes of one
+	// id, a change of another kind, or an update to another id. The error is
+	// then none of the sentinels.
 	//
-	// A ctx that is done before the commit has begun is its error. After that
-	// the commit is made or fails whatever becomes of ctx.
+	// If ctx is done before the commit begins, Commit returns the error of ctx.
+	// After that, the commit is made or fails as a whole, whatever happens to
+	// ctx.
 	Commit(ctx context.Context, changes []Change) (Revision, error)
 
 	// Revision returns the revision of the store at an instant between call
 	// and return.
 	Revision(ctx context.Context) (Revision, error)
 
-	// Close waits for running methods and frees all resources. A second Close
-	// returns nil. Every other method called after it returns [ErrClosed].
+	// Close waits for running methods and releases all resources. A second
+	// Close returns nil. Every other method called after it returns
+	// [ErrClosed].
 	Close() error
 }
 
-// A SharedStore is a [Store] that others write too, such as one on a cluster. Its
-// catalog is opened by [OpenShared] and fed by Watch alone.
+// A SharedStore is a [Store] that has other writers too, such as a store on a
+// cluster. [OpenShared] opens a catalog over a SharedStore; Watch alone feeds
+// the catalog.
 type SharedStore interface {
 	Store
 
-	// Watch yields the commits after a revision, those of this store and of
-	// everybody else: each once, whole, in the order of their revisions, none
-	// missing. Then it waits for those to come.
+	// Watch yields every commit after a revision, of this store and of all
+	// other writers: each one once, whole, and in order of revisions. Then
+	// Watch waits for new commits.
 	//
-	// A [Commit] with no changes says that every commit up to its revision
-	// has been yielded. Watch begins with one at the revision after, as soon
-	// as it follows the store; others may come at any time. If Load or
-	// Revision returns r > after, Watch eventually yields a commit at or
-	// beyond r.
+	// A [Commit] with no changes says that every commit up to its revision has
+	// been yielded. Watch begins with such a commit at the revision after, as
+	// soon as it follows the store; more may come at any time. If Load or
+	// Revision returns r > after, Watch eventually yields a commit at or beyond
+	// r.
 	//
-	// The changes of a commit come in the order in which they were made.
-	// After.Revision is that of the commit. Of Before only the ID and the
+	// The changes of a commit are in the order in which they were made.
+	// After.Revision is the commit's revision. Of Before, only the ID and the
 	// Revision count.
 	//
-	// A slow watcher holds up neither a commit nor another watcher, and may
-	// call the other methods of the store. Close does not wait for it.
+	// A slow watcher holds up neither commits nor other watchers. A watcher may
+	// call the other methods of the store. Close does not wait for watchers.
 	//
-	// Watch ends with exactly one error: that of ctx when ctx is done,
-	// [ErrClosed] when the store is closed, [ErrCompacted] when commits after
-	// the revision are no longer kept or the store has never reached it, or
-	// one of its own. Several goroutines may call it, and iterate one
-	// sequence, at once.
+	// Watch ends with exactly one error: the error of ctx when ctx is done,
+	// [ErrClosed] when the store is closed, [ErrCompacted] when the store no
+	// longer keeps the commits after the revision or has never reached the
+	// revision, or an error of its own. Several goroutines may call Watch, and
+	// iterate one sequence, at once.
 	Watch(ctx context.Context, after Revision) iter.Seq2[Commit, error]
 }
 
@@ -151,12 +156,13 @@ type Contents struct {
 	Statuses []CustomUserStatus
 	// Revision is the store's revision.
 	Revision Revision
-	// Shared says that others may write the store too: it is a [SharedStore].
+	// Shared says that the store is a [SharedStore], which others may write
+	// too.
 	Shared bool
 
-	// Fingerprint is the sum of the statuses' fingerprints, if
-	// FingerprintKnown is set. A store that keeps it saves its catalog the
-	// work of computing it.
+	// Fingerprint is the sum of the statuses' fingerprints, if FingerprintKnown
+	// is set. A store that keeps the fingerprint saves its catalog the
+	// computation.
 	Fingerprint      Fingerprint
 	FingerprintKnown bool
 }
@@ -186,9 +192,11 @@ func (k ChangeKind) String() string {
 // Change is what a commit does to one status.
 type Change struct {
 	Kind ChangeKind
-	// Before is what the status was: the zero value if Kind is [Created].
+	// Before is the status before the change: the zero value if Kind is
+	// [Created].
 	Before CustomUserStatus
-	// After is what it has become: the zero value if Kind is [Deleted].
+	// After is the status after the change: the zero value if Kind is
+	// [Deleted].
 	After CustomUserStatus
 }
 
@@ -200,7 +208,8 @@ func (c *Change) ID() string {
 	return c.After.ID
 }
 
-// Status returns what the status has become or, if it was deleted, was last.
+// Status returns the status after the change or, if it was deleted, before the
+// change.
 func (c *Change) Status() CustomUserStatus {
 	if c.Kind == Deleted {
 		return c.Before
@@ -213,13 +222,14 @@ type Commit struct {
 	Revision Revision
 	Changes  []Change
 
-	// Fingerprint is that of all statuses after the commit, if
-	// FingerprintKnown is set. A [Catalog] always knows it, a [SharedStore]
-	// need not.
+	// Fingerprint is the sum of all statuses' fingerprints after the commit, if
+	// FingerprintKnown is set. A [Catalog] always sets it; a [SharedStore] may
+	// leave it out.
 	Fingerprint      Fingerprint
 	FingerprintKnown bool
 }
 
-// Position returns the position of a catalog after the commit, from which a
-// watcher goes on. Without a known fingerprint it is a position of no catalog.
+// Position returns the catalog's position after the commit, from which a
+// watcher can continue. If the fingerprint is unknown, no catalog has the
+// position.
 func (c Commit) Position() Position { return Position{c.Revision, c.Fingerprint} }

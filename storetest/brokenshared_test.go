@@ -13,8 +13,8 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// sharedly returns an Opener of a SharedMemory with a flaw, or with none if it
-// is empty.
+// sharedly returns an Opener of a SharedMemory with the given flaw. An empty
+// flaw is none.
 func sharedly(flaw string) Opener {
 	p := &sharedPlace{SharedMemory: NewSharedMemory(), flaw: flaw}
 	return SharedOpener(func() (customstatus.SharedStore, error) {
@@ -34,12 +34,12 @@ func sharedly(flaw string) Opener {
 	}).opener()
 }
 
-// sharedPlace is what the stores of one Opener have in common.
+// sharedPlace is the state that the stores of one Opener share.
 type sharedPlace struct {
 	*SharedMemory
 	flaw   string
-	opened int          // stores ever
-	open   atomic.Int32 // stores now
+	opened int          // number of stores ever opened
+	open   atomic.Int32 // number of stores open now
 
 	mu      sync.Mutex
 	ghosts  []customstatus.Commit                           // refused, but for the feed
@@ -150,7 +150,7 @@ func (p *sharedPlace) waitForBodies() {
 	defer p.bodies.Unlock()
 }
 
-// now is the revision of the place.
+// now returns the revision of the place.
 func (s *sharedStore) now() customstatus.Revision {
 	now, _ := s.place.Open().Revision(context.Background())
 	return now
@@ -188,7 +188,7 @@ func (s *sharedStore) Watch(ctx context.Context, after customstatus.Revision) it
 	}
 }
 
-// onwards is a feed with one position for all its loops.
+// onwards returns a feed whose loops share one position.
 func (s *sharedStore) onwards(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
 	var mu sync.Mutex
 	return func(yield func(customstatus.Commit, error) bool) {
@@ -368,7 +368,7 @@ func (s *sharedStore) watch(ctx context.Context, after customstatus.Revision, in
 				continue
 			}
 		}
-		caughtUp := c.Revision == s.now() // before whoever watches goes on
+		caughtUp := c.Revision == s.now() // before the watcher goes on
 		for _, c := range out {
 			if !s.body(yield, c) {
 				if s.is("waits at Close for loops that were left") {

@@ -16,15 +16,15 @@ import (
 )
 
 // simple is an exclusive store that keeps the contract, unless its place has a
-// flaw. The flaws are named by what they do; each is one condition in the code
-// below.
+// flaw. The name of a flaw says what the store does wrong; each flaw is one
+// condition in the code below.
 type simple struct {
 	place  *simplePlace
 	closed atomic.Bool
 	cache  []customstatus.CustomUserStatus
 }
 
-// simplePlace outlives the stores on it.
+// simplePlace is the place of a simple store and outlives the store.
 type simplePlace struct {
 	flaw     string
 	mu       sync.Mutex
@@ -49,7 +49,8 @@ func (s state) clone() state {
 	return state{s.revision, maps.Clone(s.statuses), maps.Clone(s.names)}
 }
 
-// simply returns an Opener of a place with a flaw, or with none if it is empty.
+// simply returns an Opener of a place with the given flaw. An empty flaw is
+// none.
 func simply(flaw string) Opener {
 	p := &simplePlace{flaw: flaw, tombs: make(map[string]bool)}
 	p.now = state{0, make(map[string]*customstatus.CustomUserStatus), make(map[string]string)}
@@ -83,7 +84,7 @@ func (p *simplePlace) openStore() (customstatus.Store, error) {
 	return &simple{place: p}, nil
 }
 
-// reopened is what happens at an opening that is not the first.
+// reopened applies the flaws of a second or later opening.
 func (p *simplePlace) reopened() {
 	switch p.flaw {
 	case "counts an opening as a commit":
@@ -128,7 +129,7 @@ func (p *simplePlace) reopened() {
 
 func (s *simple) is(flaw string) bool { return s.place.flaw == flaw }
 
-// ready returns the error with which a method has to return before it begins.
+// ready returns nil if a method may begin, or else the error to return.
 func (s *simple) ready(ctx context.Context, method string) error {
 	if s.is("asks ctx before whether it is closed") && ctx.Err() != nil {
 		return ctx.Err()
@@ -353,7 +354,8 @@ func (s *simple) Commit(ctx context.Context, changes []customstatus.Change) (cus
 	return p.now.revision, nil
 }
 
-// interrupted is what happens to a commit whose ctx is done in the middle.
+// interrupted applies the flaws of a commit whose ctx is done during the
+// commit.
 func (s *simple) interrupted(ctx context.Context, changes []customstatus.Change, next state) (customstatus.Revision, error, bool) {
 	p := s.place
 	switch p.flaw {
@@ -401,9 +403,9 @@ func (s *simple) interrupted(ctx context.Context, changes []customstatus.Change,
 	return 0, fmt.Errorf("simple: %w: %w", customstatus.ErrOutcomeUnknown, ctx.Err()), true
 }
 
-// letOthersIn gives goroutines that are ready the time to run, if need be until
-// one of them has cancelled ctx. It blocks: a goroutine that only yields may be
-// run again at once while the others wait for a processor that is busy.
+// letOthersIn lets other goroutines run, if necessary until one of them has
+// cancelled ctx. It blocks, because a goroutine that only yields may run again
+// at once while the others wait for a busy processor.
 func letOthersIn(ctx context.Context) {
 	select {
 	case <-ctx.Done():
@@ -421,8 +423,8 @@ func (s *simple) nothingNew(changes []customstatus.Change) bool {
 	return true
 }
 
-// refused returns the error for changes that no commit may have, and for those
-// that are too many.
+// refused returns the error for a commit that is the caller's fault or too
+// large.
 func (s *simple) refused(changes []customstatus.Change) error {
 	large := func(most, told int) error {
 		if len(changes) <= most {
@@ -430,7 +432,7 @@ func (s *simple) refused(changes []customstatus.Change) error {
 		}
 		return &customstatus.TooLargeError{MaxChanges: told, Err: fmt.Errorf("%d changes", len(changes))}
 	}
-	if s.is("looks for ids that stand twice last") {
+	if s.is("looks for duplicate ids last") {
 		if err := large(1000, 1000); err != nil {
 			return err
 		}
@@ -475,10 +477,11 @@ func (s *simple) refused(changes []customstatus.Change) error {
 	return nil
 }
 
-// lets reports whether the flaw is to take changes that no commit may have.
+// lets reports whether the flaw is to accept a commit that is the caller's
+// fault.
 func (s *simple) lets(changes []customstatus.Change) bool {
 	switch s.place.flaw {
-	case "takes an id twice", "says conflict when an id stands twice", "looks for ids that stand twice last":
+	case "takes an id twice", "says conflict when an id is there twice", "looks for duplicate ids last":
 		return len(changes) > 0 && !slices.ContainsFunc(changes, func(c customstatus.Change) bool {
 			return checkChanges([]customstatus.Change{c}) != nil
 		})
@@ -490,8 +493,8 @@ func (s *simple) lets(changes []customstatus.Change) bool {
 	return false
 }
 
-// apply makes changes to st. If it refuses them, those before the bad one are
-// made. It refuses nothing if it is not to check.
+// apply makes changes to st. If it refuses a change, the earlier changes are
+// made. Without check, it refuses nothing.
 func (s *simple) apply(st state, changes []customstatus.Change, check bool) (state, error) {
 	p := s.place
 	start := st.clone()
@@ -519,7 +522,7 @@ func (s *simple) apply(st state, changes []customstatus.Change, check bool) (sta
 			switch p.flaw {
 			case "takes an id twice":
 				check = false
-			case "says conflict when an id stands twice":
+			case "says conflict when an id is there twice":
 				return st, customstatus.ErrConflict
 			default:
 				return st, errors.New("simple: id twice")
@@ -590,7 +593,8 @@ func (s *simple) apply(st state, changes []customstatus.Change, check bool) (sta
 	return st, nil
 }
 
-// fits reports whether a change is of a status as it is, or of none.
+// fits reports whether a change matches the current status, which is nil if
+// there is none.
 func (s *simple) fits(c customstatus.Change, old *customstatus.CustomUserStatus, start customstatus.Revision) bool {
 	created, updated, deleted := c.Kind == customstatus.Created, c.Kind == customstatus.Updated, c.Kind == customstatus.Deleted
 	var at customstatus.Revision
@@ -627,7 +631,7 @@ func (s *simple) fits(c customstatus.Change, old *customstatus.CustomUserStatus,
 	return ok
 }
 
-// mangle changes what is to be kept.
+// mangle applies the flaws of how a status is kept.
 func (s *simple) mangle(status, old *customstatus.CustomUserStatus) {
 	switch s.place.flaw {
 	case "keeps the revision of the create":
@@ -657,7 +661,7 @@ func (s *simple) mangle(status, old *customstatus.CustomUserStatus) {
 	}
 }
 
-// nameKey is what a name is looked up by.
+// nameKey returns the key of a name in the index.
 func (s *simple) nameKey(name string) string {
 	switch {
 	case s.is("folds names"):

@@ -10,24 +10,23 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// exclusiveCases are the sentences of the contract that can be checked of an
-// exclusive store, the simplest first.
+// exclusiveCases returns the cases for an exclusive store, the simplest first.
 func exclusiveCases() []testCase {
 	return slices.Concat(basicCases(false), commonCases(), exclusiveOnlyCases(), atOnceCases())
 }
 
-// sharedCases are those for a shared store.
+// sharedCases returns the cases for a shared store, the simplest first.
 func sharedCases() []testCase {
 	return slices.Concat(basicCases(true), commonCases(), watchCases(), atOnceCases(), sharedOnlyCases())
 }
 
-// commonCases are those in which one goroutine calls one store.
+// commonCases returns the cases in which one goroutine calls one store.
 func commonCases() []testCase {
 	return slices.Concat(revisionCases(), loadCases(), memoryCases(), commitCases(), conflictCases(),
 		valueCases(), faultCases(), closeCases(), reopenCases(), limitCases())
 }
 
-// basicCases are those without which no other means anything.
+// basicCases returns the cases that all others rely on.
 func basicCases(shared bool) []testCase {
 	basics := []testCase{
 		{name: "revision-new", says: "A new store is at revision 0.", run: func(t *tester) {
@@ -36,7 +35,7 @@ func basicCases(shared bool) []testCase {
 			t.at(s, "of a new place")
 		}},
 		{name: "commit-all", says: "Commit makes all changes or none, and returns the revision at which they were made. … " +
-			"[Created]: After becomes a status. … [Updated]: After takes the place of Before and has the same ID. … [Deleted]: Before goes.", run: func(t *tester) {
+			"[Created]: After is added. … [Updated]: After replaces Before and has the same ID. … [Deleted]: Before is removed.", run: func(t *tester) {
 			s := t.start()
 			first := t.commit(s, create("a", "x"))
 			t.holds(s, "after a commit that creates a status")
@@ -56,10 +55,10 @@ func basicCases(shared bool) []testCase {
 			t.at(s, "after a delete")
 			t.at(s, "for the second time")
 		}},
-		{name: "close", says: "Close waits for running methods and frees all resources.", run: func(t *tester) {
+		{name: "close", says: "Close waits for running methods and releases all resources.", run: func(t *tester) {
 			t.close(t.start())
 		}},
-		{name: "contents-shared", says: "A store is exclusive or shared. … Shared says that others may write the store too: it is a [SharedStore].", run: func(t *tester) {
+		{name: "contents-shared", says: "A store is exclusive or shared. … Shared says that the store is a [SharedStore], which others may write too.", run: func(t *tester) {
 			s := t.start()
 			for range 2 {
 				if all := t.load(s); all.Shared != shared {
@@ -77,7 +76,7 @@ func basicCases(shared bool) []testCase {
 
 func revisionCases() []testCase {
 	return []testCase{
-		{name: "revision-grows", says: "A commit takes the store to a revision greater than every one before.", run: func(t *tester) {
+		{name: "revision-grows", says: "Each commit gets a revision greater than all earlier ones.", run: func(t *tester) {
 			s := t.start()
 			last := customstatus.Revision(0)
 			for i, c := range []func() customstatus.Change{
@@ -89,13 +88,13 @@ func revisionCases() []testCase {
 			} {
 				revision := t.commit(s, c())
 				if revision <= last {
-					t.Errorf("Commit %d returned revision %d, the one before %d; want a greater one", i+1, revision, last)
+					t.Errorf("Commit %d returned revision %d after %d; want a greater one", i+1, revision, last)
 				}
 				last = revision
 				t.holds(s, fmt.Sprintf("after commit %d", i+1))
 			}
 		}},
-		{name: "revision-after-refusal", says: "No revision is given twice, neither after a refused commit", run: func(t *tester) {
+		{name: "revision-after-refusal", says: "No revision is used twice, neither after a refused commit", run: func(t *tester) {
 			s := t.start()
 			first := t.commit(s, create("a", "x"))
 			given := map[customstatus.Revision]bool{first: true}
@@ -113,7 +112,7 @@ func revisionCases() []testCase {
 
 func loadCases() []testCase {
 	return []testCase{
-		{name: "load-all", says: "Load returns all there is at one instant between call and return. … Statuses are all statuses, in any order. … Revision is the store's revision.", run: func(t *tester) {
+		{name: "load-all", says: "Load returns everything in the store at one instant between call and return. … Statuses are all statuses, in any order. … Revision is the store's revision.", run: func(t *tester) {
 			s := t.start()
 			revision := t.commit(s, create("a", "x"), create("b", "y"), create("c", "z"))
 			t.holds(s, "after creating three statuses")
@@ -123,7 +122,7 @@ func loadCases() []testCase {
 			t.holds(s, "after creating, renaming and deleting one more")
 			t.holds(s, "for the second time")
 		}},
-		{name: "load-revisions", says: "Each status has the Revision of the commit that wrote it last,", run: func(t *tester) {
+		{name: "load-revisions", says: "Each status has the Revision of the commit that wrote the status last.", run: func(t *tester) {
 			s := t.start()
 			first := t.commit(s, create("a", "x"), create("b", "y"), create("c", "z"))
 			second := t.commit(s, t.write("a", first, "x")) // writes what is there
@@ -167,7 +166,7 @@ func memoryCases() []testCase {
 			for i := range changes {
 				changes[i] = overwritten
 			}
-			t.holds(s, "after the caller has overwritten the changes that it had committed")
+			t.holds(s, "after the caller overwrote the slice of a finished commit")
 			t.conflicts(s, "the name is still taken", create("c", "x"))
 		}},
 		{name: "memory-received", says: says, run: func(t *tester) {
@@ -177,7 +176,7 @@ func memoryCases() []testCase {
 			for i := range all.Statuses {
 				all.Statuses[i] = status("overwritten", "overwritten")
 			}
-			t.holds(s, "after the caller has overwritten the statuses that it had loaded")
+			t.holds(s, "after the caller overwrote the loaded statuses")
 			t.conflicts(s, "the name is still taken", create("c", "x"))
 		}},
 		{name: "memory-unchanged", says: "a store keeps none of them and does not change them.", run: func(t *tester) {
@@ -188,13 +187,13 @@ func memoryCases() []testCase {
 				revision, err := t.try(ctx, s, given...)
 				for i, c := range changes {
 					if given[i] != c {
-						t.Errorf("After Commit(%s) = %v, change number %d of the caller's slice is %+v, it was %+v",
-							describeChanges(changes), err, i+1, given[i], c)
+						t.Errorf("Commit(%s) = %v changed element %d of the caller's slice to %+v, was %+v",
+							describeChanges(changes), err, i, given[i], c)
 					}
 				}
 				return revision, err
 			}
-			// Not in the order of anything, and with a revision that does not count.
+			// In no particular order, and with a revision that must be ignored.
 			changes := []customstatus.Change{create("c", "x"), create("a", "z"), create("b", "y")}
 			for i := range changes {
 				changes[i].After.Revision = 99
@@ -207,7 +206,7 @@ func memoryCases() []testCase {
 			if _, err := unchanged(t.ctx, t.write("b", r, "w"), t.remove("c", r), t.write("a", r, "x"), create("d", "z")); err != nil {
 				t.Fatalf("Commit: %v", err)
 			}
-			// That these are refused is for other cases to check.
+			// Other cases check that these commits are refused.
 			_, _ = unchanged(t.ctx, create("f", "f"), create("e", "e"), create("d", "taken"))
 			_, _ = unchanged(t.ctx, create("f", "f"), create("e", "e"), create("f", "f again"))
 			_, _ = unchanged(doneContexts()[0], create("f", "f"), create("e", "e"))
@@ -215,8 +214,7 @@ func memoryCases() []testCase {
 	}
 }
 
-// doneContexts returns a context that was cancelled and one whose deadline has
-// passed.
+// doneContexts returns a cancelled context and a context with a past deadline.
 func doneContexts() []context.Context {
 	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -225,7 +223,7 @@ func doneContexts() []context.Context {
 	return []context.Context{cancelled, late}
 }
 
-// exclusiveOnlyCases are those that a shared store need not pass.
+// exclusiveOnlyCases returns the cases for exclusive stores only.
 func exclusiveOnlyCases() []testCase {
 	return []testCase{
 		{name: "revision-counts", says: "The n-th commit of an exclusive store is revision n;", run: func(t *tester) {
@@ -235,7 +233,7 @@ func exclusiveOnlyCases() []testCase {
 				t.Helper()
 				n++
 				if got := t.commit(s, changes...); got != n {
-					t.Fatalf("Commit number %d returned revision %d", n, got)
+					t.Fatalf("Commit number %d returned revision %d, want the same number", n, got)
 				}
 			}
 			next(create("a", "x"), create("b", "y"))
@@ -248,20 +246,20 @@ func exclusiveOnlyCases() []testCase {
 			next(t.remove("b", 3))
 			next(create("c", "x"))
 		}},
-		{name: "exclusive-open", says: "Only one process has an exclusive store open: to open its place a second time, " +
-			"in this process or another, is [ErrLocked] until the first store is closed.", run: func(t *tester) {
+		{name: "exclusive-open", says: "Only one process has an exclusive store open: opening its place a second time, " +
+			"in this process or another, returns [ErrLocked] until the first store is closed.", run: func(t *tester) {
 			s := t.start()
 			for range 2 {
 				for i := range 2 {
-					second, err := t.tryOpen("To open the place a second time")
+					second, err := t.tryOpen("The Opener, called while the store is open,")
 					switch {
 					case errors.Is(err, ErrVolatile):
 						t.Skipf("Not checked: %v", err)
 					case err == nil:
 						t.close(second)
-						t.Fatalf("To open the place a second time while a store is open = nil, want ErrLocked")
+						t.Fatalf("The Opener, called while the store is open, = nil, want ErrLocked")
 					case !errors.Is(err, customstatus.ErrLocked):
-						t.Fatalf("To open the place a second time while a store is open = %v, want ErrLocked", err)
+						t.Fatalf("The Opener, called while the store is open, = %v, want ErrLocked", err)
 					}
 					t.commit(s, t.put("a", fmt.Sprint("name ", i)))
 				}

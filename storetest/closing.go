@@ -75,8 +75,8 @@ func closeCases() []testCase {
 	}
 }
 
-// closeWaits closes a store while a method is in the middle: where it asks
-// whether its ctx is done, and is kept waiting for the answer.
+// closeWaits closes a store while a method is running. The method blocks where
+// it asks whether ctx is done, until Close was called.
 func (t *tester) closeWaits(name string, method func(context.Context, *handle) error) {
 	t.Helper()
 	s := t.start()
@@ -98,15 +98,15 @@ func (t *tester) closeWaits(name string, method func(context.Context, *handle) e
 	}
 	switch {
 	case early && err == nil:
-		t.Errorf("Close returned while %s ran, which then succeeded", name)
+		t.Errorf("Close returned while %s was running, which then succeeded", name)
 	case err != nil && !errors.Is(err, customstatus.ErrClosed):
 		t.Errorf("%s beside Close = %v, want nil or ErrClosed", name, err)
 	}
 }
 
-// within reports whether a channel is closed in a short while, and before the
-// other one. A store that keeps the contract passes whatever the answer, so that
-// no time of a machine's makes a test fail.
+// within reports whether a channel is closed within a short time and before the
+// other channel. A correct store passes whatever the answer, so a slow machine
+// can't fail the test.
 func (t *tester) within(closed, other <-chan struct{}) bool {
 	select {
 	case <-closed:
@@ -117,7 +117,7 @@ func (t *tester) within(closed, other <-chan struct{}) bool {
 	return false
 }
 
-// slowContext keeps whoever asks whether it is done waiting for the answer.
+// slowContext blocks all callers of Err and Done until answered is closed.
 type slowContext struct {
 	context.Context
 	once     sync.Once
@@ -140,9 +140,9 @@ func (c *slowContext) Done() <-chan struct{} {
 	return c.Context.Done()
 }
 
-// closeWhileBusy closes a store in the middle of commits and loads, and takes in
-// the commits that were made. It calls closed when the store is closed, while
-// methods may still run if Close did not wait for them.
+// closeWhileBusy closes a store during commits and loads, and adds the
+// successful commits to the model. It calls closed right after Close, when
+// methods still run if Close did not wait for them.
 func (t *tester) closeWhileBusy(s *handle, closed func()) {
 	t.Helper()
 	var results [4][]result
@@ -198,13 +198,13 @@ func (t *tester) closeWhileBusy(s *handle, closed func()) {
 	t.settle(made)
 }
 
-// errNotClosed is for a store that still answers when Close has returned.
+// errNotClosed stands for the success of a method after Close has returned.
 var errNotClosed = errors.New("nil after Close")
 
 func reopenCases() []testCase {
 	const (
 		lasts     = "When it returns nil, the changes are durable: they survive whatever the store promises to survive."
-		revisions = "No revision is given twice, neither after a refused commit nor after reopening."
+		revisions = "No revision is used twice, neither after a refused commit nor after reopening."
 	)
 	return []testCase{
 		{name: "reopen-new", says: "A new store is at revision 0.", run: func(t *tester) {
@@ -240,7 +240,7 @@ func reopenCases() []testCase {
 			t.commit(s, t.write("a", r, "renamed"), t.remove("b", r), create("d", "y"))
 			t.conflicts(s, "the status is there", create("e", "w"), create("a", "v"))
 			s = t.reopen(s)
-			t.holds(s, "after reopening, what was renamed, deleted and refused included")
+			t.holds(s, "after renames, deletions, a refused commit and reopening")
 			t.conflicts(s, "the status has been written since", t.write("a", r, "late"))
 			t.commit(s, t.write("c", r, "written after reopening"))
 			t.holds(s, "after a commit that followed reopening")
@@ -253,7 +253,7 @@ func reopenCases() []testCase {
 			t.conflicts(s, "the name belongs to another status", create("d", "renamed"))
 			t.conflicts(s, "the name belongs to another status", create("d", "z"))
 			t.commit(s, create("d", "x"), create("e", "y"))
-			t.holds(s, "after names that were free at the reopening were taken")
+			t.holds(s, "after creates with names that were free at reopening")
 		}},
 		{name: "reopen-revision", says: revisions, run: func(t *tester) {
 			s := t.start()
@@ -264,7 +264,7 @@ func reopenCases() []testCase {
 				t.at(s, "after reopening")
 				revision := t.commit(s, create("b", "y"))
 				if revision <= last {
-					t.Fatalf("The first commit after reopening returned revision %d, the last one before it was %d; want a greater one", revision, last)
+					t.Fatalf("The first commit after reopening returned revision %d, the last one before returned %d; want a greater one", revision, last)
 				}
 				last = t.commit(s, t.remove("b", revision))
 			}
@@ -272,7 +272,7 @@ func reopenCases() []testCase {
 			s = t.reopen(s)
 			t.holds(s, "after reopening without any status")
 			if revision := t.commit(s, create("a", "x")); revision <= last {
-				t.Fatalf("The first commit after reopening without any status returned revision %d, the last one before it was %d; want a greater one", revision, last)
+				t.Fatalf("The first commit after reopening without any status returned revision %d, the last one before returned %d; want a greater one", revision, last)
 			}
 		}},
 		{name: "reopen-random", says: lasts, run: func(t *tester) {

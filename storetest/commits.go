@@ -11,22 +11,22 @@ import (
 )
 
 const (
-	saysConflict = "A commit is refused with [ErrConflict] if a status to be created is there, " +
-		"if one to be updated or deleted is not at the revision Before.Revision,"
-	saysTaken  = "A commit is refused with [ErrConflict] … or if the name that a change takes belongs, in its turn, to another id."
-	saysUnique = "So names are unique in the store itself,"
+	saysConflict = "[ErrConflict] is returned when the id of a created status exists, " +
+		"when an updated or deleted status is not at Before.Revision,"
+	saysTaken  = "[ErrConflict] is returned … or when another status has the name of After at the time of the change."
+	saysUnique = "So the store itself keeps names unique,"
 )
 
 func commitCases() []testCase {
 	const (
-		turn  = "Changes are made in their order."
-		freed = "a later change can take the name that an earlier one gives up."
+		turn  = "Changes are made in order."
+		freed = "a change can take a name that an earlier change of the commit has given up."
 	)
 	return []testCase{
 		{name: "commit-kinds", says: "Each has one of three kinds:", run: func(t *tester) {
 			s := t.start()
-			// The kind decides, and nothing else: an update of what is as it was,
-			// a delete of what an update has just written.
+			// Only the kind counts: an update may change nothing, and a delete
+			// may follow an update at once.
 			r := t.commit(s, create("a", "x"), create("b", "y"))
 			r = t.commit(s, customstatus.Change{Kind: customstatus.Updated, Before: t.before("a", r), After: t.before("a", r)})
 			t.holds(s, "after an update that changes nothing")
@@ -34,7 +34,7 @@ func commitCases() []testCase {
 			t.holds(s, "after a delete")
 			t.conflicts(s, "there is no such status any more", t.write("a", r, "x"))
 			t.commit(s, create("a", "x"))
-			t.holds(s, "after a create of what was deleted")
+			t.holds(s, "after a create of the deleted status")
 		}},
 		{name: "commit-or-none", says: "Commit makes all changes or none, … " +
 			"Every error but [ErrOutcomeUnknown] means that nothing was written.", run: func(t *tester) {
@@ -59,12 +59,12 @@ func commitCases() []testCase {
 			t.commit(s, good...)
 			t.holds(s, "after the same commit without the bad change")
 		}},
-		{name: "commit-after-refusal", says: "A store that can write again after a failure does so by itself at the next commit.", run: func(t *tester) {
+		{name: "commit-after-refusal", says: "If a store can write again after a failure, it does so by itself at the next commit.", run: func(t *tester) {
 			s := t.start()
 			r := t.commit(s, create("a", "x"))
 			t.conflicts(s, "the name belongs to another status", create("b", "x"))
 			t.commit(s, create("b", "y"))
-			// That this one is refused is for another case to check.
+			// Another case checks that this commit is refused.
 			c := create("c", "z")
 			_, _ = t.try(doneContexts()[0], s, c)
 			t.doubt([]customstatus.Change{c})
@@ -178,8 +178,8 @@ func conflictCases() []testCase {
 	}
 }
 
-// conflictsOf checks that a change is refused which is of a status at another
-// revision, or of none.
+// conflictsOf checks that a store refuses a change of a status at another
+// revision, and of a status that does not exist.
 func (t *tester) conflictsOf(change func(id string, at customstatus.Revision) customstatus.Change) {
 	t.Helper()
 	s := t.start()
@@ -196,12 +196,12 @@ func (t *tester) conflictsOf(change func(id string, at customstatus.Revision) cu
 	t.conflicts(s, "the status has been deleted", change("a", 0))
 }
 
-// limitCases are those of large commits.
+// limitCases returns the cases with large commits.
 func limitCases() []testCase {
-	const most = "A commit beyond the store's limits, or with a status beyond the values above that it can't keep, " +
-		"is a [*TooLargeError] that says how many changes would pass."
+	const most = "A [*TooLargeError], which says how many changes would pass, is returned when a commit is beyond the store's limits, " +
+		"or when a status is beyond the values above and the store can't keep it."
 	return []testCase{
-		{name: "limit-least", says: "A store takes every commit of up to [MinCommitChanges] changes.", run: func(t *tester) {
+		{name: "limit-least", says: "A store accepts every commit of up to [MinCommitChanges] changes.", run: func(t *tester) {
 			s := t.start()
 			largest := func(kind string, i int) customstatus.CustomUserStatus {
 				return largestStatus(fmt.Sprintf("%s %d ", kind, i))
@@ -211,7 +211,7 @@ func limitCases() []testCase {
 				changes[i] = customstatus.Change{Kind: customstatus.Created, After: largest("first", i)}
 			}
 			r := t.commit(s, changes...)
-			t.holds(s, "after as many creates as every store takes, of the largest statuses")
+			t.holds(s, "after creates of as many of the largest statuses as every store accepts")
 			for i := range changes {
 				before := t.before(largest("first", i).ID, r)
 				after := largest("second", i)
@@ -258,15 +258,15 @@ func limitCases() []testCase {
 			conflict[0] = create("a", "y")
 			twice := slices.Clone(changes)
 			twice[len(twice)-1] = twice[0]
-			t.faulty(s, "an id stands twice in a large commit", twice...)
+			t.faulty(s, "two changes of a large commit have the same id", twice...)
 			_, err := t.try(t.ctx, s, conflict...)
 			if err == nil {
-				t.Fatalf("A large commit that creates a status that is there = nil, want an error")
+				t.Fatalf("A large commit that creates an existing status = nil, want an error")
 			}
 			if errors.Is(err, customstatus.ErrConflict) {
-				// Then it must not have been too large.
+				// Then the commit must not be too large.
 				if r, err := t.try(t.ctx, s, slices.Clone(changes)...); err != nil {
-					t.Errorf("A large commit that does not fit = ErrConflict, but without the change at fault it = %v; want that first", err)
+					t.Errorf("A commit with a conflict = ErrConflict, but without the conflict it = %v; want that error first", err)
 				} else {
 					t.made(changes, r)
 				}
@@ -278,22 +278,22 @@ func limitCases() []testCase {
 	}
 }
 
-// largeCommit is more than most stores take at once.
+// largeCommit is more changes than most stores accept in one commit.
 const largeCommit = 10_000
 
-// random makes commits over few ids and names, so that many are refused.
+// random makes commits with few ids and names, so that many conflict.
 type random struct{ *rand.Rand }
 
 func newRandom(seed uint64) random { return random{rand.New(rand.NewPCG(seed, seed))} }
 
-// changes returns one to four changes of different ids.
+// changes returns one to four changes, each of another id.
 func (r random) changes(m *model) []customstatus.Change {
 	ids := r.Perm(7)[:1+r.IntN(4)]
 	names := []string{"x", "X", "xx", "y", "y ", "é", "e\u0301", "z"}
 	changes := make([]customstatus.Change, len(ids))
 	for i, n := range ids {
 		id, name := fmt.Sprint("id", n), names[r.IntN(len(names))]
-		at := m.statuses[id].Revision // 0 if there is none
+		at := m.statuses[id].Revision // 0 if the status does not exist
 		if r.IntN(12) == 0 {
 			at = customstatus.Revision(r.Uint64N(uint64(m.revision) + 2))
 		}
@@ -314,8 +314,8 @@ func (r random) changes(m *model) []customstatus.Change {
 	return changes
 }
 
-// commitRandom makes a random commit, which the store has to accept or refuse
-// as the model does.
+// commitRandom makes a random commit, which the store must accept or refuse as
+// the model does.
 func (t *tester) commitRandom(s *handle, random random) {
 	t.Helper()
 	changes := random.changes(&t.model)

@@ -11,12 +11,12 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// atOnceCases are those in which several goroutines call one store.
+// atOnceCases returns the cases in which several goroutines call one store.
 func atOnceCases() []testCase {
 	const (
-		instant = "the instant includes every commit that had returned before the call."
+		instant = "The instant is after every commit that had returned before the call."
 		lasts   = "When it returns nil, the changes are durable: they survive whatever the store promises to survive."
-		waits   = "Close waits for running methods and frees all resources."
+		waits   = "Close waits for running methods and releases all resources."
 	)
 	return []testCase{
 		{name: "at-once-methods", says: "All methods may be called by several goroutines at once.", run: func(t *tester) {
@@ -50,7 +50,7 @@ func atOnceCases() []testCase {
 			s := t.start()
 			loadsBesideCommits(t, s, []*handle{s}, upToDate)
 		}},
-		{name: "commit-cancelled", says: "After that the commit is made or fails whatever becomes of ctx.", run: func(t *tester) {
+		{name: "commit-cancelled", says: "After that, the commit is made or fails as a whole, whatever happens to ctx.", run: func(t *tester) {
 			s := t.start()
 			const commits = 12
 			var results [4][commits]result
@@ -74,12 +74,12 @@ func atOnceCases() []testCase {
 					case errors.Is(r.err, customstatus.ErrOutcomeUnknown):
 						t.doubt(r.changes)
 					case errors.Is(r.err, customstatus.ErrConflict):
-						t.Errorf("Commit(%s) = %v, but nothing is in its way", describeChanges(r.changes), r.err)
+						t.Errorf("Commit(%s) = %v, but nothing conflicts", describeChanges(r.changes), r.err)
 					}
 				}
 			}
 			t.settle(done)
-			t.holds(s, "after commits whose ctx was cancelled: those that returned nil and no other")
+			t.holds(s, "after commits whose ctx was cancelled: only those that returned nil count")
 		}},
 		{name: "close-at-once", says: "A second Close returns nil.", run: func(t *tester) {
 			s := t.start()
@@ -103,16 +103,16 @@ func atOnceCases() []testCase {
 				found = t.load(s)
 			})
 			for _, d := range t.differences(found) {
-				t.Errorf("What a store holds that was opened when Close had returned: %s", d)
+				t.Errorf("Load of a store that was opened right after Close: %s", d)
 			}
-			t.holds(s, "after a Close beside commits: those that returned nil and no other")
+			t.holds(s, "after a Close beside commits: only those that returned nil count")
 		}},
 	}
 }
 
-// sharedOnlyCases are those in which several stores are open on one place.
+// sharedOnlyCases returns the cases with several open stores on one place.
 func sharedOnlyCases() []testCase {
-	const instant = "the instant includes every commit that had returned before the call."
+	const instant = "The instant is after every commit that had returned before the call."
 	return []testCase{
 		{name: "shared-open", says: "A shared store may be open any number of times, and is a [SharedStore].", run: func(t *tester) {
 			stores := []*handle{t.start()}
@@ -167,8 +167,8 @@ func sharedOnlyCases() []testCase {
 	}
 }
 
-// methodsAtOnce has several goroutines call all methods of which none has
-// anything to do with those of another.
+// methodsAtOnce calls all methods in several goroutines that use different ids
+// and names.
 func methodsAtOnce(t *tester, s *handle) {
 	t.Helper()
 	var results [6][]result
@@ -192,20 +192,20 @@ func methodsAtOnce(t *tester, s *handle) {
 					return fmt.Sprintf("Load: %v", err)
 				}
 				if all.Revision < revision || len(all.Statuses) < n+2 {
-					return fmt.Sprintf("Load returned %d statuses at revision %d, but this goroutine's commit %d had returned", len(all.Statuses), all.Revision, revision)
+					return fmt.Sprintf("Load returned %d statuses at revision %d after this goroutine's commit %d had returned", len(all.Statuses), all.Revision, revision)
 				}
 				if now, err := s.Revision(t.ctx); err != nil || now < revision {
-					return fmt.Sprintf("Revision = %d, %v, but this goroutine's commit %d had returned", now, err, revision)
+					return fmt.Sprintf("Revision = %d, %v after this goroutine's commit %d had returned", now, err, revision)
 				}
 			}
 			return ""
 		}()
 	})
 	t.settleAll(results[:], failures)
-	t.holds(s, "after methods that ran at the same time")
+	t.holds(s, "after concurrent methods")
 }
 
-// commitsAtOnce has several goroutines commit through two stores on one place.
+// commitsAtOnce commits in several goroutines, through two stores on one place.
 func commitsAtOnce(t *tester, a, b *handle) {
 	t.Helper()
 	stores := []*handle{a, b}
@@ -213,22 +213,22 @@ func commitsAtOnce(t *tester, a, b *handle) {
 	failures := make([]string, len(results))
 	t.together(len(results), func(i int) {
 		for n := range 8 {
-			// Two changes each, so that a half of a commit can be told.
+			// Two changes each, so that half a commit can be recognized.
 			id := fmt.Sprintf("%d-%d", i, n)
 			changes := []customstatus.Change{create(id, "name "+id), create("also "+id, "also name "+id)}
 			revision, err := stores[i%len(stores)].Commit(t.ctx, changes)
 			if err != nil {
-				failures[i] = fmt.Sprintf("Commit(%s): %v; want success, nothing is in its way", describeChanges(changes), err)
+				failures[i] = fmt.Sprintf("Commit(%s): %v; want success, because nothing conflicts", describeChanges(changes), err)
 				return
 			}
 			results[i] = append(results[i], result{changes: changes, revision: revision})
 		}
 	})
 	t.settleAll(results[:], failures)
-	t.holds(a, "after commits that were made at the same time")
+	t.holds(a, "after concurrent commits")
 }
 
-// settleAll takes in what several goroutines committed, each in turn.
+// settleAll adds the commits of several goroutines to the model.
 func (t *tester) settleAll(results [][]result, failures []string) {
 	t.Helper()
 	var all []result
@@ -246,9 +246,9 @@ func (t *tester) settleAll(results [][]result, failures []string) {
 	t.settle(all)
 }
 
-// contest is a set of commits of which only one can be accepted.
+// contest is a set of commits of which the store can accept only one.
 type contest struct {
-	prepare []customstatus.Change // is made before, unless it is empty
+	prepare []customstatus.Change // committed first, unless empty
 	entry   func(m *model, i int, prepared customstatus.Revision) customstatus.Change
 }
 
@@ -286,8 +286,9 @@ func sameUpdate(round int) contest {
 	}
 }
 
-// oneWinner has contenders commit at once, over the stores in turn, and checks
-// that exactly one wins and all others are told so.
+// oneWinner commits the entries of a contest concurrently, spread over the
+// stores. It checks that exactly one commit succeeds and all others return
+// ErrConflict.
 func oneWinner(t *tester, what string, stores []*handle, contestOf func(round int) contest) {
 	t.Helper()
 	for round := range 12 {
@@ -310,27 +311,27 @@ func oneWinner(t *tester, what string, stores []*handle, contestOf func(round in
 			case r.err == nil:
 				winners = append(winners, r)
 			case !errors.Is(r.err, customstatus.ErrConflict):
-				t.Errorf("One of %d %s at once = %v, want nil or ErrConflict", contenders, what, r.err)
+				t.Errorf("One of %d concurrent %s = %v, want nil or ErrConflict", contenders, what, r.err)
 			}
 		}
 		if len(winners) != 1 {
-			t.Fatalf("Of %d %s at once %d were accepted, want exactly one", contenders, what, len(winners))
+			t.Fatalf("Of %d concurrent %s, %d were accepted, want exactly one", contenders, what, len(winners))
 		}
 		t.settle(winners)
 	}
 	for _, s := range stores {
-		t.holds(s, "after commits of which one in each round could be accepted")
+		t.holds(s, "after rounds of commits with one winner each")
 	}
 }
 
-// loaded is what a Load returned beside commits.
+// loaded is the result of a Load during commits.
 type loaded struct {
-	before customstatus.Revision // of the last commit that had returned before the call
+	before customstatus.Revision // of the last commit that returned before the call
 	customstatus.Contents
 }
 
-// wholeCommit says how a Load shows a part of a commit, or "". All commits
-// write all statuses.
+// wholeCommit describes how a Load shows a part of a commit, or returns "".
+// Every commit writes all statuses.
 func wholeCommit(l loaded) string {
 	for _, s := range l.Statuses {
 		first := l.Statuses[0]
@@ -345,28 +346,28 @@ func wholeCommit(l loaded) string {
 	return ""
 }
 
-// upToDate says how a Load is behind, or "".
+// upToDate describes how a Load is outdated, or returns "".
 func upToDate(l loaded) string {
 	if l.Revision < l.before {
-		return fmt.Sprintf("A Load returned revision %d, but before the call commit %d had returned", l.Revision, l.before)
+		return fmt.Sprintf("A Load returned revision %d, but commit %d had returned before the call", l.Revision, l.before)
 	}
 	for _, s := range l.Statuses {
 		if s.Revision < l.before {
-			return fmt.Sprintf("A Load returned %s, but before the call commit %d, which wrote all statuses, had returned", describe(s), l.before)
+			return fmt.Sprintf("A Load returned %s, but commit %d, which wrote all statuses, had returned before the call", describe(s), l.before)
 		}
 	}
 	return ""
 }
 
-// loadedIDs are the ids, of one letter each.
+// loadedIDs are the ids of loadsBesideCommits, one letter each.
 const loadedIDs = "abcde"
 
-// loadsBesideCommits loads over and over while commits write all statuses, and
-// checks what is loaded.
+// loadsBesideCommits loads repeatedly while commits write all statuses, and
+// checks each load with wrong.
 func loadsBesideCommits(t *tester, writer *handle, readers []*handle, wrong func(loaded) string) {
 	t.Helper()
 	var (
-		returned atomic.Uint64 // revision of the last commit that has returned
+		returned atomic.Uint64 // revision of the last finished commit
 		over     atomic.Bool
 		failures [4]string
 	)

@@ -12,38 +12,40 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every case quotes the contract to the letter, and every sentence of the
-// contract has a case or a reason why it has none.
+// Every case quotes the contract exactly, and every sentence of the contract
+// has a case or a reason why it has none.
 func TestCasesCoverTheContract(t *testing.T) {
 	const (
 		definition = "says what it is"
-		catalog    = "binds the catalog, or whoever calls"
+		catalog    = "binds the catalog or another caller"
 		allows     = "allows, and forbids nothing"
 	)
 	unchecked := map[string]string{
 		"A Store keeps a catalog's statuses durably.":                                               definition,
 		"This comment is the whole contract:":                                                       definition,
 		"a [Catalog] relies on nothing else, and package storetest checks it sentence by sentence.": definition,
-		"A SharedStore is a [Store] that others write too, such as one on a cluster.":               definition,
+		"A SharedStore is a [Store] that has other writers too, such as a store on a cluster.":      definition,
 		"Contents are what a [Store] holds at one instant.":                                         definition,
 		"Change is what a commit does to one status.":                                               definition,
 		"Commit is a set of changes that were made together.":                                       definition,
-		"Before is what the status was:":                                                            definition,
-		"After is what it has become:":                                                              definition,
-		"Its catalog is opened by [OpenShared] and fed by Watch alone.":                             catalog,
-		"Before is the whole status as the store gave it out.":                                      catalog,
+		"Before is the status before the change:":                                                   definition,
+		"After is the status after the change:":                                                     definition,
+		"[OpenShared] opens a catalog over a SharedStore;":                                          catalog,
+		"Watch alone feeds the catalog.":                                                            catalog,
+		"Before is the whole status as the store returned it.":                                      catalog,
 		"Before is the zero value.":                                                                 catalog,
 		"After is the zero value.":                                                                  catalog,
 		"the zero value if Kind is [Created].":                                                      catalog,
 		"the zero value if Kind is [Deleted].":                                                      catalog,
-		"A [Catalog] always knows it, a [SharedStore] need not.":                                    catalog,
+		"A [Catalog] always sets it;":                                                               catalog,
+		"a [SharedStore] may leave it out.":                                                         catalog,
 		"a shared store may leave numbers out.":                                                     allows,
 		"Strings are immutable and may be shared.":                                                  allows,
-		"A store that keeps it saves its catalog the work of computing it.":                         allows,
-		"Errors wrap the sentinels of this package and may wrap their own cause beside.":            "every case uses errors.Is",
-		"One that can't answers every commit from then on with [ErrNeedsReopen] and the reason.":    "takes a fault",
-		"Statuses that are not what was committed are [ErrDamaged];":                                "takes damage",
-		"Load never returns a wrong status and never leaves one out.":                               "every case loads, but damage is the author's to try",
+		"A store that keeps the fingerprint saves its catalog the computation.":                     allows,
+		"Errors wrap the sentinels of this package and may also wrap their cause.":                  "every case uses errors.Is",
+		"If a store can't, every later commit returns [ErrNeedsReopen] and the reason.":             "takes a fault",
+		"[ErrDamaged] is returned when statuses are not as they were committed;":                    "takes damage",
+		"Load never returns a wrong status and never omits one.":                                    "every case loads, but only the author can test damage",
 	}
 	whole := contract(t, "../store.go", "Store", "SharedStore", "Contents", "Change", "Commit")
 
@@ -67,7 +69,7 @@ func TestCasesCoverTheContract(t *testing.T) {
 	}
 }
 
-// No name stands for two cases, and the basic ones come first.
+// The names of the cases are unique, and the basic cases come first.
 func TestCasesAreInOrder(t *testing.T) {
 	for _, cases := range [][]testCase{exclusiveCases(), sharedCases()} {
 		names := make(map[string]bool)
@@ -81,8 +83,7 @@ func TestCasesAreInOrder(t *testing.T) {
 	}
 }
 
-// contract returns the comments of types, their fields and their methods as one
-// line.
+// contract returns the comments of types, fields and methods as one line.
 func contract(t *testing.T, file string, types ...string) string {
 	f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments)
 	require.NoError(t, err)

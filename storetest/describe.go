@@ -12,7 +12,7 @@ func describe(s customstatus.CustomUserStatus) string {
 	return fmt.Sprintf("{%+q %+q %s %s @%d}", s.ID, s.Name, s.StatusType, s.UpdatedAt.Format(time.RFC3339Nano), s.Revision)
 }
 
-// shorten quotes a string, the beginning of a long one.
+// shorten quotes a string, or only the beginning of a long string.
 func shorten(s string) string {
 	const most = 60
 	if len(s) <= most {
@@ -21,7 +21,8 @@ func shorten(s string) string {
 	return fmt.Sprintf("%+q… (%d bytes)", s[:most], len(s))
 }
 
-// describeChanges shows a commit, the first changes of a long one.
+// describeChanges describes a commit, or only the first changes of a large
+// commit.
 func describeChanges(changes []customstatus.Change) string {
 	const most = 6
 	var b strings.Builder

@@ -8,7 +8,7 @@ import (
 	"github.com/customstatus/customstatus/storetest"
 )
 
-// clusterStore is a store under test that can also forget its old commits.
+// clusterStore is a store under test that can also forget old commits.
 type clusterStore struct {
 	*storetest.SharedMemoryStore
 	cluster *storetest.SharedMemory
@@ -16,14 +16,14 @@ type clusterStore struct {
 
 var _ storetest.Compacter = clusterStore{}
 
-// Compact is only for the test, and so not a method of the store itself.
+// Compact is only needed for the test, so the store itself has no such method.
 func (s clusterStore) Compact(_ context.Context, upTo customstatus.Revision) error {
 	s.cluster.Compact(upTo)
 	return nil
 }
 
-// The test of a store that others write too: every case gets a new place, and
-// opens it as often as it needs.
+// Test a shared store. Every case gets a new place and opens it as often as it
+// needs.
 func ExampleRunShared() {
 	testStore := func(t *testing.T) { // in your test file: func TestStore(t *testing.T)
 		storetest.RunShared(t, func(t *testing.T) storetest.SharedOpener {
@@ -36,8 +36,8 @@ func ExampleRunShared() {
 	_ = testStore
 }
 
-// A store that keeps nothing says so when it is opened again. What needs a
-// second opening is then skipped.
+// Test a store that keeps nothing after Close. The Opener says so when it is
+// called again, and the cases that need a second opening are skipped.
 func ExampleRun_volatile() {
 	testStore := func(t *testing.T) {
 		storetest.Run(t, func(t *testing.T) storetest.Opener {

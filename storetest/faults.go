@@ -12,17 +12,17 @@ import (
 )
 
 const (
-	saysFault = "A commit without changes, one in which an id stands twice, and one with a change of another kind " +
-		"or an update from one id to another is an error that is none of the sentinels: the caller is at fault."
+	saysFault = "A commit is the caller's fault if it has no changes, two changes of one id, a change of another kind, " +
+		"or an update to another id. The error is then none of the sentinels."
 	saysOrder = "When several errors apply, a call returns the first of these: [ErrClosed], the error of ctx, " +
 		"an error for changes that no commit may have, [ErrTooLarge], [ErrConflict]."
-	saysUnknown = "After ErrOutcomeUnknown the commit is there as a whole or not at all, and the store decides which " +
-		"before the next Load or Commit returns: what that one finds is final."
+	saysUnknown = "After ErrOutcomeUnknown, the whole commit was made or nothing of the commit. The store decides which " +
+		"before the next Load or Commit returns, and the decision is final."
 )
 
-// faultCases are those of calls that can't succeed.
+// faultCases returns the cases with calls that can't succeed.
 func faultCases() []testCase {
-	const doneCtx = "A ctx that is done before a call is the call's error."
+	const doneCtx = "If ctx is done before a call, the call returns the error of ctx."
 	return []testCase{
 		{name: "load-done-ctx", says: doneCtx, run: func(t *tester) {
 			s := t.start()
@@ -44,7 +44,7 @@ func faultCases() []testCase {
 			}
 			t.at(s, "after a Revision with a done ctx")
 		}},
-		{name: "commit-done-ctx", says: "A ctx that is done before the commit has begun is its error.", run: func(t *tester) {
+		{name: "commit-done-ctx", says: "If ctx is done before the commit begins, Commit returns the error of ctx.", run: func(t *tester) {
 			s := t.start()
 			r := t.commit(s, create("a", "x"))
 			for _, ctx := range doneContexts() {
@@ -77,7 +77,7 @@ func faultCases() []testCase {
 				{t.remove("a", r), t.remove("a", r)},
 				{t.remove("a", r), create("c", "x"), create("d", "z"), create("c", "w")},
 			} {
-				t.faulty(s, "an id stands twice", changes...)
+				t.faulty(s, "two changes have the same id", changes...)
 			}
 		}},
 		{name: "fault-kind", says: saysFault, run: func(t *tester) {
@@ -107,9 +107,9 @@ func faultCases() []testCase {
 			s := t.start()
 			t.commit(s, create("a", "x"))
 			ctx := doneContexts()[0]
-			for why, changes := range faultyCommits(t) {
-				if _, err := t.try(ctx, s, changes...); !errors.Is(err, context.Canceled) {
-					t.Errorf("Commit(%s) with a cancelled ctx = %v, want %v: %s, too", describeChanges(changes), err, context.Canceled, why)
+			for _, c := range faultyCommits(t) {
+				if _, err := t.try(ctx, s, c.changes...); !errors.Is(err, context.Canceled) {
+					t.Errorf("Commit(%s) with a cancelled ctx = %v, want %v: %s, too", describeChanges(c.changes), err, context.Canceled, c.why)
 				}
 			}
 			t.holds(s, "after commits with a cancelled ctx")
@@ -120,14 +120,14 @@ func faultCases() []testCase {
 			conflict := create("a", "z")
 			other := t.write("b", r, "w")
 			other.After.ID = "d"
-			for why, fault := range map[string][]customstatus.Change{
-				"an id stands twice":                  {create("c", "z"), create("c", "w")},
-				"a change has kind 9":                 {{Kind: 9, Before: status("c", "z"), After: status("c", "z")}},
-				"an update is from one id to another": {other},
+			for _, fault := range []faultyCommit{
+				{"two changes have the same id", []customstatus.Change{create("c", "z"), create("c", "w")}},
+				{"a change has kind 9", []customstatus.Change{{Kind: 9, Before: status("c", "z"), After: status("c", "z")}}},
+				{"an update is from one id to another", []customstatus.Change{other}},
 			} {
-				why += ", and there is a conflict"
-				t.faulty(s, why, append([]customstatus.Change{conflict}, fault...)...)
-				t.faulty(s, why, append(slices.Clone(fault), conflict)...)
+				why := fault.why + ", and there is a conflict"
+				t.faulty(s, why, append([]customstatus.Change{conflict}, fault.changes...)...)
+				t.faulty(s, why, append(slices.Clone(fault.changes), conflict)...)
 			}
 		}},
 		{name: "order-closed", says: saysOrder, run: func(t *tester) {
@@ -135,9 +135,9 @@ func faultCases() []testCase {
 			t.commit(s, create("a", "x"))
 			t.close(s)
 			for _, ctx := range []context.Context{t.ctx, doneContexts()[0], doneContexts()[1]} {
-				for why, changes := range faultyCommits(t) {
-					if _, err := t.try(ctx, s, changes...); !errors.Is(err, customstatus.ErrClosed) {
-						t.Errorf("Commit(%s) after Close = %v, want ErrClosed: %s, too", describeChanges(changes), err, why)
+				for _, c := range faultyCommits(t) {
+					if _, err := t.try(ctx, s, c.changes...); !errors.Is(err, customstatus.ErrClosed) {
+						t.Errorf("Commit(%s) after Close = %v, want ErrClosed: %s, too", describeChanges(c.changes), err, c.why)
 					}
 				}
 				if _, err := t.tryLoad(ctx, s); !errors.Is(err, customstatus.ErrClosed) {
@@ -152,7 +152,7 @@ func faultCases() []testCase {
 			s := t.start()
 			var unknown []string
 			for n := range 24 {
-				// The ctx is done in the middle of the commit, if the store asks.
+				// The ctx is done during the commit, if the store asks.
 				ctx := &lateContext{Context: t.ctx, after: int32(1 + n%6), done: make(chan struct{})}
 				changes := []customstatus.Change{create(fmt.Sprint("a", n), fmt.Sprint("x", n)), create(fmt.Sprint("b", n), fmt.Sprint("y", n))}
 				revision, err := t.try(ctx, s, slices.Clone(changes)...)
@@ -171,8 +171,8 @@ func faultCases() []testCase {
 	}
 }
 
-// faulty makes a commit that no store may have, and checks that it leaves nothing
-// behind.
+// faulty makes a commit that is the caller's fault, and checks that the store
+// refuses it and writes nothing.
 func (t *tester) faulty(s *handle, why string, changes ...customstatus.Change) {
 	t.Helper()
 	_, err := t.try(t.ctx, s, slices.Clone(changes)...)
@@ -182,10 +182,11 @@ func (t *tester) faulty(s *handle, why string, changes ...customstatus.Change) {
 	case isSentinel(err):
 		t.Errorf("Commit(%s) = %v, want an error that is none of the sentinels: %s", describeChanges(changes), err, why)
 	}
-	t.holds(s, "after a commit that no store takes")
+	t.holds(s, "after a commit that no store accepts")
 }
 
-// isSentinel reports whether an error has a meaning for a catalog.
+// isSentinel reports whether an error is one of the sentinels, or that of a
+// context.
 func isSentinel(err error) bool {
 	return slices.ContainsFunc([]error{
 		customstatus.ErrClosed, customstatus.ErrConflict, customstatus.ErrTooLarge, customstatus.ErrOutcomeUnknown,
@@ -195,30 +196,36 @@ func isSentinel(err error) bool {
 	}, func(sentinel error) bool { return errors.Is(err, sentinel) })
 }
 
-// faultyCommits returns commits with each kind of fault, by what is wrong.
-func faultyCommits(t *tester) map[string][]customstatus.Change {
-	return map[string][]customstatus.Change{
-		"nothing else is wrong": {create("c", "z")},
-		"it has no changes":     nil,
-		"an id stands twice":    {create("c", "z"), create("c", "w")},
-		"a change has kind 0":   {{After: status("c", "z")}},
-		"there is a conflict":   {create("a", "y")},
-		"the name is taken":     {create("c", "x")},
-		"there is none such":    {t.remove("none", 1)},
+// faultyCommit is a commit with a fault.
+type faultyCommit struct {
+	why     string // what is wrong
+	changes []customstatus.Change
+}
+
+// faultyCommits returns a commit with each kind of fault, and one without.
+func faultyCommits(t *tester) []faultyCommit {
+	return []faultyCommit{
+		{"nothing else is wrong", []customstatus.Change{create("c", "z")}},
+		{"it has no changes", nil},
+		{"two changes have the same id", []customstatus.Change{create("c", "z"), create("c", "w")}},
+		{"a change has kind 0", []customstatus.Change{{After: status("c", "z")}}},
+		{"there is a conflict", []customstatus.Change{create("a", "y")}},
+		{"the name is taken", []customstatus.Change{create("c", "x")}},
+		{"there is no such status", []customstatus.Change{t.remove("none", 1)}},
 	}
 }
 
-// settles finds out what became of creates whose outcome was unknown: from Load,
-// or from the next commit first.
+// settles finds out whether creates with an unknown outcome were made: from
+// Load, or first from another commit.
 func (t *tester) settles(s *handle, changes []customstatus.Change, loadFirst bool) {
 	t.Helper()
 	if !loadFirst {
-		// It has to conflict with all of them or with none.
+		// The commit conflicts if and only if the creates were made.
 		again := []customstatus.Change{create(changes[0].ID()+" again", changes[0].After.Name)}
 		revision, err := t.try(t.ctx, s, slices.Clone(again)...)
 		switch {
 		case err == nil:
-			t.made(again, revision) // so it was not made
+			t.made(again, revision) // so the creates were not made
 			return
 		case !errors.Is(err, customstatus.ErrConflict):
 			t.Fatalf("Commit(%s) after an unknown outcome = %v, want nil or ErrConflict", describeChanges(again), err)
@@ -241,16 +248,15 @@ func (t *tester) settles(s *handle, changes []customstatus.Change, loadFirst boo
 	}
 }
 
-// final checks, after reopening, that what was found out about statuses whose
-// outcome was unknown has stayed so. It leaves to other cases what else a store
-// loses at reopening.
+// final checks after reopening that the decisions about unknown outcomes have
+// not changed. Other cases check what else a store loses at reopening.
 func (t *tester) final(s *handle, unknown []string) {
 	t.Helper()
 	there := make(map[string]bool)
 	for _, got := range t.load(s).Statuses {
 		there[got.ID] = true
 	}
-	loses := false // also what was certain
+	loses := false // a status with a known outcome
 	for id := range t.statuses {
 		loses = loses || !there[id] && !slices.Contains(unknown, id)
 	}
@@ -264,7 +270,7 @@ func (t *tester) final(s *handle, unknown []string) {
 	}
 }
 
-// lateContext is done once somebody has asked a number of times whether it is.
+// lateContext is done after a number of calls of Done and Err.
 type lateContext struct {
 	context.Context
 	after int32

@@ -13,21 +13,21 @@ import (
 
 // follower iterates a feed in its own goroutine.
 type follower struct {
-	entered chan struct{} // closed when the body of the loop has a commit
+	entered chan struct{} // closed when the loop's body has a commit
 	commits chan customstatus.Commit
 	left    chan struct{} // closed to leave the loop
-	ended   chan []error  // all errors, when the sequence has ended
+	ended   chan []error  // receives all errors at the end of the sequence
 	caught  []customstatus.Commit
-	said    customstatus.Revision // all commits up to it have been yielded, says the feed
+	said    customstatus.Revision // the feed says that all commits up to it were yielded
 }
 
-// follow begins to iterate a feed, up to the end of the case. The body of the
-// loop runs until next or ended takes its commit.
+// follow starts to iterate a feed, until the end of the case. The loop's body
+// blocks until next or ended takes the commit.
 func (t *tester) follow(feed iter.Seq2[customstatus.Commit, error]) *follower {
 	return t.followSome(feed, -1)
 }
 
-// followSome is follow for a loop that is left after so many commits.
+// followSome is follow for a loop that ends after the given number of commits.
 func (t *tester) followSome(feed iter.Seq2[customstatus.Commit, error], most int) *follower {
 	f := &follower{entered: make(chan struct{}), commits: make(chan customstatus.Commit), left: make(chan struct{}), ended: make(chan []error, 1)}
 	go func() {
@@ -41,7 +41,7 @@ func (t *tester) followSome(feed iter.Seq2[customstatus.Commit, error], most int
 				continue
 			}
 			if len(errs) > 0 {
-				errs = append(errs, fmt.Errorf("commit %d, which follows the error", c.Revision))
+				errs = append(errs, fmt.Errorf("commit %d after the error", c.Revision))
 				break
 			}
 			once.Do(func() { close(f.entered) })
@@ -64,7 +64,8 @@ func (t *tester) followSome(feed iter.Seq2[customstatus.Commit, error], most int
 	return f
 }
 
-// enters waits until the body of the loop has a commit, and leaves it there.
+// enters waits until the loop's body has a commit, and does not take the
+// commit.
 func (t *tester) enters(f *follower) {
 	t.Helper()
 	clock := newClock(t.patience)
@@ -83,7 +84,8 @@ func (t *tester) enters(f *follower) {
 	}
 }
 
-// next waits for the commit with this index in the log, which has to come next.
+// next waits for the next commit, which must be the one at this index of the
+// log.
 func (t *tester) next(f *follower, index int) {
 	t.Helper()
 	want := t.log[index]
@@ -118,7 +120,7 @@ func (t *tester) reaches(f *follower, revision customstatus.Revision) {
 				return
 			}
 		case errs := <-f.ended:
-			t.Fatalf("Watch ended with %v before it had reached revision %d, which Load or Revision has returned", errs, revision)
+			t.Fatalf("Watch ended with %v before it reached revision %d, which Load or Revision has returned", errs, revision)
 		case <-clock.C:
 			if clock.out() {
 				t.hangs("Watch does not reach revision %d, which Load or Revision has returned", revision)
@@ -127,7 +129,7 @@ func (t *tester) reaches(f *follower, revision customstatus.Revision) {
 	}
 }
 
-// begins checks what a feed after a revision yields first.
+// begins checks the first commit of a feed after a revision.
 func (t *tester) begins(s *handle, after customstatus.Revision) {
 	t.Helper()
 	f := t.follow(s.Watch(t.ctx, after))
@@ -143,17 +145,17 @@ func (t *tester) begins(s *handle, after customstatus.Revision) {
 			}
 			return
 		case errs := <-f.ended:
-			t.Fatalf("Watch after %d ended with %v before it had yielded anything", after, errs)
+			t.Fatalf("Watch after %d ended with %v before the first commit", after, errs)
 		case <-clock.C:
 			if clock.out() {
-				t.hangs("Watch after %d yields nothing at its beginning", after)
+				t.hangs("Watch after %d does not yield a first commit", after)
 			}
 		}
 	}
 }
 
-// takes checks a commit against what the feed has said before, and reports
-// whether it has changes. The commit with this index in the log is due.
+// takes checks a commit against the feed's earlier commits, and reports whether
+// it has changes. The commit at this index of the log is due.
 func (t *tester) takes(f *follower, c customstatus.Commit, index int) bool {
 	t.Helper()
 	if len(c.Changes) == 0 {
@@ -165,13 +167,13 @@ func (t *tester) takes(f *follower, c customstatus.Commit, index int) bool {
 		return false
 	}
 	if c.Revision <= f.said {
-		t.Fatalf("Watch yields commit %d after it has said, by a commit with no changes, that all up to %d were yielded", c.Revision, f.said)
+		t.Fatalf("Watch yields commit %d after a commit with no changes has said that all commits up to %d were yielded", c.Revision, f.said)
 	}
 	f.caught = append(f.caught, c)
 	return true
 }
 
-// matches checks a commit of a feed.
+// matches checks that a feed's commit is the wanted one.
 func (t *tester) matches(got, want customstatus.Commit, index int) {
 	t.Helper()
 	if d := differenceOfCommits(got, want); d != "" {
@@ -180,7 +182,7 @@ func (t *tester) matches(got, want customstatus.Commit, index int) {
 	}
 }
 
-// yields checks that a watch after a revision yields the commits made since.
+// yields checks that Watch after a revision yields all later commits.
 func (t *tester) yields(s *handle, after customstatus.Revision) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.ctx)
@@ -194,8 +196,8 @@ func (t *tester) yields(s *handle, after customstatus.Revision) {
 	}
 }
 
-// ended checks that a feed yields nothing more that is wrong, and ends with this
-// error alone.
+// ended checks that a feed ends with exactly this error and yields nothing
+// wrong before.
 func (t *tester) ended(f *follower, want error, by string) {
 	t.Helper()
 	clock := newClock(t.patience)
@@ -208,23 +210,23 @@ func (t *tester) ended(f *follower, want error, by string) {
 				t.Errorf("Watch yields a commit %d that was never made", c.Revision)
 			}
 			if errors.Is(want, customstatus.ErrCompacted) && len(c.Changes) > 0 {
-				t.Errorf("Watch yields commit %d where it has to end: by %s", c.Revision, by)
+				t.Errorf("Watch yields commit %d, but must end: %s", c.Revision, by)
 			}
 		case errs := <-f.ended:
 			if len(errs) != 1 || !errors.Is(errs[0], want) {
-				t.Errorf("Watch ended with the errors %v, want exactly one that is %v: by %s", errs, want, by)
+				t.Errorf("Watch ended with the errors %v, want exactly one, %v: %s", errs, want, by)
 			}
 			return
 		case <-clock.C:
 			if clock.out() {
-				t.hangs("Watch does not end by %s, want %v", by, want)
+				t.hangs("Watch does not end, want %v: %s", want, by)
 			}
 		}
 	}
 }
 
-// watchesBesideCommits has several goroutines commit through two stores on one
-// place while feeds are iterated from the start.
+// watchesBesideCommits iterates feeds from the start while several goroutines
+// commit through two stores on one place.
 func watchesBesideCommits(t *tester, a, b *handle, feeds ...iter.Seq2[customstatus.Commit, error]) {
 	t.Helper()
 	var followers []*follower

@@ -14,14 +14,15 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// handle is a store that was opened for a case. Its methods are the store's, for
-// any goroutine; they note that they run, and turn a panic into an error.
+// handle wraps a store that a case has opened. Its methods call the store's,
+// record that they run, and turn a panic into an error. Any goroutine may call
+// them.
 type handle struct {
 	store customstatus.Store
 	t     *tester
 }
 
-// errPanicked is what a method returns that has panicked.
+// errPanicked is returned by a method that has panicked.
 var errPanicked = errors.New("the store panicked")
 
 func (h *handle) Load(ctx context.Context) (all customstatus.Contents, err error) {
@@ -44,12 +45,12 @@ func (h *handle) Close() (err error) {
 	return h.store.Close()
 }
 
-// Watch is for the cases of shared stores.
+// Watch calls the store's Watch. The store must be a shared one.
 func (h *handle) Watch(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
 	return h.store.(customstatus.SharedStore).Watch(ctx, after)
 }
 
-// enter notes that a method begins. What it returns is called at the end.
+// enter records that a method begins. The caller defers the returned function.
 func (h *handle) enter(what string, err *error) func() {
 	calls := &h.t.calls
 	id := calls.begin(what)
@@ -63,8 +64,8 @@ func (h *handle) enter(what string, err *error) func() {
 	}
 }
 
-// calls are the methods that run, and those that have panicked. All methods may
-// be called by several goroutines at once.
+// calls records the running methods and the panics. Several goroutines may use
+// it at once.
 type calls struct {
 	mu     sync.Mutex
 	last   uint64
@@ -101,7 +102,7 @@ func (c *calls) allPanics() []string {
 	return slices.Clone(c.panics)
 }
 
-// running names the methods that run, the oldest first.
+// running returns the names of the running methods, the oldest first.
 func (c *calls) running() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,14 +10,14 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// model is what a place has to hold, and the commits that led to it.
+// model has the contents that a place must have, and the commits that led to
+// them.
 type model struct {
 	statuses map[string]customstatus.CustomUserStatus
-	versions map[version]customstatus.CustomUserStatus // what statuses were
+	versions map[version]customstatus.CustomUserStatus // all earlier statuses
 	revision customstatus.Revision
-	log      []customstatus.Commit // as a feed has to tell it
-	// unknown are the ids of new statuses whose commit may or may not have
-	// been made.
+	log      []customstatus.Commit // what a feed must yield
+	// unknown has the ids of creates with an unknown outcome.
 	unknown map[string]bool
 }
 
@@ -34,7 +34,7 @@ func newModel() model {
 	}
 }
 
-// made takes in a commit that the store has made.
+// made adds a commit that the store has made.
 func (m *model) made(changes []customstatus.Change, revision customstatus.Revision) {
 	c := customstatus.Commit{Revision: revision, Changes: slices.Clone(changes), FingerprintKnown: true}
 	for i := range c.Changes {
@@ -61,8 +61,8 @@ func (m *model) fingerprint() customstatus.Fingerprint {
 	return sum
 }
 
-// before returns the whole status as it was at a revision or, if there was none,
-// one that is made up.
+// before returns the whole status as it was at a revision. If there was none,
+// it invents one.
 func (m *model) before(id string, revision customstatus.Revision) customstatus.CustomUserStatus {
 	if s, ok := m.versions[version{id, revision}]; ok {
 		return s
@@ -75,17 +75,18 @@ func (m *model) before(id string, revision customstatus.Revision) customstatus.C
 	return s
 }
 
-// write is a change that gives a status another name.
+// write returns the change that renames a status.
 func (m *model) write(id string, at customstatus.Revision, name string) customstatus.Change {
 	return update(m.before(id, at), name)
 }
 
-// remove is a change that deletes a status.
+// remove returns the change that deletes a status.
 func (m *model) remove(id string, at customstatus.Revision) customstatus.Change {
 	return customstatus.Change{Kind: customstatus.Deleted, Before: m.before(id, at)}
 }
 
-// put is a change that creates a status or, if it is there, gives it a name.
+// put returns the change that creates a status or, if the status exists,
+// renames it.
 func (m *model) put(id, name string) customstatus.Change {
 	if s, there := m.statuses[id]; there {
 		return update(s, name)
@@ -93,33 +94,33 @@ func (m *model) put(id, name string) customstatus.Change {
 	return create(id, name)
 }
 
-// removeNow is a change that deletes a status that is there.
+// removeNow returns the change that deletes an existing status.
 func (m *model) removeNow(id string) customstatus.Change {
 	return customstatus.Change{Kind: customstatus.Deleted, Before: m.statuses[id]}
 }
 
-// someTime is when statuses are written whose time does not matter.
+// someTime is the time of statuses whose time does not matter.
 var someTime = time.Date(2023, time.November, 4, 11, 51, 28, 353_000_000, time.UTC)
 
 func status(id, name string) customstatus.CustomUserStatus {
 	return customstatus.CustomUserStatus{ID: id, Name: name, StatusType: customstatus.Busy, UpdatedAt: someTime}
 }
 
-// create is a change that brings in a status.
+// create returns the change that creates a status.
 func create(id, name string) customstatus.Change {
 	return customstatus.Change{Kind: customstatus.Created, After: status(id, name)}
 }
 
-// update is a change that gives a status another name. A caller leaves the
-// revision as it was, which must not count.
+// update returns the change that renames a status. It leaves After.Revision as
+// it was, which a store must ignore.
 func update(before customstatus.CustomUserStatus, name string) customstatus.Change {
 	after := before
 	after.Name = name
 	return customstatus.Change{Kind: customstatus.Updated, Before: before, After: after}
 }
 
-// conflict says why changes have to be refused, or "". No id stands twice in
-// changes.
+// conflict says why a store must refuse the changes, or returns "". Every id is
+// in one change only.
 func (m *model) conflict(changes []customstatus.Change) string {
 	names := make(map[string]string, len(m.statuses)) // to ids
 	for id, s := range m.statuses {
@@ -130,7 +131,7 @@ func (m *model) conflict(changes []customstatus.Change) string {
 		old, there := m.statuses[id]
 		switch {
 		case c.Kind == customstatus.Created && there:
-			return fmt.Sprintf("there is a status %q already", id)
+			return fmt.Sprintf("status %q exists already", id)
 		case c.Kind != customstatus.Created && !there:
 			return fmt.Sprintf("there is no status %q", id)
 		case there && c.Before.Revision != old.Revision:
@@ -141,7 +142,7 @@ func (m *model) conflict(changes []customstatus.Change) string {
 			continue
 		}
 		if owner, taken := names[c.After.Name]; taken && owner != id {
-			return fmt.Sprintf("the name %q belongs to status %q in its turn", c.After.Name, owner)
+			return fmt.Sprintf("the name %q belongs to status %q at that time", c.After.Name, owner)
 		}
 		if there {
 			delete(names, old.Name)
@@ -151,11 +152,11 @@ func (m *model) conflict(changes []customstatus.Change) string {
 	return ""
 }
 
-// differences says in which ways what a store holds is not what it has to hold.
+// differences describes how the contents of a store differ from the model.
 func (m *model) differences(all customstatus.Contents) []string {
 	var found []string
 	if all.Revision != m.revision && (len(m.unknown) == 0 || all.Revision < m.revision) {
-		found = append(found, fmt.Sprintf("the revision is %d, want %d, that of the last commit", all.Revision, m.revision))
+		found = append(found, fmt.Sprintf("the revision is %d, want %d, the revision of the last commit", all.Revision, m.revision))
 	}
 	var sum customstatus.Fingerprint
 	seen := make(map[string]bool, len(all.Statuses))
@@ -170,7 +171,7 @@ func (m *model) differences(all customstatus.Contents) []string {
 				found = append(found, fmt.Sprintf("status %+q: %s", got.ID, d))
 			}
 		case !m.unknown[got.ID]:
-			found = append(found, fmt.Sprintf("a status that must not be there: %s", describe(got)))
+			found = append(found, fmt.Sprintf("a status that should not exist: %s", describe(got)))
 		}
 		seen[got.ID] = true
 		sum += got.Fingerprint()
@@ -181,12 +182,12 @@ func (m *model) differences(all customstatus.Contents) []string {
 		}
 	}
 	if all.FingerprintKnown && all.Fingerprint != sum {
-		found = append(found, fmt.Sprintf("the fingerprint is %#x, but that of the statuses is %#x", uint64(all.Fingerprint), uint64(sum)))
+		found = append(found, fmt.Sprintf("the fingerprint is %#x, but the sum over the statuses is %#x", uint64(all.Fingerprint), uint64(sum)))
 	}
 	return found
 }
 
-// difference says in which way got is not want, or "".
+// difference describes how got differs from want, or returns "".
 func difference(got, want customstatus.CustomUserStatus) string {
 	switch {
 	case got.ID != want.ID:
@@ -207,8 +208,8 @@ func difference(got, want customstatus.CustomUserStatus) string {
 	return ""
 }
 
-// differenceOfCommits says in which way a commit of a feed is not what was
-// made, or "".
+// differenceOfCommits describes how a feed's commit differs from the commit
+// that was made, or returns "".
 func differenceOfCommits(got, want customstatus.Commit) string {
 	if got.Revision != want.Revision {
 		return fmt.Sprintf("its revision is %d, want %d", got.Revision, want.Revision)
@@ -226,7 +227,7 @@ func differenceOfCommits(got, want customstatus.Commit) string {
 		case !there[id]:
 			return fmt.Sprintf("it lacks the change of status %+q", id)
 		case g.ID() != id:
-			return fmt.Sprintf("its change number %d is that of status %+q, want that of status %+q", i+1, g.ID(), id)
+			return fmt.Sprintf("change number %d is of status %+q, want status %+q", i+1, g.ID(), id)
 		case g.Kind != w.Kind:
 			return fmt.Sprintf("the change of status %+q is of kind %v, want %v", id, g.Kind, w.Kind)
 		case g.Before.ID != w.Before.ID:
@@ -243,7 +244,7 @@ func differenceOfCommits(got, want customstatus.Commit) string {
 		}
 	}
 	if got.FingerprintKnown && got.Fingerprint != want.Fingerprint {
-		return fmt.Sprintf("its fingerprint is %#x, but that of all statuses is %#x", uint64(got.Fingerprint), uint64(want.Fingerprint))
+		return fmt.Sprintf("its fingerprint is %#x, but the sum over all statuses is %#x", uint64(got.Fingerprint), uint64(want.Fingerprint))
 	}
 	return ""
 }

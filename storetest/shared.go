@@ -14,13 +14,13 @@ import (
 )
 
 // SharedMemory is a place in memory that several stores share, as the servers
-// of a cluster do: what one commits, the others load and watch. It is for
-// testing, in one process, what a cluster does. The place lasts as long as
-// it is referred to, whichever of its stores are open.
+// of a cluster share a database: what one commits, the others load and watch.
+// With it, one process can test what a cluster does. Closing the stores does
+// not clear the place.
 //
-// As on a cluster, revisions leave numbers out and old commits are forgotten;
-// a watcher that comes for them gets [customstatus.ErrCompacted]. All methods
-// may be called by several goroutines at once.
+// As on a cluster, revisions leave numbers out and old commits are forgotten. A
+// watcher that needs a forgotten commit gets [customstatus.ErrCompacted].
+// Several goroutines may call all methods at once.
 type SharedMemory struct {
 	mu       sync.Mutex
 	revision customstatus.Revision
@@ -28,14 +28,15 @@ type SharedMemory struct {
 	byName   map[string]string // to ids
 
 	history   []customstatus.Commit // oldest first
-	compacted customstatus.Revision // the last commit that is not in history any more
-	changes   int                   // in all of history
-	limit     int                   // on changes
+	compacted customstatus.Revision // the last commit that was dropped from history
+	changes   int                   // number of changes in history
+	limit     int                   // of changes
 	news      chan struct{}         // closed and replaced at every commit
 }
 
-// sharedStep is the distance of two revisions of a SharedMemory: more than one,
-// so that whoever counts on the next number finds out.
+// sharedStep is the distance between two revisions of a SharedMemory. It is
+// more than one, so that a test fails if the code under test relies on
+// consecutive numbers.
 const sharedStep = 2
 
 // NewSharedMemory returns an empty place. It keeps
@@ -54,9 +55,10 @@ func (m *SharedMemory) Open() *SharedMemoryStore {
 	return &SharedMemoryStore{place: m, closed: make(chan struct{})}
 }
 
-// SetHistory limits the number of changes that are kept for watchers, now and
-// from now on, by forgetting the oldest commits. The last commit is always
-// kept, unless [SharedMemory.Compact] has dropped it.
+// SetHistory limits the number of changes that the place keeps for watchers.
+// The place forgets the oldest commits beyond the limit, now and after each
+// commit. It always keeps the last commit, unless [SharedMemory.Compact] drops
+// it.
 func (m *SharedMemory) SetHistory(changes int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -111,7 +113,7 @@ func (m *SharedMemory) applyOne(c customstatus.Change, revision customstatus.Rev
 	none := customstatus.CustomUserStatus{}
 	switch {
 	case c.Kind == customstatus.Created && there:
-		return none, fmt.Errorf("%w: status %q is there already", customstatus.ErrConflict, id)
+		return none, fmt.Errorf("%w: status %q exists already", customstatus.ErrConflict, id)
 	case c.Kind != customstatus.Created && !there:
 		return none, fmt.Errorf("%w: there is no status %q", customstatus.ErrConflict, id)
 	case there && old.Revision != c.Before.Revision:
@@ -128,7 +130,7 @@ func (m *SharedMemory) applyOne(c customstatus.Change, revision customstatus.Rev
 	return old, nil
 }
 
-// replace puts a status in the place of another; the zero value is none.
+// replace replaces the status old by s. A zero value stands for no status.
 func (m *SharedMemory) replace(old, s customstatus.CustomUserStatus) {
 	if old.Revision > 0 {
 		delete(m.byID, old.ID)
@@ -140,21 +142,21 @@ func (m *SharedMemory) replace(old, s customstatus.CustomUserStatus) {
 	}
 }
 
-// checkChanges returns an error if no commit may have the changes.
+// checkChanges returns an error if the commit is the caller's fault.
 func checkChanges(changes []customstatus.Change) error {
 	if len(changes) == 0 {
-		return errors.New("a commit without changes")
+		return errors.New("the commit has no changes")
 	}
 	seen := make(map[string]bool, len(changes))
 	for _, c := range changes {
 		id := c.ID()
 		switch {
 		case c.Kind < customstatus.Created || c.Kind > customstatus.Deleted:
-			return fmt.Errorf("a change of the unknown kind %d", c.Kind)
+			return fmt.Errorf("a change has the unknown kind %d", c.Kind)
 		case c.Kind == customstatus.Updated && c.Before.ID != id:
-			return fmt.Errorf("an update makes status %q of status %q", id, c.Before.ID)
+			return fmt.Errorf("an update turns status %[2]q into status %[1]q", id, c.Before.ID)
 		case seen[id]:
-			return fmt.Errorf("status %q stands twice in a commit", id)
+			return fmt.Errorf("the commit changes status %q twice", id)
 		}
 		seen[id] = true
 	}
@@ -162,17 +164,17 @@ func checkChanges(changes []customstatus.Change) error {
 }
 
 // next returns a copy of the first commit after a revision or, if there is none
-// yet, a channel that is closed when one comes.
+// yet, a channel that is closed at the next commit.
 func (m *SharedMemory) next(after customstatus.Revision) (customstatus.Commit, <-chan struct{}, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if after < m.compacted {
-		return customstatus.Commit{}, nil, fmt.Errorf("shared memory: commits up to revision %d are forgotten, watching after %d: %w",
-			m.compacted, after, customstatus.ErrCompacted)
+		return customstatus.Commit{}, nil, fmt.Errorf("shared memory: watch after revision %d: commits up to revision %d are forgotten: %w",
+			after, m.compacted, customstatus.ErrCompacted)
 	}
 	if after > m.revision {
-		return customstatus.Commit{}, nil, fmt.Errorf("shared memory: at revision %d, watching after %d: %w",
-			m.revision, after, customstatus.ErrCompacted)
+		return customstatus.Commit{}, nil, fmt.Errorf("shared memory: watch after revision %d: the last commit has revision %d: %w",
+			after, m.revision, customstatus.ErrCompacted)
 	}
 	i := sort.Search(len(m.history), func(i int) bool { return m.history[i].Revision > after })
 	if i == len(m.history) {
@@ -184,7 +186,7 @@ func (m *SharedMemory) next(after customstatus.Revision) (customstatus.Commit, <
 }
 
 // SharedMemoryStore is a [customstatus.SharedStore] on a [SharedMemory]. Close
-// closes this store only and leaves the place as it is.
+// closes only this store and does not change the place.
 type SharedMemoryStore struct {
 	place  *SharedMemory
 	closed chan struct{} // closed by Close, under place.mu
@@ -218,8 +220,8 @@ func (s *SharedMemoryStore) Commit(ctx context.Context, changes []customstatus.C
 	}
 	m.revision = revision
 
-	// The feed tells no more of Before than the contract asks for, so that
-	// nobody relies on more.
+	// The feed has no more of Before than the contract requires, so that no
+	// code relies on more.
 	made := slices.Clone(changes)
 	for i := range made {
 		made[i].Before = customstatus.CustomUserStatus{ID: made[i].Before.ID, Revision: made[i].Before.Revision}
@@ -242,10 +244,10 @@ func (s *SharedMemoryStore) Revision(ctx context.Context) (customstatus.Revision
 	return s.place.revision, s.ready(ctx)
 }
 
-// Watch implements [customstatus.SharedStore]. A revision that the place has not
-// reached is [customstatus.ErrCompacted], for it is none of this place's. Close
-// does not wait for the loops over the sequence; each of them ends with
-// [customstatus.ErrClosed] as soon as it is ready for the next commit.
+// Watch implements [customstatus.SharedStore]. [customstatus.ErrCompacted] is
+// returned when the place has not reached the revision. Close does not wait for
+// the loops over the sequence. After Close, each loop ends with
+// [customstatus.ErrClosed] when it asks for the next commit.
 func (s *SharedMemoryStore) Watch(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
 	return func(yield func(customstatus.Commit, error) bool) {
 		begun := false
@@ -301,8 +303,7 @@ func (s *SharedMemoryStore) isClosed() bool {
 	}
 }
 
-// ready returns the error with which a method has to return before it begins,
-// or nil.
+// ready returns nil if a method may begin, or else the error to return.
 func (s *SharedMemoryStore) ready(ctx context.Context) error {
 	if s.isClosed() {
 		return fmt.Errorf("shared memory: %w", customstatus.ErrClosed)

@@ -11,22 +11,22 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// create is a change that brings in a status with this id and name.
+// create returns the change that creates a status.
 func create(id, name string) customstatus.Change {
 	return customstatus.Change{Kind: customstatus.Created, After: customstatus.CustomUserStatus{
 		ID: id, Name: name, StatusType: customstatus.Busy, UpdatedAt: time.UnixMilli(1_700_000_000_123).UTC(),
 	}}
 }
 
-// update is a change that gives a status a name.
+// update returns the change that renames a status.
 func update(id, name string, at customstatus.Revision) customstatus.Change {
 	c := create(id, name)
 	c.Kind, c.Before = customstatus.Updated, customstatus.CustomUserStatus{ID: id, Revision: at}
 	return c
 }
 
-// watched returns the revisions that a watch yields until it has the last one
-// or ends, and the error that ended it.
+// watched returns the revisions that Watch yields up to the last one, or up to
+// an error, which it returns too.
 func watched(s customstatus.SharedStore, after, last customstatus.Revision) (got []customstatus.Revision, err error) {
 	for c, err := range s.Watch(context.Background(), after) {
 		if err != nil {
@@ -78,7 +78,7 @@ func TestSharedMemoryHistory(t *testing.T) {
 	}
 }
 
-// The feed tells no more than the contract asks for, so that nobody relies on
+// The feed has no more than the contract requires, so that no code relies on
 // more.
 func TestSharedMemoryFeedTellsNoMore(t *testing.T) {
 	ctx := context.Background()
@@ -119,8 +119,9 @@ func TestSharedMemoryUndoesRefusedCommit(t *testing.T) {
 	before, err := store.Load(ctx)
 	require.NoError(t, err)
 
-	// Names go round, an id goes and one comes, before the last change fails. Of
-	// Before there is no more than counts, so that the store can't undo with it.
+	// Names are swapped, an id is deleted and one is created, before the last
+	// change fails. Before has only the required fields, so the store can't use
+	// it to undo.
 	_, err = store.Commit(ctx, []customstatus.Change{
 		update("a", "free", first),
 		update("b", "x", first),

@@ -1,5 +1,5 @@
-// Package storetest checks that a [customstatus.Store] keeps the contract that
-// its documentation states, sentence by sentence.
+// Package storetest checks that a [customstatus.Store] keeps the contract in
+// the documentation of Store, sentence by sentence.
 //
 // A store's author calls [Run] in a test, or [RunShared] for a
 // [customstatus.SharedStore]:
@@ -11,20 +11,20 @@
 //		})
 //	}
 //
-// Every case is a subtest with its own place, and says on failure which sentence
-// of the contract is broken. The simplest cases come first. The rest is skipped
-// when one of the basic cases fails or when the store stops answering.
+// Every case is a subtest with its own place. A failure names the broken
+// sentence of the contract. The simplest cases come first. The rest is skipped
+// when a basic case fails or the store stops answering.
 //
-// Run the tests with the race detector, too: that several goroutines may use a
-// store at once is half of the contract.
+// Run the tests with the race detector too: half of the contract is about
+// concurrent use.
 //
-// Some promises need more than a Store to be checked, and are its author's to
-// test: that damage is found, what a commit survives beside Close, what follows
-// a failure of the disk or the network, and that another process can't open an
-// exclusive store either.
+// A store's author must test the promises that these cases can't check: that
+// damage is found, what a commit survives other than Close, what happens when
+// the disk or the network fails, and that another process can't open an
+// exclusive store.
 //
-// [SharedMemory] is a shared place in memory, to test in one process what a
-// cluster does.
+// [SharedMemory] is a shared place in memory. With it, one process can test
+// what a cluster does.
 package storetest
 
 import (
@@ -37,58 +37,61 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// Opener opens an exclusive store on one place. It is called again when the
-// store has been closed, to see what has lasted. It is also called while the
-// store is open, which has to be [customstatus.ErrLocked] within a second or two.
+// Opener opens an exclusive store on one place, such as a file. The cases call
+// it again after Close, to check what is durable. They also call it while the
+// store is open; it must then return [customstatus.ErrLocked] within a second
+// or two.
 //
-// An Opener whose place does not outlive Close returns [ErrVolatile] from the
-// second call on.
+// If the place does not outlive Close, the Opener returns [ErrVolatile] from
+// the second call on.
 //
-// One goroutine at a time calls an Opener, not always that of the test: it
-// returns its error rather than stop the test.
+// Only one goroutine at a time calls an Opener, but not always the goroutine of
+// the test. So an Opener must return its error and must not call t.FailNow or
+// t.Fatal.
 type Opener func() (customstatus.Store, error)
 
-// SharedOpener is an [Opener] for a shared store. Calls of it may open several
-// stores on its place at once, as the servers of a cluster do.
+// SharedOpener is an [Opener] for a shared store. Several calls may open
+// several stores on the place at once, as the servers of a cluster do.
 type SharedOpener func() (customstatus.SharedStore, error)
 
-// ErrVolatile is what an [Opener] returns if it can't open its place again. The
-// cases that need it are then skipped, and say so.
+// ErrVolatile is returned by an [Opener] that can't open its place again. The
+// cases that need a second opening are then skipped.
 var ErrVolatile = errors.New("the place can't be opened again")
 
-// Compacter is implemented by a [customstatus.SharedStore] that can be made to
-// forget old commits, to check that Watch then says so. Without it the case is
-// skipped, and says so. A store that has no such method can be given one in its
-// test, in a type that embeds the store.
+// Compacter may be implemented by a [customstatus.SharedStore] that can forget
+// old commits. A case then checks that Watch returns
+// [customstatus.ErrCompacted]; for other stores the case is skipped. A test can
+// add the method to a store in a type that embeds the store.
 type Compacter interface {
-	// Compact forgets the commits up to and including a revision, which is
-	// that of a commit but not of the last one.
+	// Compact forgets the commits up to and including a revision. The revision
+	// is always that of a commit, and never that of the last one.
 	Compact(ctx context.Context, upTo customstatus.Revision) error
 }
 
 // Run runs all cases for an exclusive store, each as a subtest with its own
-// place. The function newPlace makes a new and empty place and returns what opens
-// it. It may use t.Cleanup, which runs after the stores have been closed, and
-// t.Skip.
+// place. The function newPlace makes a new, empty place and returns its Opener.
+// It may call t.Skip, and t.Cleanup for what is to happen after the stores are
+// closed.
 //
-// A store that makes no progress in a step for five seconds is taken to hang. A
-// large commit has a second more for every two hundred changes.
+// A store hangs if one step makes no progress for five seconds. A large commit
+// has one more second for every two hundred changes.
 func Run(t *testing.T, newPlace func(t *testing.T) Opener) {
 	t.Helper()
 	runAll(t, exclusiveCases(), newPlace)
 }
 
-// RunShared is [Run] for a shared store.
+// RunShared runs all cases for a shared store, as [Run] does for an exclusive
+// one.
 //
-// A store that forgets old commits by itself must keep those of one case: a
-// hundred commits, or ten thousand changes in as few commits as the store takes
-// them. Nor may it give up a watcher that still has to take them.
+// A store that forgets old commits by itself must keep the commits of one case:
+// a hundred commits, or ten thousand changes in as few commits as the store
+// accepts. It must not end a watcher that still needs them.
 func RunShared(t *testing.T, newPlace func(t *testing.T) SharedOpener) {
 	t.Helper()
 	runAll(t, sharedCases(), func(t *testing.T) Opener { return newPlace(t).opener() })
 }
 
-// opener hides the type of the stores, which a handle finds again.
+// opener returns an Opener for the same stores.
 func (open SharedOpener) opener() Opener {
 	return func() (customstatus.Store, error) {
 		s, err := open()
@@ -99,9 +102,9 @@ func (open SharedOpener) opener() Opener {
 	}
 }
 
-// patience is for one step that makes no progress, so that a store that never
-// answers fails with the sentence that it breaks. It is far beyond what a slow
-// store takes for a small commit; a large commit has more, see patienceFor.
+// patience limits one step without progress, so that a store that never answers
+// fails with the broken sentence. It is far longer than a slow store needs for
+// a small commit. For large commits see patienceFor.
 const patience = 5 * time.Second
 
 func runAll(t *testing.T, cases []testCase, newPlace func(t *testing.T) Opener) {
@@ -127,18 +130,17 @@ func runAll(t *testing.T, cases []testCase, newPlace func(t *testing.T) Opener) 
 	}
 }
 
-// testCase checks a sentence of the contract.
+// testCase is the check of one sentence of the contract.
 type testCase struct {
 	name string
-	// says is the sentence, to the letter. Where it leaves something out, it
-	// has " … ".
+	// says is the exact sentence. " … " stands for omitted text.
 	says string
 	run  func(*tester)
-	// basic says that no other case means anything if this one fails.
+	// basic says that the other cases are meaningless if this one fails.
 	basic bool
 }
 
-// reporter is what a case needs of a [testing.T].
+// reporter has the methods of [testing.T] that a case needs.
 type reporter interface {
 	Helper()
 	Errorf(format string, args ...any)
@@ -146,7 +148,7 @@ type reporter interface {
 	Skipf(format string, args ...any)
 }
 
-// check runs the case on the place that open opens, and sets hung if the store
+// check runs the case on the place of an Opener. It sets hung if the store
 // stops answering.
 func (c testCase) check(r reporter, open Opener, patience time.Duration, hung *bool) {
 	r.Helper()

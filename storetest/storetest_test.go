@@ -19,7 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// recorder is the reporter of a case that is expected to fail.
+// recorder is the reporter of a case that should fail.
 type recorder struct {
 	mu       sync.Mutex
 	failures []string
@@ -45,7 +45,7 @@ func (r *recorder) Skipf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// outcome runs a case on a place and returns what it reports.
+// outcome runs a case on a place and returns the reports.
 func outcome(c testCase, open Opener, patience time.Duration) *recorder {
 	r := new(recorder)
 	done := make(chan struct{})
@@ -63,14 +63,14 @@ func caseNamed(t *testing.T, cases []testCase, name string) testCase {
 	return cases[i]
 }
 
-// The stores that get flaws have none of their own, and what the contract
-// leaves open is no failure.
+// The test stores without a flaw pass, and so do stores that use the freedom
+// that the contract leaves.
 func TestStoresWithoutFlawPass(t *testing.T) {
 	tests := []struct {
 		name  string
 		cases []testCase
 		open  func() Opener
-		// skips are the cases that are not for this store.
+		// skips matches the cases that do not apply to the store.
 		skips string
 	}{
 		{"exclusive", exclusiveCases(), func() Opener { return simply("") }, "^$"},
@@ -94,8 +94,8 @@ func TestStoresWithoutFlawPass(t *testing.T) {
 	}
 }
 
-// flawVariable makes TestRun, in a process of its own, run the suite on a store
-// with the flaw that it names.
+// flawVariable names the flaw of the store in TestRun. TestRunStopsEarly sets
+// it for a child process.
 const flawVariable = "STORETEST_FLAW"
 
 func TestRun(t *testing.T) {
@@ -114,15 +114,15 @@ func volatile() Opener {
 	}
 }
 
-// A suite on a store that hangs, or fails the basic cases, says so and leaves
-// out the rest. It ends by itself rather than by a dump of goroutines.
+// When a store hangs or fails a basic case, the suite says so and skips the
+// rest. It ends by itself and without a goroutine dump.
 func TestRunStopsEarly(t *testing.T) {
 	tests := []struct {
 		flaw, failed, says, skipped string
 	}{
 		{"hangs at Load", "revision-new", "Load does not return", "Not checked: the store stopped answering in case revision-new."},
 		{"begins at revision 1", "revision-new", "the revision is 1, want 0", "Not checked: the basic case revision-new failed."},
-		{"waits until it can be opened", "exclusive-open", "To open the place a second time does not return", "Not checked: the store stopped answering in case exclusive-open."},
+		{"waits until it can be opened", "exclusive-open", "The Opener, called while the store is open, does not return", "Not checked: the store stopped answering in case exclusive-open."},
 		{"trims names", "value-names", `Name is "a", want "a "`, ""},
 	}
 	for _, tt := range tests {
@@ -164,7 +164,7 @@ func TestOpenerThatFails(t *testing.T) {
 		says  string
 	}{
 		{exclusiveCases(), "revision-new", failing(0, ErrVolatile, nil), "can't open its new place: " + ErrVolatile.Error()},
-		{exclusiveCases(), "revision-new", func() (customstatus.Store, error) { runtime.Goexit(); return nil, nil }, "the Opener stops the test"},
+		{exclusiveCases(), "revision-new", func() (customstatus.Store, error) { runtime.Goexit(); return nil, nil }, "stops the test"},
 		{exclusiveCases(), "reopen-new", failing(1, customstatus.ErrLocked, simply("")), "can't open the place again after Close: " + customstatus.ErrLocked.Error()},
 		{sharedCases(), "watch-others", failing(1, customstatus.ErrDamaged, sharedly("")), "can't open a second store beside the first: " + customstatus.ErrDamaged.Error()},
 	}
@@ -175,7 +175,7 @@ func TestOpenerThatFails(t *testing.T) {
 	}
 }
 
-// What the cases write is what a catalog lets through.
+// A catalog accepts all values that the cases write.
 func TestAwkwardValuesAreAllowed(t *testing.T) {
 	for _, name := range append(awkwardNames(), largestStatus("1 ").Name) {
 		require.NoError(t, customstatus.Rules{}.Check(customstatus.Fields{Name: name, StatusType: customstatus.Busy}), "%+q", name)

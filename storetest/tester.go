@@ -13,12 +13,12 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// tester runs one case on one place, and knows what the place has to hold. Its
-// methods are for the goroutine of the case, as they may end it. What others find
-// they leave where the case finds it when they are done.
+// tester runs one case on one place and has a model of the place's contents.
+// Only the goroutine of the case may call its methods, because they may end the
+// case. Other goroutines leave their results for the case to read.
 type tester struct {
 	reporter
-	says     string          // the contract; told with the first failure
+	says     string          // the sentence of the contract, for the first failure
 	ctx      context.Context // ends with the case
 	over     chan struct{}   // closed at the end of the case
 	patience time.Duration
@@ -31,14 +31,14 @@ type tester struct {
 	calls    calls
 }
 
-// Errorf reports what is wrong, and the first time also the sentence that the
-// case checks.
+// Errorf reports a failure. The first failure includes the sentence of the
+// contract.
 func (t *tester) Errorf(format string, args ...any) {
 	t.Helper()
 	t.reporter.Errorf("%s%s", fmt.Sprintf(format, args...), t.sentence())
 }
 
-// Fatalf is Errorf and ends the case.
+// Fatalf is Errorf, then ends the case.
 func (t *tester) Fatalf(format string, args ...any) {
 	t.Helper()
 	t.reporter.Fatalf("%s%s", fmt.Sprintf(format, args...), t.sentence())
@@ -60,8 +60,9 @@ func (t *tester) sentence() string {
 	return "\n\tThe contract says: " + says
 }
 
-// clock runs out when a step has made no progress for too long. It counts ticks
-// rather than time, so that a machine that stood still is no fault of the store.
+// clock runs out when a step makes no progress for too long. It counts ticks
+// instead of time, so that a pause of the whole machine does not fail the
+// store.
 type clock struct {
 	*time.Ticker
 	left int
@@ -73,19 +74,19 @@ func newClock(patience time.Duration) *clock {
 	return &clock{time.NewTicker(patience / clockTicks), clockTicks}
 }
 
-// out is called at every tick, and reports whether there was one too many.
+// out is called at every tick. It reports whether the time is up.
 func (c *clock) out() bool {
 	c.left--
 	return c.left < 0
 }
 
-// patienceFor is for a step with so many changes.
+// patienceFor returns the patience for a step with the given number of changes.
 func (t *tester) patienceFor(changes int) time.Duration {
 	return t.patience * time.Duration(1000+changes) / 1000
 }
 
-// step runs f, which calls the store once, and ends the case if it does not
-// return. The name of the call is made only if it is needed.
+// step runs f, which calls the store once, and ends the case if f does not
+// return. It calls name only for a failure.
 func (t *tester) step(changes int, f func(), name func() string) {
 	t.Helper()
 	done := make(chan struct{})
@@ -107,7 +108,7 @@ func (t *tester) step(changes int, f func(), name func() string) {
 	}
 }
 
-// try makes a commit and returns what came of it.
+// try calls Commit and returns the results.
 func (t *tester) try(ctx context.Context, s *handle, changes ...customstatus.Change) (revision customstatus.Revision, err error) {
 	t.Helper()
 	t.step(len(changes), func() { revision, err = s.Commit(ctx, changes) },
@@ -127,15 +128,15 @@ func (t *tester) tryRevision(ctx context.Context, s *handle) (revision customsta
 	return revision, err
 }
 
-// tryClose closes a store and returns what came of it.
+// tryClose calls Close and returns the error.
 func (t *tester) tryClose(s *handle) (err error) {
 	t.Helper()
 	t.step(0, func() { err = s.Close() }, func() string { return "Close" })
 	return err
 }
 
-// tryOpen calls the Opener and returns what came of it. The store is closed at
-// the end.
+// tryOpen calls the Opener and returns the store or the error. The store is
+// closed at the end of the case.
 func (t *tester) tryOpen(what string) (h *handle, err error) {
 	t.Helper()
 	var s customstatus.Store
@@ -146,7 +147,7 @@ func (t *tester) tryOpen(what string) (h *handle, err error) {
 	}, func() string { return what })
 	switch {
 	case !returned:
-		t.Fatalf("%s: the Opener stops the test; it has to return its error.", what)
+		t.Fatalf("%s stops the test; it must return its error.", what)
 	case err != nil:
 		return nil, err
 	}
@@ -158,17 +159,17 @@ func (t *tester) tryOpen(what string) (h *handle, err error) {
 // start opens the place for the first time.
 func (t *tester) start() *handle {
 	t.Helper()
-	s, err := t.tryOpen("To open the new place")
+	s, err := t.tryOpen("The first call of the Opener")
 	if err != nil {
 		t.Fatalf("The Opener can't open its new place: %v", err)
 	}
 	return s
 }
 
-// another opens a shared store beside the one that is open, or skips the case.
+// another opens a second shared store on the place, or skips the case.
 func (t *tester) another() *handle {
 	t.Helper()
-	s, err := t.tryOpen("To open a second store beside the first")
+	s, err := t.tryOpen("The Opener, called for a second store,")
 	if errors.Is(err, ErrVolatile) {
 		t.Skipf("Not checked: a second store can't be opened beside the first: %v", err)
 	}
@@ -185,10 +186,10 @@ func (t *tester) reopen(h *handle) *handle {
 	return t.openAgain()
 }
 
-// openAgain opens the place when its store has been closed, or skips the case.
+// openAgain opens the place after its store was closed, or skips the case.
 func (t *tester) openAgain() *handle {
 	t.Helper()
-	s, err := t.tryOpen("To open the place again after Close")
+	s, err := t.tryOpen("The Opener, called after Close,")
 	if errors.Is(err, ErrVolatile) {
 		t.Skipf("Not checked: %v", err)
 	}
@@ -198,7 +199,7 @@ func (t *tester) openAgain() *handle {
 	return s
 }
 
-// close closes a store, once and for all.
+// close closes a store, which the end of the case then leaves alone.
 func (t *tester) close(s *handle) {
 	t.Helper()
 	t.open = slices.DeleteFunc(t.open, func(o *handle) bool { return o == s })
@@ -207,8 +208,9 @@ func (t *tester) close(s *handle) {
 	}
 }
 
-// closeAll closes what is open at the end. It waits for a store that has stopped
-// answering only for a moment, in which the store may see that ctx is done.
+// closeAll closes all open stores at the end of the case. It waits only briefly
+// for a store that has stopped answering, so that the store can notice that ctx
+// is done.
 func (t *tester) closeAll() {
 	t.Helper()
 	var failures []error
@@ -257,14 +259,13 @@ func (t *tester) reportPanics() {
 	}
 }
 
-// together calls f(0) to f(n-1) at once, each in its own goroutine, and waits
-// for them.
+// together calls f(0) to f(n-1), each in its own goroutine, and waits for all.
 func (t *tester) together(n int, f func(i int)) {
 	t.Helper()
 	t.wait(t.begin(n, f))
 }
 
-// begin is together without the wait.
+// begin is together without the wait: done is closed when all have returned.
 func (t *tester) begin(n int, f func(i int)) (done <-chan struct{}) {
 	var ready, all sync.WaitGroup
 	ready.Add(n)
@@ -278,7 +279,7 @@ func (t *tester) begin(n int, f func(i int)) (done <-chan struct{}) {
 	return closedAfter(&all)
 }
 
-// closedAfter returns a channel that is closed when all are done.
+// closedAfter returns a channel that is closed when the group is done.
 func closedAfter(all *sync.WaitGroup) <-chan struct{} {
 	done := make(chan struct{})
 	go func() {
@@ -288,21 +289,20 @@ func closedAfter(all *sync.WaitGroup) <-chan struct{} {
 	return done
 }
 
-// wait waits for what begin has begun, as long as methods return.
+// wait waits for the goroutines of begin as long as methods return.
 func (t *tester) wait(done <-chan struct{}) {
 	t.Helper()
 	t.await(done, true)
 }
 
-// waitOnce is wait for a first step of each goroutine, of which those that are
-// quick go on.
+// waitOnce waits for the first step of each goroutine. Fast goroutines go on
+// meanwhile, so returning methods don't prolong the wait.
 func (t *tester) waitOnce(point *sync.WaitGroup) {
 	t.Helper()
 	t.await(closedAfter(point), false)
 }
 
-// await waits, and has new patience whenever a method has returned if renew says
-// so.
+// await waits for done. With renew, each returning method restarts the clock.
 func (t *tester) await(done <-chan struct{}, renew bool) {
 	t.Helper()
 	clock := newClock(t.patience)
@@ -317,13 +317,13 @@ func (t *tester) await(done <-chan struct{}, renew bool) {
 				last, clock.left = now, clockTicks
 			}
 			if clock.out() {
-				t.hangs("Methods that run at the same time do not return: %s.", t.calls.running())
+				t.hangs("Concurrent methods do not return: %s.", t.calls.running())
 			}
 		}
 	}
 }
 
-// commit makes a commit that the store has to accept.
+// commit makes a commit that the store must accept.
 func (t *tester) commit(s *handle, changes ...customstatus.Change) customstatus.Revision {
 	t.Helper()
 	revision, err := t.try(t.ctx, s, slices.Clone(changes)...)
@@ -334,8 +334,8 @@ func (t *tester) commit(s *handle, changes ...customstatus.Change) customstatus.
 	return revision
 }
 
-// commitAll makes one commit of many changes or, if that is too large for the
-// store, several of the size that the store says.
+// commitAll makes one commit of many changes. If that is too large for the
+// store, it makes several commits of the size that the error names.
 func (t *tester) commitAll(s *handle, changes ...customstatus.Change) {
 	t.Helper()
 	revision, err := t.try(t.ctx, s, slices.Clone(changes)...)
@@ -351,7 +351,7 @@ func (t *tester) commitAll(s *handle, changes ...customstatus.Change) {
 }
 
 // tooLarge returns the number of changes that would pass. It ends the case if
-// the error is no good reason to refuse the changes.
+// the error is not a valid *TooLargeError for the changes.
 func (t *tester) tooLarge(err error, changes []customstatus.Change) int {
 	t.Helper()
 	var large *customstatus.TooLargeError
@@ -366,8 +366,8 @@ func (t *tester) tooLarge(err error, changes []customstatus.Change) int {
 	return large.MaxChanges
 }
 
-// conflicts makes a commit that has to be refused with ErrConflict, and checks
-// that it leaves nothing behind.
+// conflicts makes a commit that the store must refuse with ErrConflict, and
+// checks that nothing was written.
 func (t *tester) conflicts(s *handle, why string, changes ...customstatus.Change) {
 	t.Helper()
 	_, err := t.try(t.ctx, s, slices.Clone(changes)...)
@@ -377,7 +377,7 @@ func (t *tester) conflicts(s *handle, why string, changes ...customstatus.Change
 	t.holds(s, "after a refused commit")
 }
 
-// load loads a store that has to be in order.
+// load calls Load, which must succeed.
 func (t *tester) load(s *handle) customstatus.Contents {
 	t.Helper()
 	all, err := t.tryLoad(t.ctx, s)
@@ -387,7 +387,7 @@ func (t *tester) load(s *handle) customstatus.Contents {
 	return all
 }
 
-// holds checks that a store holds what it has to hold.
+// holds checks that a store has the contents of the model.
 func (t *tester) holds(s *handle, when string) {
 	t.Helper()
 	found := t.differences(t.load(s))
@@ -400,7 +400,7 @@ func (t *tester) holds(s *handle, when string) {
 	}
 }
 
-// at checks what Revision returns.
+// at checks that Revision returns the revision of the model.
 func (t *tester) at(s *handle, when string) {
 	t.Helper()
 	revision, err := t.tryRevision(t.ctx, s)
@@ -409,15 +409,14 @@ func (t *tester) at(s *handle, when string) {
 	}
 }
 
-// result is what came of one of many commits.
+// result has the results of one of many commits.
 type result struct {
 	changes  []customstatus.Change
 	revision customstatus.Revision
 	err      error
 }
 
-// settle takes in commits that were made at the same time, in the order of
-// their revisions.
+// settle adds concurrent commits to the model, in order of revisions.
 func (t *tester) settle(results []result) {
 	t.Helper()
 	slices.SortFunc(results, func(a, b result) int {
@@ -435,7 +434,7 @@ func (t *tester) settle(results []result) {
 	}
 }
 
-// doubt takes in creates of which it is not known whether they were made.
+// doubt adds creates with an unknown outcome to the model.
 func (t *tester) doubt(changes []customstatus.Change) {
 	for _, c := range changes {
 		t.unknown[c.ID()] = true

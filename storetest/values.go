@@ -112,7 +112,8 @@ func valueCases() []testCase {
 		{name: "value-names-unique", says: says, run: func(t *tester) {
 			s := t.start()
 			for i, name := range awkwardNames() {
-				// One by one: only the bytes of the earlier names are taken.
+				// One by one: a name is only taken if all its bytes are the
+				// same.
 				t.commit(s, create(fmt.Sprint("id ", i), name))
 			}
 			for _, name := range awkwardNames() {
@@ -122,19 +123,19 @@ func valueCases() []testCase {
 	}
 }
 
-// awkward returns strings that are all different and that a store which folds,
-// trims, escapes, truncates or guesses takes for others. All may be ids.
+// awkward returns distinct strings that a store confuses if it folds, trims,
+// escapes, truncates or converts them. All are valid ids.
 func awkward() []string {
 	return []string{
 		// Letter case, in some of its ways.
 		"a", "A", "ß", "ss", "SS", "i", "I", "ı", "İ", "k", "\u212A", "ﬁ", "fi", "σ", "ς",
 		// Normal forms, composed and not.
 		"\u00E9", "e\u0301", "\u1EA1\u0306", "a\u0323\u0306", "\u00C5", "\u212B", "가", "\u1100\u1161",
-		// White space and what can't be seen.
+		// White space and invisible characters.
 		"a ", " a", "a  b", "a b", "a\u00A0b", "a\u200Bb", "a\u2028b", "\uFEFFa", "a\u202Eb", "a\uFE0F",
-		// Prefixes of others.
+		// Prefixes of other strings.
 		"aa", "aaa", "ab",
-		// What looks like something else.
+		// Strings that look like other types.
 		"0", "00", "-0", "1e3", "0x1", "null", "nil", "true", "NaN", "[]", "{}",
 		// Patterns, paths and separators.
 		"%", "_", "a%", "a_", "*", "a*", "?", "a?", ".", "..", "/", "//", "a/", "/a", "a/b", "../a", `\`, `\\`, `a\n`, `\u0061`,
@@ -144,7 +145,7 @@ func awkward() []string {
 	}
 }
 
-// awkwardIDs returns ids that are all different, up to the greatest length.
+// awkwardIDs returns distinct ids of up to the greatest length.
 func awkwardIDs() []string {
 	const most = customstatus.MaxIDBytes
 	return slices.Concat(awkward(), []string{
@@ -155,7 +156,7 @@ func awkwardIDs() []string {
 	})
 }
 
-// awkwardNames returns names that are all different, up to the greatest length.
+// awkwardNames returns distinct names of up to the greatest length.
 func awkwardNames() []string {
 	const most = customstatus.MaxNameCharacters
 	return slices.Concat(awkward(), []string{
@@ -170,8 +171,8 @@ func awkwardNames() []string {
 	})
 }
 
-// awkwardMetadata returns metadata that are all different, up to the greatest
-// length and of any bytes.
+// awkwardMetadata returns distinct metadata of up to the greatest length, with
+// all byte values.
 func awkwardMetadata() []string {
 	const most = customstatus.MaxMetadataBytes
 	every := make([]byte, 256)
@@ -186,8 +187,8 @@ func awkwardMetadata() []string {
 	}
 }
 
-// largestStatus returns a status with the longest strings that a catalog passes.
-// The prefix tells it from others.
+// largestStatus returns a status with the longest strings that a catalog
+// passes. The prefix makes the status unique.
 func largestStatus(prefix string) customstatus.CustomUserStatus {
 	id := prefix + strings.Repeat("i", customstatus.MaxIDBytes-len(prefix))
 	s := status(id, prefix+strings.Repeat("\U0001F600", customstatus.MaxNameCharacters-len(prefix)))
@@ -195,8 +196,8 @@ func largestStatus(prefix string) customstatus.CustomUserStatus {
 	return s
 }
 
-// awkwardTimes returns times at the ends of what there is, and around those of
-// other representations.
+// awkwardTimes returns times at the ends of the valid range, and around the
+// ends of other representations.
 func awkwardTimes() []time.Time {
 	ms := time.Millisecond
 	return []time.Time{

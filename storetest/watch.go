@@ -12,15 +12,15 @@ import (
 
 func watchCases() []testCase {
 	const (
-		yields = "Watch yields the commits after a revision, those of this store and of everybody else: each once, whole, " +
-			"in the order of their revisions, none missing."
-		waits  = "Then it waits for those to come."
-		before = "After.Revision is that of the commit. Of Before only the ID and the Revision count."
-		slow   = "A slow watcher holds up neither a commit nor another watcher,"
+		yields = "Watch yields every commit after a revision, of this store and of all other writers: each one once, whole, " +
+			"and in order of revisions."
+		waits  = "Then Watch waits for new commits."
+		before = "After.Revision is the commit's revision. Of Before, only the ID and the Revision count."
+		slow   = "A slow watcher holds up neither commits nor other watchers."
 		reach  = "If Load or Revision returns r > after, Watch eventually yields a commit at or beyond r."
-		ends   = "Watch ends with exactly one error: that of ctx when ctx is done, [ErrClosed] when the store is closed, " +
-			"[ErrCompacted] when commits after the revision are no longer kept or the store has never reached it, or one of its own."
-		several = "Several goroutines may call it, and iterate one sequence, at once."
+		ends   = "Watch ends with exactly one error: the error of ctx when ctx is done, [ErrClosed] when the store is closed, " +
+			"[ErrCompacted] when the store no longer keeps the commits after the revision or has never reached the revision, or an error of its own."
+		several = "Several goroutines may call Watch, and iterate one sequence, at once."
 		memory  = "The caller owns the slices that it passes and receives,"
 	)
 	return []testCase{
@@ -60,9 +60,9 @@ func watchCases() []testCase {
 			t.yields(s, 0)
 			t.yields(s, second)
 		}},
-		{name: "watch-order", says: "The changes of a commit come in the order in which they were made.", run: func(t *tester) {
+		{name: "watch-order", says: "The changes of a commit are in the order in which they were made.", run: func(t *tester) {
 			s := t.start()
-			// Neither by id nor by name, nor by what is done.
+			// Sorted neither by id nor by name nor by kind.
 			r := t.commit(s, create("c", "x"), create("a", "z"), create("b", "y"), create("e", "v"))
 			t.commit(s, t.write("e", r, "w"), t.remove("b", r), create("d", "y"), t.remove("a", r), t.write("c", r, "z"), create("a0", "x"))
 			changes := make([]customstatus.Change, customstatus.MinCommitChanges)
@@ -119,7 +119,7 @@ func watchCases() []testCase {
 			t.next(f, 1)
 			t.yields(s, 0)
 		}},
-		{name: "watch-begins", says: "Watch begins with one at the revision after, as soon as it follows the store; others may come at any time.", run: func(t *tester) {
+		{name: "watch-begins", says: "Watch begins with such a commit at the revision after, as soon as it follows the store; more may come at any time.", run: func(t *tester) {
 			s := t.start()
 			t.begins(s, 0)
 			first := t.commit(s, create("a", "x"))
@@ -151,7 +151,7 @@ func watchCases() []testCase {
 				close(f.left)
 			}
 		}},
-		{name: "watch-fingerprint", says: "Fingerprint is that of all statuses after the commit, if FingerprintKnown is set.", run: func(t *tester) {
+		{name: "watch-fingerprint", says: "Fingerprint is the sum of all statuses' fingerprints after the commit, if FingerprintKnown is set.", run: func(t *tester) {
 			s := t.start()
 			t.commit(s, create("a", "x"), create("b", "y"))
 			t.commit(s, t.put("a", "z"), t.removeNow("b"))
@@ -220,7 +220,7 @@ func watchCases() []testCase {
 				r := result{changes: []customstatus.Change{create(fmt.Sprint(i), fmt.Sprint(i))}}
 				r.revision, r.err = t.try(t.ctx, s, r.changes...)
 				if r.err != nil {
-					t.Fatalf("Commit beside a watcher that is slow: %v", r.err)
+					t.Fatalf("Commit beside a slow watcher: %v", r.err)
 				}
 				t.made(r.changes, r.revision)
 				t.next(brisk, i+1)
@@ -234,10 +234,10 @@ func watchCases() []testCase {
 			s := t.start()
 			t.commit(s, create("a", "x"))
 			t.enters(t.follow(s.Watch(t.ctx, 0)))
-			t.holds(s, "beside a watcher that is slow")
-			t.at(s, "beside a watcher that is slow")
+			t.holds(s, "beside a slow watcher")
+			t.at(s, "beside a slow watcher")
 		}},
-		{name: "watch-calls", says: "and may call the other methods of the store.", run: func(t *tester) {
+		{name: "watch-calls", says: "A watcher may call the other methods of the store.", run: func(t *tester) {
 			s := t.start()
 			t.commit(s, create("a", "x"))
 			const calls = 5
@@ -259,17 +259,17 @@ func watchCases() []testCase {
 						return
 					}
 					if _, err := s.Load(t.ctx); err != nil {
-						failure = fmt.Sprintf("Load in the body of a loop over a feed: %v", err)
+						failure = fmt.Sprintf("Load in a watcher's loop: %v", err)
 						return
 					}
 					if _, err := s.Revision(t.ctx); err != nil {
-						failure = fmt.Sprintf("Revision in the body of a loop over a feed: %v", err)
+						failure = fmt.Sprintf("Revision in a watcher's loop: %v", err)
 						return
 					}
 					id := fmt.Sprint(len(caught))
 					r := result{changes: []customstatus.Change{create(id, id)}}
 					if r.revision, r.err = s.Commit(t.ctx, r.changes); r.err != nil {
-						failure = fmt.Sprintf("Commit in the body of a loop over a feed: %v", r.err)
+						failure = fmt.Sprintf("Commit in a watcher's loop: %v", r.err)
 						return
 					}
 					results = append(results, r)
@@ -283,7 +283,7 @@ func watchCases() []testCase {
 			for i, c := range caught {
 				t.matches(c, t.log[i], i)
 			}
-			t.holds(s, "after commits in the body of a loop over a feed")
+			t.holds(s, "after commits in a watcher's loop")
 		}},
 		{name: "watch-memory", says: memory, run: func(t *tester) {
 			s := t.start()
@@ -309,7 +309,7 @@ func watchCases() []testCase {
 				overwrite(c.Changes)
 			}
 			t.yields(s, 0)
-			t.holds(s, "after the caller has overwritten the changes of a feed")
+			t.holds(s, "after the caller overwrote the changes of a feed")
 		}},
 		{name: "watch-done-ctx", says: ends, run: func(t *tester) {
 			s := t.start()
@@ -324,7 +324,7 @@ func watchCases() []testCase {
 			other := t.follow(s.Watch(t.ctx, 0))
 			t.next(f, 0)
 			cancel()
-			t.ended(f, context.Canceled, "a ctx that was cancelled while it waited")
+			t.ended(f, context.Canceled, "a cancellation of ctx during the wait")
 			t.commit(s, create("b", "y"))
 			t.next(other, 0)
 			t.next(other, 1)
@@ -341,20 +341,21 @@ func watchCases() []testCase {
 			t.ended(t.follow(behind), customstatus.ErrClosed, "a Close between Watch and the loop")
 			t.ended(t.follow(s.Watch(t.ctx, 0)), customstatus.ErrClosed, "a Close before Watch")
 		}},
-		{name: "watch-close-in-loop", says: "Close does not wait for it.", run: func(t *tester) {
+		{name: "watch-close-in-loop", says: "Close does not wait for watchers.", run: func(t *tester) {
 			s := t.start()
 			t.commit(s, create("a", "x"))
 			t.commit(s, create("b", "y"))
 			f := t.follow(s.Watch(t.ctx, 0))
 			t.enters(f)
 			t.close(s)
-			t.ended(f, customstatus.ErrClosed, "a Close while the body of its loop ran")
+			t.ended(f, customstatus.ErrClosed, "a Close while the loop's body ran")
 		}},
 		{name: "watch-unreached", says: ends, run: func(t *tester) {
 			s := t.start()
 			unreached := func() {
 				t.Helper()
-				// Far off, for a shared store may leave the next numbers out.
+				// Far away, because a shared store may leave the next numbers
+				// out.
 				for _, after := range []customstatus.Revision{t.revision + 1000, math.MaxUint64} {
 					t.ended(t.follow(s.Watch(t.ctx, after)), customstatus.ErrCompacted,
 						fmt.Sprintf("Watch after %d when the last commit is %d", after, t.revision))
@@ -374,7 +375,8 @@ func watchCases() []testCase {
 			a := t.start()
 			b := t.another()
 			for i := range 10 {
-				// What one store has reached, so has the other.
+				// A revision that one store has reached, the other has reached
+				// too.
 				last := t.commit([]*handle{a, b}[i%2], create(fmt.Sprint(i), fmt.Sprint(i)))
 				f, g := t.follow(a.Watch(t.ctx, last)), t.follow(b.Watch(t.ctx, last))
 				t.commit(b, create(fmt.Sprint("next ", i), fmt.Sprint("next ", i)))

@@ -33,7 +33,7 @@ func serveControl(t *testing.T, db database, reload func() error) *servedDatabas
 func controlServer(t *testing.T, db database, reload func() error) (*servedDatabase, *http.Server) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.db.sock")
-	ln, err := listenControl(path)
+	ln, err := listenControl(t.Context(), path)
 	require.NoError(t, err)
 	srv := &http.Server{Handler: controlHandler(db, reload, slog.New(slog.DiscardHandler))}
 	go srv.Serve(ln)
@@ -49,7 +49,7 @@ func noParts(importParts) {}
 // openTemp opens a new database, which is closed at the end of the test.
 func openTemp(t *testing.T) *localDatabase {
 	t.Helper()
-	db, err := openLocal(t.Context(), filepath.Join(t.TempDir(), "x.db"), true, customstatus.Options{})
+	db, err := openLocal(t.Context(), at(filepath.Join(t.TempDir(), "x.db")), true, customstatus.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.close()) })
 	return db
@@ -274,7 +274,7 @@ func TestControlReload(t *testing.T) {
 func TestControlSocket(t *testing.T) {
 	serveOn := func(t *testing.T, path string) {
 		t.Helper()
-		ln, err := listenControl(path)
+		ln, err := listenControl(t.Context(), path)
 		require.NoError(t, err)
 		defer ln.Close()
 		info, err := os.Stat(path)
@@ -326,7 +326,7 @@ func TestControlSocket(t *testing.T) {
 	t.Run("not in place of what is no socket", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "x.db.sock")
 		require.NoError(t, os.WriteFile(path, []byte("mine"), 0o600))
-		_, err := listenControl(path)
+		_, err := listenControl(t.Context(), path)
 		require.ErrorContains(t, err, "x.db.sock is in the way: it is not a socket")
 		text, err := os.ReadFile(path)
 		require.NoError(t, err)
@@ -335,10 +335,12 @@ func TestControlSocket(t *testing.T) {
 	})
 	t.Run("and removes no other one", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "x.db.sock")
-		first, err := listenControl(path)
+		first, err := listenControl(t.Context(), path)
 		require.NoError(t, err)
-		defer first.Close()
-		second, err := listenControl(path)
+		_, err = listenControl(t.Context(), path)
+		require.ErrorIs(t, err, errOtherServer)
+		require.NoError(t, first.Close())
+		second, err := listenControl(t.Context(), path)
 		require.NoError(t, err)
 		defer second.Close()
 		require.NoError(t, first.remove())
@@ -353,7 +355,7 @@ func TestControlSocket(t *testing.T) {
 	})
 	t.Run("in no directory", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), strings.Repeat("none", 40), "x.db.sock")
-		_, err := listenControl(path)
+		_, err := listenControl(t.Context(), path)
 		require.ErrorIs(t, err, os.ErrNotExist)
 		_, err = dialControl(t.Context(), path)
 		require.ErrorIs(t, err, os.ErrNotExist)

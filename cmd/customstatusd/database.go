@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 
 	"github.com/customstatus/customstatus"
@@ -26,21 +25,32 @@ type database interface {
 	// they don't fit into one commit, importFrom makes several, and calls said
 	// before the first and after each. The result is valid with an error, too.
 	importFrom(ctx context.Context, r io.Reader, said func(importParts)) (importResult, error)
+	// state returns what keeps the database from being written, such as another
+	// file in the place of the open one, or nil.
+	state(ctx context.Context) error
 	close() error
 }
 
-// openDatabase opens the file at path, which must exist unless create is set.
-// If another process holds it, it is used through that one's control socket.
-func openDatabase(ctx context.Context, path string, create bool, rules customstatus.Rules) (database, error) {
-	db, err := openLocal(ctx, path, create, customstatus.Options{Rules: rules})
+// openDatabase returns the database at a path. If a server runs there, the database is
+// that of the server, whatever is at the path now. Otherwise the file is opened, which
+// must exist unless create is set.
+func openDatabase(ctx context.Context, given string, create bool, rules customstatus.Rules) (database, error) {
+	pl, err := findPlace(given)
+	if err != nil {
+		return nil, err
+	}
+	served, dialErr := dialControl(ctx, controlPath(pl.path))
+	if dialErr == nil {
+		return served, nil
+	}
+	db, err := openLocal(ctx, pl, create, customstatus.Options{Rules: rules})
 	if !errors.Is(err, customstatus.ErrLocked) {
 		return db, err
 	}
-	served, dialErr := dialControl(ctx, controlPath(path))
-	if dialErr != nil {
-		return nil, fmt.Errorf("%w, and it does not answer: %w", err, dialErr)
+	if served, dialErr = dialControl(ctx, controlPath(pl.path)); dialErr == nil { // it has just started
+		return served, nil
 	}
-	return served, nil
+	return nil, fmt.Errorf("%w, and it does not answer: %w", err, dialErr)
 }
 
 // localDatabase is a file that this process has opened.
@@ -50,26 +60,24 @@ type localDatabase struct {
 	store   atomic.Pointer[customstatus.BoltStore] // the open store; the catalog may replace it
 }
 
-// openLocal opens the file at path. Without opts.Logger it logs nothing.
-func openLocal(ctx context.Context, path string, create bool, opts customstatus.Options) (*localDatabase, error) {
-	// An absolute path stays valid when the process changes its directory.
-	absolute, err := filepath.Abs(path)
-	if err != nil {
+// openLocal opens the file at a place. Without opts.Logger it logs nothing.
+func openLocal(ctx context.Context, pl place, create bool, opts customstatus.Options) (*localDatabase, error) {
+	if err := pl.dangling(); err != nil {
 		return nil, err
 	}
 	if !create {
-		if _, err := os.Stat(path); err != nil {
+		if _, err := os.Stat(pl.path); err != nil {
 			return nil, err
 		}
 	}
-	store, err := customstatus.OpenBolt(path, nil)
+	store, err := customstatus.OpenBolt(pl.path, nil)
 	if errors.Is(err, customstatus.ErrLocked) {
 		return nil, fmt.Errorf("%w: another process holds the file", err)
 	}
 	if err != nil {
-		return nil, saySalvage(path, err)
+		return nil, saySalvage(pl.given, err)
 	}
-	db := &localDatabase{path: absolute}
+	db := &localDatabase{path: pl.path}
 	db.store.Store(store)
 	opts.Reopen = db.reopen
 	if opts.Logger == nil {
@@ -77,7 +85,7 @@ func openLocal(ctx context.Context, path string, create bool, opts customstatus.
 	}
 	db.catalog, err = customstatus.Open(ctx, store, &opts)
 	if err != nil {
-		return nil, errors.Join(saySalvage(path, err), store.Close())
+		return nil, errors.Join(saySalvage(pl.given, err), store.Close())
 	}
 	return db, nil
 }
@@ -102,6 +110,11 @@ func saySalvage(path string, err error) error {
 		return err
 	}
 	return fmt.Errorf("%w; to save what is intact:\n  customstatusd salvage --db %s new.db", err, shellQuote(path))
+}
+
+func (db *localDatabase) state(ctx context.Context) error {
+	_, err := db.store.Load().Revision(ctx)
+	return err
 }
 
 func (db *localDatabase) close() error { return db.catalog.Close() }

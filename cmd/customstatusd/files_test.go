@@ -18,6 +18,9 @@ func text(s string) func(io.Writer) error {
 	}
 }
 
+// at is the place of a path without links.
+func at(path string) place { return place{path, path} }
+
 func names(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)

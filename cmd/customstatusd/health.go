@@ -109,7 +109,7 @@ func (h *health) problem(ctx context.Context) string {
 // store that can't be read has a revision all the same; only the catalog knows its
 // error.
 func (h *health) storeError(ctx context.Context) error {
-	_, err := h.db.store.Load().Revision(ctx)
+	err := h.db.state(ctx)
 	if failed := h.db.catalog.Stats().CommitError; err == nil && mustReopen(failed) {
 		err = failed
 	}

@@ -52,7 +52,7 @@ func TestHealthOnAFullDisk(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, syscall.Unmount(directory, syscall.MNT_DETACH)) })
 	ballast := filepath.Join(directory, "ballast")
 	require.NoError(t, os.WriteFile(ballast, make([]byte, 2<<20), 0o600))
-	db, err := openLocal(t.Context(), filepath.Join(directory, "x.db"), true, customstatus.Options{})
+	db, err := openLocal(t.Context(), at(filepath.Join(directory, "x.db")), true, customstatus.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.close()) })
 	c := newCheckup(t, db)

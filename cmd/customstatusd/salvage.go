@@ -79,7 +79,8 @@ func writeDatabase(ctx context.Context, path string, statuses []customstatus.Cus
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(directory)) }()
-		db, err := openLocal(ctx, filepath.Join(directory, "new.db"), true,
+		path := filepath.Join(directory, "new.db")
+		db, err := openLocal(ctx, place{path, path}, true,
 			customstatus.Options{Rules: customstatus.Rules{StatusTypeOptional: true}})
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -41,7 +42,8 @@ credentials once. Only a hash of the token is kept. "token add" makes more token
 
 Only one process can hold the database. The other commands reach the server that
 holds it by a socket beside the database, whose name ends in .sock. Only its owner
-can use the socket.
+can use the socket. If the database is replaced while the server runs, a second server
+does not start there before the first has ended.
 
 SIGTERM and SIGINT end the server after it has answered the running requests. A
 second signal ends it at once. A signal within a second of the first counts as the
@@ -74,7 +76,8 @@ type serveConfig struct {
 }
 
 // addServeConfig declares the flags of serve, all of which have an environment
-// variable. The configuration is complete after check.
+// variable. The configuration is complete when
+// the flags have been read.
 func addServeConfig(cmd *cobra.Command) *serveConfig {
 	c := new(serveConfig)
 	flags := cmd.Flags()
@@ -97,10 +100,8 @@ func addServeConfig(cmd *cobra.Command) *serveConfig {
 	return c
 }
 
-// check completes the configuration, or returns an error if the flags don't go
-// together.
+// check returns an error if the flags don't go together.
 func (c *serveConfig) check() error {
-	c.tokens = tokensPath(c.tokens, c.path)
 	switch {
 	case (c.tlsCert == "") != (c.tlsKey == ""):
 		return usagef("--tls-cert and --tls-key go together")
@@ -162,7 +163,11 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 	if err != nil {
 		return err
 	}
-	db, err := openLocal(starting, config.path, true, customstatus.Options{Rules: *config.rules, Logger: log})
+	tokensAt, err := tokensPlace(config.tokens, config.path)
+	if err != nil {
+		return err
+	}
+	db, control, err := openServed(starting, config, log)
 	if err != nil {
 		if starting.Err() != nil && errors.Is(err, context.Canceled) {
 			log.Info("stopped before listening")
@@ -170,32 +175,33 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 		}
 		return err
 	}
+	closeDB := func() error { return errors.Join(control.remove(), db.close()) }
 	log.Debug("opened", "db", config.path)
-	first, err := makeFirstToken(config.tokens)
+	first, err := makeFirstToken(tokensAt)
 	if err != nil {
-		return errors.Join(err, db.close())
+		return errors.Join(err, closeDB())
 	}
 	// giveUp ends a start whose first token nobody has seen: the next start must
 	// be the first again.
 	giveUp := func(err error, stop func() error) error {
 		if first != nil {
-			err = errors.Join(err, os.Remove(config.tokens))
+			err = errors.Join(err, os.Remove(tokensAt.path))
 		}
 		return errors.Join(err, stop())
 	}
-	tokens, err := openTokens(config.tokens, log)
+	tokens, err := openTokens(tokensAt.path, log)
 	if err != nil {
-		return giveUp(err, db.close)
+		return giveUp(err, closeDB)
 	}
 	if starting.Err() != nil {
 		log.Info("stopped before listening")
-		return giveUp(nil, db.close)
+		return giveUp(nil, closeDB)
 	}
 	started() // wait takes the signals from here on
 
-	s := start(config, log, ln, certs, db, tokens)
+	s := start(config, log, ln, certs, db, control, tokens)
 	if first != nil {
-		if err := config.welcome(p.stdout, ln.Addr(), first); err != nil {
+		if err := config.welcome(p.stdout, ln.Addr(), tokensAt.given, first); err != nil {
 			return giveUp(err, s.stop)
 		}
 	}
@@ -206,6 +212,33 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.stop() }()
 	return errors.Join(failed, awaitStop(stopped, signals))
+}
+
+// openServed opens the database for a server, and the control socket beside it. The
+// socket is nil, which the log says, if something else is in its place.
+func openServed(ctx context.Context, config *serveConfig, log *slog.Logger) (*localDatabase, *controlListener, error) {
+	pl, err := findPlace(config.path)
+	if err != nil {
+		return nil, nil, err
+	}
+	if _, err := os.Stat(pl.path); errors.Is(err, fs.ErrNotExist) {
+		// No new file in the place of one that another server holds.
+		if err := noServer(ctx, controlPath(pl.path)); err != nil {
+			return nil, nil, err
+		}
+	}
+	db, err := openLocal(ctx, pl, true, customstatus.Options{Rules: *config.rules, Logger: log})
+	if err != nil {
+		return nil, nil, err
+	}
+	control, err := listenControl(ctx, controlPath(pl.path))
+	if errors.Is(err, errOtherServer) || ctx.Err() != nil {
+		return nil, nil, errors.Join(err, ctx.Err(), db.close())
+	}
+	if err != nil {
+		log.Warn("no control socket: import, export and backup do not work while the server runs", "error", err)
+	}
+	return db, control, nil
 }
 
 // sameSignal is how long a further signal counts as the first one. A supervisor
@@ -263,7 +296,7 @@ func (c *serveConfig) url(addr net.Addr) string {
 }
 
 // welcome prints the credentials of the first start, and a command that uses them.
-func (c *serveConfig) welcome(w io.Writer, addr net.Addr, t *newToken) error {
+func (c *serveConfig) welcome(w io.Writer, addr net.Addr, tokens string, t *newToken) error {
 	trust := ""
 	if c.tlsCert != "" {
 		trust = "  --cacert " + shellQuote(c.tlsCert) + " \\\n"
@@ -282,7 +315,7 @@ curl --location %s \
   --header 'Content-Type: application/json' \
   --data '{"name":"In a meeting","statusType":"busy"}'
 
-`, c.tokens, t.userID, t.token, shellQuote(c.url(addr)+path.Join("/", c.prefix, "custom-user-status.create")), trust)
+`, tokens, t.userID, t.token, shellQuote(c.url(addr)+path.Join("/", c.prefix, "custom-user-status.create")), trust)
 	return err
 }
 

@@ -134,7 +134,7 @@ func create(client *http.Client, addr string, header http.Header, name string) (
 // stored returns the names of all statuses in a file that no server holds.
 func stored(t *testing.T, path string) map[string]bool {
 	t.Helper()
-	db, err := openLocal(t.Context(), path, false, customstatus.Options{})
+	db, err := openLocal(t.Context(), at(path), false, customstatus.Options{})
 	require.NoError(t, err)
 	defer db.close()
 	page, err := db.catalog.List(customstatus.Query{})

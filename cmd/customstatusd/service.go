@@ -34,11 +34,14 @@ type service struct {
 }
 
 // start begins to serve on ln.
-func start(config *serveConfig, log *slog.Logger, ln net.Listener, certs *certificate, db *localDatabase, tokens *tokenFile) *service {
+func start(config *serveConfig, log *slog.Logger, ln net.Listener, certs *certificate, db *localDatabase,
+	control *controlListener, tokens *tokenFile,
+) *service {
 	s := &service{
 		config:       config,
 		log:          log,
 		db:           db,
+		controlLn:    control,
 		public:       make(chan struct{}),
 		controlEnded: make(chan error, 1),
 		reload:       func() error { return errors.Join(tokens.reload(), certs.reload()) },
@@ -72,19 +75,16 @@ func start(config *serveConfig, log *slog.Logger, ln net.Listener, certs *certif
 // startControl begins to serve on the control socket. It sets no timeouts for
 // answers, because an import may take long and only the owner can connect.
 func (s *service) startControl() {
-	ln, err := listenControl(controlPath(s.config.path))
-	if err != nil {
-		s.log.Warn("no control socket: import, export and backup do not work while the server runs", "error", err)
+	if s.controlLn == nil {
 		return
 	}
-	s.controlLn = ln
 	s.control = &http.Server{
 		Handler:           controlHandler(s.db, s.reload, s.log),
 		ReadHeaderTimeout: controlTimeout,
 		IdleTimeout:       controlTimeout,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 	}
-	go func() { s.controlEnded <- s.control.Serve(ln) }()
+	go func() { s.controlEnded <- s.control.Serve(s.controlLn) }()
 }
 
 // controlTimeout bounds the wait for the header of a request on the control socket.
@@ -129,10 +129,7 @@ func (s *service) stop() error {
 	}
 	// The socket goes before the file is closed: from then on the next server may
 	// put its own socket there.
-	if s.controlLn != nil {
-		all = errors.Join(all, s.controlLn.remove())
-	}
-	all = errors.Join(all, s.db.close())
+	all = errors.Join(all, s.controlLn.remove(), s.db.close())
 	if all == nil {
 		s.log.Info("stopped")
 	}

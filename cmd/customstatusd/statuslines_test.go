@@ -102,7 +102,7 @@ func TestReportsAreQuoted(t *testing.T) {
 		`{"_id":{"` + evil + `":1}}`:                                                         `key "_id": key ` + quoted,
 		`{"name":"name","statusType":"busy"}` + "\n" + `{"name":"name","statusType":"busy"}`: `the name "name" belongs to status "`,
 	} {
-		db, err := openLocal(t.Context(), filepath.Join(t.TempDir(), "x.db"), true, customstatus.Options{})
+		db, err := openLocal(t.Context(), at(filepath.Join(t.TempDir(), "x.db")), true, customstatus.Options{})
 		require.NoError(t, err)
 		result, err := db.importFrom(t.Context(), strings.NewReader(text), noParts)
 		require.NoError(t, errors.Join(err, db.close()))

@@ -51,10 +51,13 @@ of the token is kept. A running server accepts the token at once.`,
 			return usagef("--label must be at most %d printable characters", maxLabel)
 		}
 		var made newToken
-		err := editTokens(tokensPath(tokens, path), func(r *tokenRecords) error {
-			made = r.addToken(*user, !*readOnly, *label)
-			return nil
-		})
+		at, err := tokensPlace(tokens, path)
+		if err == nil {
+			err = editTokens(at, func(r *tokenRecords) error {
+				made = r.addToken(*user, !*readOnly, *label)
+				return nil
+			})
+		}
 		if err != nil {
 			return fmt.Errorf("token add: %w", err)
 		}
@@ -69,7 +72,11 @@ of the token is kept. A running server accepts the token at once.`,
 // tellServer makes the server that holds the database read its tokens again. It does
 // nothing if no server answers.
 func tellServer(ctx context.Context, path string) error {
-	server, err := dialControl(ctx, controlPath(path))
+	pl, err := findPlace(path)
+	if err != nil {
+		return err
+	}
+	server, err := dialControl(ctx, controlPath(pl.path))
 	if err != nil {
 		return nil // without a socket, a server notices the change within a second
 	}
@@ -91,12 +98,16 @@ its label. The token itself is not kept, so the list can't show it.`,
 	var path, tokens string
 	addFile(cmd, &path)
 	addTokensFile(cmd, &tokens)
-	cmd.RunE = func(*cobra.Command, []string) error { return p.tokenList(tokensPath(tokens, path)) }
+	cmd.RunE = func(*cobra.Command, []string) error { return p.tokenList(tokens, path) }
 	return cmd
 }
 
-func (p *process) tokenList(path string) error {
-	records, _, err := readTokens(path)
+func (p *process) tokenList(tokens, database string) error {
+	at, err := tokensPlace(tokens, database)
+	if err != nil {
+		return fmt.Errorf("token list: %w", err)
+	}
+	records, _, err := readTokens(at.path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("token list: %w", err)
 	}
@@ -128,14 +139,22 @@ and ends their event streams.`,
 		if err := p.readEnvironment(cmd); err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		return completeIDs(tokensPath(tokens, path), ids), cobra.ShellCompDirectiveNoFileComp
+		at, err := tokensPlace(tokens, path)
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		return completeIDs(at.path, ids), cobra.ShellCompDirectiveNoFileComp
 	}
 	user := cmd.Flags().String("user", "", "revoke all tokens of the user with this `ID`")
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
 		if (*user == "") == (len(ids) == 0) {
 			return usagef("name either tokens or a --user")
 		}
-		if err := p.tokenRevoke(tokensPath(tokens, path), *user, ids); err != nil {
+		at, err := tokensPlace(tokens, path)
+		if err != nil {
+			return fmt.Errorf("token revoke: %w", err)
+		}
+		if err := p.tokenRevoke(at, *user, ids); err != nil {
 			return err
 		}
 		return tellServer(cmd.Context(), path)
@@ -160,9 +179,9 @@ func completeIDs(path string, given []string) []string {
 
 // tokenRevoke revokes all tokens of the user, unless it is "", and those with the
 // ids.
-func (p *process) tokenRevoke(path, user string, ids []string) error {
+func (p *process) tokenRevoke(at place, user string, ids []string) error {
 	revoked := 0
-	err := editTokens(path, func(r *tokenRecords) error {
+	err := editTokens(at, func(r *tokenRecords) error {
 		before := len(r.Tokens)
 		if user != "" {
 			r.Tokens = slices.DeleteFunc(r.Tokens, func(t tokenRecord) bool { return t.UserID == user })

@@ -49,15 +49,6 @@ const idDigits = 12
 
 func (r tokenRecord) hashDigits() string { return hex.EncodeToString(r.Hash[:]) }
 
-// tokensPath returns the path of the tokens file: the given one, or else that beside
-// the database.
-func tokensPath(given, database string) string {
-	if given != "" {
-		return given
-	}
-	return strings.TrimSuffix(database, ".db") + ".tokens"
-}
-
 // readTokens reads the file at path, and returns the file's information from before
 // the read.
 func readTokens(path string) (tokenRecords, os.FileInfo, error) {
@@ -95,9 +86,13 @@ func readTokens(path string) (tokenRecords, os.FileInfo, error) {
 	return records, info, nil
 }
 
-// editTokens changes the file at path, or makes it. Edits wait for each other, also
+// editTokens changes the file at a place, or makes it. Edits wait for each other, also
 // between processes.
-func editTokens(path string, edit func(*tokenRecords) error) error {
+func editTokens(at place, edit func(*tokenRecords) error) error {
+	if err := at.dangling(); err != nil {
+		return err
+	}
+	path := at.path
 	lock, err := lockedfile.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -145,13 +140,13 @@ var errTokensExist = errors.New("there is a tokens file")
 
 // makeFirstToken makes a tokens file with one token. If there is a file already, it
 // returns nil.
-func makeFirstToken(path string) (*newToken, error) {
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+func makeFirstToken(at place) (*newToken, error) {
+	if _, err := os.Stat(at.path); !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	var made newToken
-	err := editTokens(path, func(r *tokenRecords) error {
-		if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+	err := editTokens(at, func(r *tokenRecords) error {
+		if _, err := os.Stat(at.path); !errors.Is(err, fs.ErrNotExist) {
 			return errTokensExist // made by another process meanwhile
 		}
 		made = r.addToken("", true, "first start")

@@ -36,7 +36,7 @@ func TestTokensPath(t *testing.T) {
 func add(t *testing.T, path, userID string) newToken {
 	t.Helper()
 	var made newToken
-	require.NoError(t, editTokens(path, func(r *tokenRecords) error {
+	require.NoError(t, editTokens(at(path), func(r *tokenRecords) error {
 		made = r.addToken(userID, true, "")
 		return nil
 	}))
@@ -136,7 +136,7 @@ func TestTokenFileOfManyTokens(t *testing.T) {
 	const n = 20_000
 	path := filepath.Join(t.TempDir(), "x.tokens")
 	var first, last newToken
-	require.NoError(t, editTokens(path, func(r *tokenRecords) error {
+	require.NoError(t, editTokens(at(path), func(r *tokenRecords) error {
 		first = r.addToken("alice", true, "")
 		for range n - 2 {
 			r.addToken("alice", false, "")
@@ -199,7 +199,7 @@ func TestTokenFileIsAFile(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, log.String(), "x.tokens: not a regular file")
 	require.ErrorContains(t, f.reload(), "x.tokens: not a regular file")
-	require.ErrorContains(t, editTokens(path, func(*tokenRecords) error { return nil }), "not a regular file")
+	require.ErrorContains(t, editTokens(at(path), func(*tokenRecords) error { return nil }), "not a regular file")
 	_, err = openTokens(filepath.Dir(path), f.log)
 	require.ErrorContains(t, err, "not a regular file")
 }
@@ -241,7 +241,7 @@ func TestTokenEditsAtOnce(t *testing.T) {
 	for i := range n {
 		writers.Go(func() {
 			for j := range each {
-				err := editTokens(path, func(r *tokenRecords) error {
+				err := editTokens(at(path), func(r *tokenRecords) error {
 					r.addToken(fmt.Sprint(i, " ", j), true, "")
 					return nil
 				})
@@ -266,7 +266,7 @@ func TestFirstTokenOnce(t *testing.T) {
 	var starts sync.WaitGroup
 	for range cap(made) {
 		starts.Go(func() {
-			token, err := makeFirstToken(path)
+			token, err := makeFirstToken(at(path))
 			if err != nil {
 				t.Error(err)
 			}

@@ -60,7 +60,8 @@ If a line can't be read or breaks a rule, nothing is imported, and the first 100
 lines are named with their numbers. If there are none, the lines whose id or name is
 taken are named.
 
-While a server holds the database, the server does the import, by its own rules.`,
+While a server runs, the server does the import, by its own rules. If the file at the
+path is not the file of the server any more, nothing is imported.`,
 		Args: arguments(1, 1),
 	}
 	var path string
@@ -161,7 +162,8 @@ JSON, in the order of their names. Without FILE, or with "-", it writes to stand
 output. FILE appears when it is complete. An export includes the metadata, which the
 wire may not show.
 
-While a server holds the database, export asks the server.`,
+While a server runs, export asks the server. If the file at the path is not the file
+of the server any more, export writes what the server has, with a warning.`,
 	}, database.export)
 }
 
@@ -173,7 +175,8 @@ func (p *process) backupCommand() *cobra.Command {
 "-", it writes to standard output. FILE appears when it is complete. It is a database
 like the original. A backup has no tokens.
 
-While a server holds the database, backup asks the server.`,
+While a server runs, backup asks the server. If the file at the path is not the file
+of the server any more, backup copies that of the server, with a warning.`,
 	}, database.backup)
 }
 
@@ -188,6 +191,9 @@ func (p *process) writeCommand(cmd *cobra.Command, content func(database, contex
 		db, err := openDatabase(ctx, path, false, customstatus.Rules{})
 		if err != nil {
 			return fmt.Errorf("%s: %w", cmd.Name(), err)
+		}
+		if err := db.state(ctx); err != nil {
+			fmt.Fprintf(p.stderr, "customstatusd: %s: warning: this is what the server has, and not what is at %s: %v\n", cmd.Name(), path, err)
 		}
 		write := func(w io.Writer) error { return content(db, ctx, w) }
 		if len(args) == 0 || args[0] == "-" {
@@ -206,12 +212,20 @@ func (p *process) writeCommand(cmd *cobra.Command, content func(database, contex
 // writeOutput writes the file that the command line names. It refuses to write over
 // the database.
 func writeOutput(name, database string, replace bool, write func(io.Writer) error) error {
-	out, outErr := os.Stat(name)
-	in, inErr := os.Stat(database)
-	if outErr == nil && inErr == nil && os.SameFile(out, in) {
+	out, err := findPlace(name)
+	if err != nil {
+		return err
+	}
+	db, err := findPlace(database)
+	if err != nil {
+		return err
+	}
+	outInfo, outErr := os.Stat(out.path)
+	dbInfo, dbErr := os.Stat(db.path)
+	if out.path == db.path || outErr == nil && dbErr == nil && os.SameFile(outInfo, dbInfo) {
 		return fmt.Errorf("%s is the database itself", name)
 	}
-	err := writeFile(name, replace, write)
+	err = writeFile(name, replace, write)
 	if errors.Is(err, fs.ErrExist) {
 		return fmt.Errorf("%w; --force replaces it", err)
 	}
@@ -236,7 +250,11 @@ backup, export what the server has in memory before you stop it.`,
 }
 
 func (p *process) check(ctx context.Context, path string) error {
-	db, err := openLocal(ctx, path, false, customstatus.Options{Rules: customstatus.Rules{StatusTypeOptional: true}})
+	pl, err := findPlace(path)
+	if err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	db, err := openLocal(ctx, pl, false, customstatus.Options{Rules: customstatus.Rules{StatusTypeOptional: true}})
 	if errors.Is(err, customstatus.ErrLocked) {
 		return fmt.Errorf("check: %w; check a backup of it:\n  customstatusd backup --db %s copy.db && customstatusd check --db copy.db",
 			err, shellQuote(path))

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+)
+
+// controlPath returns the path of the control socket for the database at path.
+func controlPath(path string) string { return path + controlEnding }
+
+const controlEnding = ".sock"
+
+// maxSocketPath is the greatest length in bytes of a socket's path that every
+// system accepts (macOS: 104 with the terminating zero).
+const maxSocketPath = 103
+
+// shortSocketPath returns a name for path that fits into a socket's address. The
+// name may go through an open directory, which done closes.
+func shortSocketPath(path string) (short string, done func(), err error) {
+	done = func() {}
+	if strings.HasPrefix(path, "@") {
+		path = "./" + path // an @ in front would mean an abstract socket
+	}
+	if len(path) <= maxSocketPath {
+		return path, done, nil
+	}
+	directory, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return "", done, err
+	}
+	short = fmt.Sprintf("/proc/self/fd/%d/%s", directory.Fd(), filepath.Base(path))
+	if _, err := os.Stat(filepath.Dir(short)); err != nil || len(short) > maxSocketPath {
+		directory.Close()
+		return "", done, fmt.Errorf("the path of the control socket is longer than %d bytes: %s", maxSocketPath, path)
+	}
+	return short, func() { directory.Close() }, nil
+}
+
+// controlListener listens on a control socket.
+type controlListener struct {
+	net.Listener
+	path string
+	made os.FileInfo // the socket
+}
+
+// errOtherServer is returned when another server listens where this one would.
+var errOtherServer = errors.New("another server is running here")
+
+// listenControl listens on the control socket at path. The caller holds the file that
+// the socket belongs to. So a server that answers there has opened another file, which
+// was in the place before: that is errOtherServer. A socket without a server is left
+// from a crash, and is replaced. A file that is not a socket is left alone. The socket
+// gets its name when only the owner can use it.
+func listenControl(ctx context.Context, path string) (*controlListener, error) {
+	if there, err := os.Lstat(path); err == nil && there.Mode().Type() != fs.ModeSocket {
+		return nil, fmt.Errorf("%s is in the way: it is not a socket", path)
+	}
+	if err := noServer(ctx, path); err != nil {
+		return nil, err
+	}
+	temp, err := os.MkdirTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(temp)
+	born := filepath.Join(temp, "s")
+	short, done, err := shortSocketPath(born)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: short, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	ln.SetUnlinkOnClose(false)
+	err = os.Chmod(born, 0o600)
+	var made os.FileInfo
+	if err == nil {
+		made, err = os.Lstat(born)
+	}
+	if err == nil {
+		err = os.Rename(born, path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, ln.Close())
+	}
+	return &controlListener{ln, path, made}, nil
+}
+
+// noServer returns errOtherServer if a server listens on the control socket at path.
+func noServer(ctx context.Context, path string) error {
+	conn, err := connect(ctx, path)
+	if err == nil {
+		conn.Close()
+	}
+	if err == nil || errors.Is(err, syscall.EAGAIN) { // many wait for it
+		return fmt.Errorf("%w: it answers on %s, but has opened another file than the one at %s; stop that server first",
+			errOtherServer, path, strings.TrimSuffix(path, controlEnding))
+	}
+	return nil
+}
+
+// connect connects to the control socket at path.
+func connect(ctx context.Context, path string) (net.Conn, error) {
+	short, done, err := shortSocketPath(path)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	return new(net.Dialer).DialContext(ctx, "unix", short)
+}
+
+// remove closes the socket and removes it, unless something else has taken its place.
+// Without a socket it does nothing.
+func (l *controlListener) remove() error {
+	if l == nil {
+		return nil
+	}
+	_ = l.Close() // often it is closed already
+	there, err := os.Lstat(l.path)
+	if err == nil && os.SameFile(there, l.made) {
+		err = os.Remove(l.path)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}

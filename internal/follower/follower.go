@@ -1,0 +1,119 @@
+// Package follower keeps a copy up to date with the feed of its original. Where the
+// feed can't, it has the copy loaded again.
+package follower
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync/atomic"
+	"time"
+
+	"github.com/customstatus/customstatus/internal/backoff"
+	"github.com/customstatus/customstatus/internal/host"
+	"github.com/customstatus/customstatus/internal/sentinel"
+)
+
+// Copy is a copy of an original whose commits are of type C.
+type Copy[C any] interface {
+	// Revision returns the revision that the copy has reached.
+	Revision() uint64
+	// Feed yields the commits of the original after a revision, and one error.
+	Feed(ctx context.Context, after uint64) iter.Seq2[C, error]
+	// Take makes a commit. It returns [ErrMisfit] if the commit doesn't fit the
+	// copy.
+	Take(commit C) error
+	// Load loads the copy again.
+	Load(ctx context.Context)
+	// Note is told the error that has ended the feed, or nil when there is a feed.
+	Note(err error)
+}
+
+// ErrMisfit is returned for a commit that doesn't fit the copy.
+var ErrMisfit = errors.New("the store's feed has a gap or a change that doesn't fit")
+
+// The waits between attempts to get a feed that fails, and between loads.
+const (
+	firstWait = 10 * time.Millisecond
+	lastWait  = 2560 * time.Millisecond
+)
+
+// Follower follows an original. Several goroutines may use it at once.
+type Follower[C any] struct {
+	host *host.Host
+	copy Copy[C]
+	stop atomic.Pointer[context.CancelCauseFunc] // of the feed
+}
+
+// New returns a follower for the copy, which [Follower.Run] has to be called for.
+func New[C any](h *host.Host, c Copy[C]) *Follower[C] { return &Follower[C]{host: h, copy: c} }
+
+// Reload ends the feed, so that the copy is loaded again.
+func (f *Follower[C]) Reload() {
+	if stop := f.stop.Load(); stop != nil {
+		(*stop)(ErrMisfit)
+	}
+}
+
+// Run follows the original until ctx is done. While the feed brings something new,
+// Run takes it up again at once when it ends, and otherwise after longer and longer
+// waits. The copy is loaded again after [ErrMisfit] and [sentinel.ErrCompacted].
+func (f *Follower[C]) Run(ctx context.Context) {
+	failing := backoff.Delay{First: firstWait, Last: lastWait}
+	loading := failing
+	var loaded time.Time
+	for {
+		from := f.copy.Revision()
+		err := f.follow(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		f.copy.Note(err)
+		var wait time.Duration
+		switch {
+		case errors.Is(err, sentinel.ErrCompacted) || errors.Is(err, ErrMisfit):
+			// An original that forgets commits faster than they are read must not
+			// be loaded without end. Only time shows that it isn't one.
+			if time.Since(loaded) > 4*lastWait {
+				loading.Reset()
+			}
+			f.copy.Load(ctx) // if it fails, the feed returns the same error again
+			loaded, wait = time.Now(), loading.Now
+			loading.Next()
+		case f.copy.Revision() > from:
+			failing.Reset()
+		default:
+			wait = failing.Next()
+		}
+		if backoff.Sleep(ctx, wait) != nil {
+			return
+		}
+	}
+}
+
+// follow takes the commits of one feed, and returns why the feed ended.
+func (f *Follower[C]) follow(ctx context.Context) error {
+	running, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	f.stop.Store(&cancel)
+	first := true
+	err := f.host.Try("the store panicked in Watch", func() error {
+		for commit, err := range f.copy.Feed(running, f.copy.Revision()) {
+			if err != nil {
+				return err
+			}
+			if first {
+				first = false
+				f.copy.Note(nil)
+			}
+			if err := f.copy.Take(commit); err != nil {
+				return err
+			}
+		}
+		return errors.New("the store's feed has ended without an error")
+	})
+	if cause := context.Cause(running); cause != nil && ctx.Err() == nil {
+		return cause
+	}
+	return err
+}
