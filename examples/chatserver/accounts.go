@@ -21,10 +21,10 @@ import (
 )
 
 const (
-	// accountsFile is where the accounts are kept in the data directory.
+	// accountsFile is the name of the accounts file in the data directory.
 	accountsFile = "accounts.json"
-	// passwordRounds is the number of rounds of PBKDF2 with SHA-256 that
-	// OWASP recommends. It makes a stolen file slow to guess from.
+	// passwordRounds is the number of rounds of PBKDF2 with SHA-256 that OWASP
+	// recommends. It slows down guessing from a stolen file.
 	passwordRounds = 600_000
 	// minPassword is the least number of bytes in a password.
 	minPassword = 8
@@ -38,8 +38,8 @@ var (
 	errBadAccount    = fmt.Errorf("a user name needs 1 to 40 letters, digits, '.', '_' or '-', and a password at least %d characters", minPassword)
 )
 
-// account is a person as they are kept on disk. Of the password there is only
-// what it takes to recognise it.
+// account is a person's entry in the accounts file. It holds a salted hash of the
+// password, not the password.
 type account struct {
 	ID       string    `json:"id"`
 	Name     string    `json:"name"`
@@ -67,15 +67,15 @@ func (p password) matches(text string) bool {
 	return err == nil && subtle.ConstantTimeCompare(hash, p.Hash) == 1
 }
 
-// session is one login. It lasts until it is closed, at the latest sessionLife
-// after it began, and ends with the server.
+// session is one login. It ends when it is closed, sessionLife after it began, or with
+// the server.
 type session struct {
 	account account
 	ctx     context.Context
 	close   context.CancelFunc
 }
 
-// during returns a context that ends with ctx and with the session.
+// during returns a context that ends with ctx or with the session.
 func (s *session) during(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(s.ctx, cancel)
@@ -86,9 +86,9 @@ func (s *session) during(ctx context.Context) (context.Context, context.CancelFu
 type accounts struct {
 	file   string
 	rounds int
-	decoy  password        // checked in place of that of an unknown user
-	life   context.Context // what all sessions end with
-	hashes chan struct{}   // a place for each password that is hashed at once
+	decoy  password        // checked in place of an unknown user's password
+	life   context.Context // all sessions end with it
+	hashes chan struct{}   // a place for each password that may be hashed at a time
 
 	mu       sync.Mutex
 	byName   map[string]account
@@ -143,7 +143,7 @@ func (a *accounts) sorted() []account {
 	return list
 }
 
-// add makes an account, and keeps it before it returns.
+// add makes an account and saves it before returning.
 func (a *accounts) add(ctx context.Context, name, text string, admin bool) (account, error) {
 	if !validUserName(name) || len(text) < minPassword {
 		return account{}, errBadAccount
@@ -177,7 +177,7 @@ func validUserName(name string) bool {
 	})
 }
 
-// save replaces the file in one step, so that a crash leaves the old or the new.
+// save replaces the file in one step. A crash leaves the old file or the new one.
 func (a *accounts) save() error {
 	data, err := json.MarshalIndent(a.sorted(), "", "\t")
 	if err != nil {
@@ -198,8 +198,8 @@ func (a *accounts) save() error {
 	return err
 }
 
-// waitToHash takes a place in a.hashes: hashing is made to be slow, and many
-// logins at once must not take all of the machine.
+// waitToHash takes a place in a.hashes. Hashing is slow by design, and many logins at
+// once must not take the whole machine.
 func (a *accounts) waitToHash(ctx context.Context) error {
 	select {
 	case a.hashes <- struct{}{}:
@@ -209,9 +209,9 @@ func (a *accounts) waitToHash(ctx context.Context) error {
 	}
 }
 
-// login begins a session and returns it with its token, which is kept nowhere
-// but with the client. (A server on the open Internet would also limit how many
-// passwords an address may try.)
+// login begins a session and returns the session and its token. Only the client keeps
+// the token. (A server on the open Internet would also limit how many passwords an
+// address may try.)
 func (a *accounts) login(ctx context.Context, name, text string) (*session, string, error) {
 	a.mu.Lock()
 	acc, known := a.byName[name]
@@ -223,8 +223,8 @@ func (a *accounts) login(ctx context.Context, name, text string) (*session, stri
 	if err := a.waitToHash(ctx); err != nil {
 		return nil, "", err
 	}
-	// An unknown user takes as long as a wrong password, so that nobody can
-	// find out who has an account.
+	// An unknown user takes as long as a wrong password, so that the time does
+	// not tell who has an account.
 	ok := pw.matches(text)
 	<-a.hashes
 	if !known || !ok {
@@ -246,11 +246,10 @@ func (a *accounts) login(ctx context.Context, name, text string) (*session, stri
 	return s, token, nil
 }
 
-// session returns the session that a request belongs to, as its client shows by
-// the headers X-User-Id and X-Auth-Token of Rocket.Chat. Other pages can't make a
-// browser send them, so that requests need no further protection against being
-// forged. A map finds the hash of a token in a time that says nothing about the
-// token itself.
+// session returns the session of a request, by Rocket.Chat's headers X-User-Id and
+// X-Auth-Token. Pages of other origins can't make a browser send these headers, so
+// requests need no other protection against forgery. The map's key is the token's
+// hash, so that the time of a look-up says nothing about the token.
 func (a *accounts) session(r *http.Request) (*session, bool) {
 	userID, token := r.Header.Get("X-User-Id"), r.Header.Get("X-Auth-Token")
 	key := sha256.Sum256([]byte(token))

@@ -1,7 +1,7 @@
 package main
 
-// This file is the whole of the embedding. The rest of the program is a chat
-// server like any other.
+// This file is the whole embedding. The rest of the program is a chat server like any
+// other.
 
 import (
 	"context"
@@ -12,14 +12,14 @@ import (
 	"github.com/customstatus/customstatus/httpadapter"
 )
 
-// openCatalog opens the catalog that is kept in a file in the directory.
+// openCatalog opens the catalog in the directory's file.
 func openCatalog(ctx context.Context, directory string) (*customstatus.Catalog, error) {
 	return customstatus.OpenFile(ctx, filepath.Join(directory, "statuses.db"), nil)
 }
 
-// catalogEndpoints returns the endpoints custom-user-status.* over the catalog,
-// to be mounted at [httpadapter.DefaultPrefix]. The adapter asks the server's own
-// logins who is calling.
+// catalogEndpoints returns the endpoints custom-user-status.* of the catalog. The
+// caller mounts them at [httpadapter.DefaultPrefix]. The adapter asks the server's own
+// logins who makes a request.
 func catalogEndpoints(catalog *customstatus.Catalog, logins *accounts) *httpadapter.Handler {
 	return httpadapter.New(catalog, logins, nil)
 }
@@ -34,9 +34,9 @@ func (a *accounts) Authenticate(r *http.Request) (httpadapter.Caller, error) {
 	return httpadapter.Caller{UserID: session.account.ID, MayManage: session.account.Admin}, nil
 }
 
-// follow keeps what people see of each other up to date: when an admin renames
-// or deletes a status, everybody who has picked it shows it at once. It returns
-// when ctx is done or the catalog is closed.
+// follow keeps the statuses of the people in the room up to date: when an admin renames
+// or deletes a status, all people who have picked the status show the change at once.
+// It returns when ctx is done or the catalog is closed.
 func (s *server) follow(ctx context.Context, after customstatus.Position) {
 	for _, err := range s.catalog.Follow(ctx, after) {
 		if err != nil {
@@ -47,22 +47,23 @@ func (s *server) follow(ctx context.Context, after customstatus.Position) {
 }
 
 // statusEvents streams the catalog to one client: first all statuses, then each
-// change. (The adapter has a stream of its own, custom-user-status.stream. A
-// server that already has a way to push to its clients, as this one, sends the
-// changes along that way, in the form that its clients like.) The id of an event
-// is the position of the catalog that it leads to. A client that comes back with
-// the last id it has seen gets what it has missed. It gets all statuses again if
-// the catalog no longer knows that, or if the id is of another catalog.
+// change. (The adapter has a stream of its own, custom-user-status.stream. This server
+// has its own way to push events, so it sends the changes that way, in the form that
+// its clients like.)
+//
+// The id of an event is the catalog's position after the change. A client that comes
+// back with its last id gets the changes since then. The client gets all statuses again
+// if the catalog no longer has those changes, or if the id is from another catalog.
 func (s *server) statusEvents(w http.ResponseWriter, r *http.Request, session *session) {
 	ctx, cancel := session.during(r.Context())
 	defer cancel()
 	stream := openStream(w)
 
-	// What is no position is the zero one, after which Follow begins anew.
+	// Text that is no position gives the zero position, at which Follow starts over.
 	after, _ := customstatus.ParsePosition(r.Header.Get("Last-Event-ID"))
 	for update, err := range s.catalog.Follow(ctx, after) {
 		if err != nil {
-			return // the client, its session or the server has gone
+			return // the client has gone, or the session or the server has ended
 		}
 		if update.Reset {
 			err = stream.send(update.Position.String(), "statuses", update.Statuses)
@@ -83,8 +84,8 @@ func statusChanges(changes []customstatus.Change) []statusChange {
 	return out
 }
 
-// statusChange is how clients get a change: what became of the status, or what
-// it was last if it is deleted.
+// statusChange is a change in the form for clients. It has the status after the change,
+// or the last one if the status was deleted.
 type statusChange struct {
 	Deleted bool                          `json:"deleted"`
 	Status  customstatus.CustomUserStatus `json:"status"`

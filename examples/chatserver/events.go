@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// sendTimeout is how long a client may take to receive one event.
+// sendTimeout is the time in which a client must receive an event.
 const sendTimeout = 20 * time.Second
 
 // eventStream is an answer that never ends: server-sent events.
@@ -21,15 +21,14 @@ func openStream(w http.ResponseWriter) *eventStream {
 	s := &eventStream{w: w, control: http.NewResponseController(w)}
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Accel-Buffering", "no") // nginx would collect events
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would hold events back
 	w.WriteHeader(http.StatusOK)
 	_ = s.control.Flush()
 	return s
 }
 
-// send writes one event. Its time limit takes the place of the server's
-// WriteTimeout, which is meant for whole answers. An error means that the client
-// has gone, or does not read.
+// send writes one event. sendTimeout replaces the server's WriteTimeout, which is meant
+// for whole answers. An error means that the client has gone or does not read.
 func (s *eventStream) send(id, name string, data any) error {
 	encoded, err := json.Marshal(data)
 	if err != nil {
@@ -44,7 +43,7 @@ func (s *eventStream) send(id, name string, data any) error {
 	if err := s.control.Flush(); err != nil {
 		return err
 	}
-	// A limit that passes while nothing happens would cut off the end of the
-	// answer, and over HTTP/2 all of it.
+	// A deadline that passes while nothing is written would cut off the end of
+	// the answer, and over HTTP/2 the whole answer.
 	return s.control.SetWriteDeadline(time.Time{})
 }

@@ -13,15 +13,15 @@ import (
 	"time"
 )
 
-// patience is how long a test waits before it gives up on the server. Nothing
-// depends on it while the server works.
+// patience is how long a test waits for a server that hangs. A server that works never
+// takes that long.
 const patience = time.Minute
 
 // running is a server on a listener of its own.
 type running struct {
 	url       string
 	passwords map[string]string // of the first start
-	stop      func() error      // ends it, once, and returns what run returned
+	stop      func() error      // stops the server once and returns the result of run
 }
 
 var (
@@ -60,8 +60,7 @@ func start(t *testing.T, data string) *running {
 	return r
 }
 
-// readGreeting reads what the server prints up to its address, and sees to it
-// that the rest is read too.
+// readGreeting reads the server's output up to its address. A goroutine reads the rest.
 func (r *running) readGreeting(out io.Reader) bool {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
@@ -77,7 +76,7 @@ func (r *running) readGreeting(out io.Reader) bool {
 	return false
 }
 
-// client is somebody's program. The zero login is none.
+// client is a client program. A client with the zero login is not logged in.
 type client struct {
 	t             *testing.T
 	url           string
@@ -85,7 +84,7 @@ type client struct {
 	userID, token string
 }
 
-// client returns one that is not logged in.
+// client returns a client that is not logged in.
 func (r *running) client(t *testing.T) *client {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -125,7 +124,7 @@ func (c *client) request(method, path string, body io.Reader) *http.Request {
 	return request
 }
 
-// do returns the code and the JSON object that a request is answered with.
+// do sends a request and returns the code and the JSON object of the answer.
 func (c *client) do(request *http.Request) (int, map[string]any) {
 	c.t.Helper()
 	answer, err := c.http.Do(request)
@@ -157,7 +156,7 @@ func (c *client) get(path string) (int, map[string]any) {
 	return c.do(c.request("GET", path, nil))
 }
 
-// mustPost posts what has to work.
+// mustPost posts a request that must succeed.
 func (c *client) mustPost(path string, body any) map[string]any {
 	c.t.Helper()
 	code, answer := c.post(path, body)
@@ -182,7 +181,7 @@ type listener struct {
 	last  string // the id of the last event
 }
 
-// listen opens a stream after the event with the id, if it is not empty.
+// listen opens a stream, after the event with the id if that is not empty.
 func (c *client) listen(path, after string) *listener {
 	c.t.Helper()
 	request := c.request("GET", path, nil)
@@ -202,7 +201,7 @@ func (c *client) listen(path, after string) *listener {
 	return &listener{t: c.t, body: answer.Body, lines: lines}
 }
 
-// next waits for the next event, which has to have this name, and decodes its
+// next waits for the next event, which must have this name, and decodes the event's
 // data.
 func (l *listener) next(name string, data any) {
 	l.t.Helper()
@@ -249,7 +248,7 @@ func (l *listener) nextChange() change {
 	return changes[0]
 }
 
-// names waits for the whole catalog.
+// names waits for the event with the whole catalog and returns its names.
 func (l *listener) names() []string {
 	l.t.Helper()
 	var all []struct{ Name string }

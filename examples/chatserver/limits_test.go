@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// TestHalfABodyIsRefused: who is refused is answered, whether or not the rest of
-// the body ever comes, and the server then ends without waiting for it.
+// TestHalfABodyIsRefused: a refusal is answered even if the rest of the body never comes,
+// and the server shuts down without waiting for the rest.
 func TestHalfABodyIsRefused(t *testing.T) {
 	s := start(t, t.TempDir())
 	alice := s.login(t, "alice")
@@ -38,8 +38,8 @@ func TestHalfABodyIsRefused(t *testing.T) {
 	}
 }
 
-// TestHalfABodyHoldsUpNoEnd: a server that is told to end answers those whose
-// body has not come. One that waited for them would cut them off instead.
+// TestHalfABodyHoldsUpNoEnd: a server that shuts down answers the requests whose bodies
+// have not come. A server that waited for the bodies would cut the requests off.
 func TestHalfABodyHoldsUpNoEnd(t *testing.T) {
 	s := start(t, t.TempDir())
 	alice := s.login(t, "alice")
@@ -77,8 +77,8 @@ func (r *running) dial(t *testing.T) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	// The server's own limit for a body is twice as long: an answer that comes
-	// only then is too late.
+	// The server's own limit for a body is twice as long. An answer that waits
+	// for that limit is too late.
 	if err := conn.SetDeadline(time.Now().Add(15 * time.Second)); err != nil {
 		t.Fatal(err)
 	}

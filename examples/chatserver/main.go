@@ -1,17 +1,17 @@
 // Command chatserver is a small chat server that embeds the catalog of custom
 // user statuses, to show what embedding looks like.
 //
-// The server has everything of its own that a chat server has: accounts with
-// passwords, login sessions, messages, a page for the browser. What it needs
-// from the library is all in the file catalog.go: open the catalog, hand it the
-// server's logins, mount its endpoints, and pass its changes on to the clients.
+// The server has what every chat server has: accounts with passwords, login sessions,
+// messages, and a page for the browser. The file catalog.go does everything with the
+// library: it opens the catalog, gives the adapter the server's logins, mounts the
+// endpoints, and passes changes on to the clients.
 //
 // Start it and open the address that it prints:
 //
 //	go run ./examples/chatserver
 //
-// The catalog and the accounts are kept in the directory chatserver-data; messages,
-// logins and who has picked which status are kept in memory only.
+// The directory chatserver-data holds the catalog and the accounts. Messages, logins
+// and the picked statuses are in memory only.
 package main
 
 import (
@@ -49,14 +49,15 @@ type options struct {
 	rounds     int // see passwordRounds
 }
 
-// run serves until ctx is done, and returns when nothing runs any more.
+// run serves until ctx is done. It returns when everything that it
+// started has ended.
 func run(ctx context.Context, opts options, out io.Writer) (err error) {
 	if err := os.MkdirAll(opts.data, 0o700); err != nil {
 		return err
 	}
 
-	// Sessions live in this context, and every stream in that of its session:
-	// ending it ends them all.
+	// Each session's context is below this one, and each stream's is below its
+	// session's: the end of this context ends them all.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
@@ -74,8 +75,8 @@ func run(ctx context.Context, opts options, out io.Writer) (err error) {
 		return err
 	}
 	fmt.Fprintf(out, "chatserver: open http://%s\n", listener.Addr())
-	// Serve sets limits for all that a client can take its time for, and ends
-	// in order when ctx is done.
+	// Serve bounds everything that a client can take its time for, and shuts
+	// down in order when ctx is done.
 	if err := s.endpoints.Serve(ctx, listener, s.handler()); err != nil {
 		return err
 	}

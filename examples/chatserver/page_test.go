@@ -18,7 +18,7 @@ func TestPage(t *testing.T) {
 	s := start(t, t.TempDir())
 	admin, alice := b.open(s.url), b.open(s.url)
 
-	// A wrong password is said so, and the page stays.
+	// A wrong password shows an error, and the page stays.
 	alice.login("alice", "guessed")
 	alice.wait(`document.querySelector('#login .error').textContent === 'Unauthorized'`)
 
@@ -39,7 +39,7 @@ func TestPage(t *testing.T) {
 	alices := `[...$('people').children].find((li) => li.textContent.startsWith('alice'))`
 	admin.wait(alices + `.textContent === 'aliceIn the lab' && ` + alices + `.querySelector('.dot.busy')`)
 
-	// The admin renames it. (The statuses come to a page by another stream than the people.)
+	// The admin renames the status. (The page gets statuses and people by two streams.)
 	admin.wait(`[...$('statuses').children].some((li) => li.textContent.startsWith('In the lab'))`)
 	admin.do(`window.prompt = () => 'In the garden';
 		[...$('statuses').children].find((li) => li.textContent.startsWith('In the lab')).querySelectorAll('button')[0].click()`)
@@ -48,11 +48,11 @@ func TestPage(t *testing.T) {
 	}
 	alice.wait(`$('pick').selectedOptions[0].text === 'In the garden'`)
 
-	// What the rules refuse is said so.
+	// A name that the rules refuse shows an error.
 	admin.do(`$('create').elements.name.value = 'In the garden'; $('create').requestSubmit()`)
 	admin.wait(`document.querySelector('aside .error').textContent.includes('already in use')`)
 
-	// What people write is shown as they write it.
+	// A message is shown exactly as it was written.
 	text := `<img src="x" onerror="document.title = 'broken'"> & more`
 	alice.do(`$('say').elements.text.value = ` + quote(text) + `; $('say').requestSubmit()`)
 	for _, p := range []*page{alice, admin} {
@@ -72,7 +72,7 @@ func TestPage(t *testing.T) {
 	alice.wait(`$('chat').hidden && !$('login').hidden`)
 
 	for _, complaint := range b.complaints {
-		// The browser notes every refusal of the server.
+		// The browser logs every refusal of the server.
 		if !strings.Contains(complaint, "the server responded with a status of 40") {
 			t.Errorf("the browser complains: %s", complaint)
 		}
@@ -87,7 +87,7 @@ func quote(s string) string {
 	return string(data)
 }
 
-// browser is a Chromium that is told what to do by the DevTools protocol.
+// browser is a Chromium that a test drives by the DevTools protocol.
 type browser struct {
 	t          *testing.T
 	commands   io.Writer
@@ -114,7 +114,7 @@ func startBrowser(t *testing.T) *browser {
 		"--disable-component-update", "--disable-sync", "--user-data-dir=" + t.TempDir(), "--remote-debugging-pipe",
 	}
 	if os.Geteuid() == 0 {
-		args = append(args, "--no-sandbox") // it refuses to start as root with one
+		args = append(args, "--no-sandbox") // with a sandbox it refuses to start as root
 	}
 	commandsOut, commandsIn := pipe(t)
 	answersOut, answersIn := pipe(t)
@@ -150,7 +150,7 @@ func pipe(t *testing.T) (out, in *os.File) {
 	return out, in
 }
 
-// command has the browser do something and decodes what comes of it.
+// command sends a command to the browser and decodes the result.
 func (b *browser) command(session, method string, params map[string]any, result any) {
 	b.t.Helper()
 	b.last++

@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestProgram uses the program as a person does: it is built, started, logged
-// in to, and told to stop by a signal.
+// TestProgram uses the program as a person does: it builds and starts the program, logs
+// in, and stops it by a signal.
 func TestProgram(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no program can be told to stop by a signal here")

@@ -11,20 +11,20 @@ import (
 )
 
 const (
-	// keptEvents is how many events a client may miss and still resume.
+	// keptEvents is the number of events that a client may miss and still resume.
 	keptEvents = 256
-	// shownMessages is how many messages a client gets when it comes in.
+	// shownMessages is the number of messages that a new client gets.
 	shownMessages = 50
 )
 
-// person is somebody as the others see them.
+// person is what others see of a person.
 type person struct {
 	ID     string  `json:"id"`
 	Name   string  `json:"name"`
 	Status *status `json:"status"` // nil: none picked
 }
 
-// status is what a person shows of the status that they have picked.
+// status is what others see of the status that a person has picked.
 type status struct {
 	ID         string                  `json:"id"`
 	Name       string                  `json:"name"`
@@ -37,21 +37,21 @@ type message struct {
 	Sent time.Time `json:"sent"`
 }
 
-// event is something that everybody in the room is told of, as JSON.
+// event is an event that goes to everybody in the room, as JSON.
 type event struct {
 	number uint64
 	name   string
 	data   json.RawMessage
 }
 
-// welcome is what somebody is told who comes into the room.
+// welcome is the first event for a client.
 type welcome struct {
 	People   []person  `json:"people"`
 	Messages []message `json:"messages"`
 }
 
-// room is the one room of the chat. Like the catalog it numbers what happens,
-// and lets each client read at its own pace: a slow one holds up nobody.
+// room is the one room of the chat. Like the catalog, the room numbers its events and
+// lets each client read at its own pace. A slow client holds up nobody.
 type room struct {
 	catalog *customstatus.Catalog
 
@@ -66,20 +66,20 @@ type room struct {
 type member struct {
 	id, name string
 	picked   string // the id of a status, or empty
-	shown    status // what the others were last told; the zero status if none
+	shown    status // the last status that others were told; zero if none
 }
 
 func newRoom(catalog *customstatus.Catalog) *room {
 	return &room{
 		catalog: catalog,
-		// The room is not kept on disk. Counting on from the time makes
-		// sure that numbers from before a restart are none of this room.
+		// The room is not on disk. Numbers start at the time, so that a
+		// number from before a restart is never taken for one of this room.
 		last:    uint64(time.Now().UnixMicro()),
 		changed: make(chan struct{}),
 	}
 }
 
-// enter adds somebody to the people of the room.
+// enter adds a person to the room.
 func (r *room) enter(acc account) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -100,8 +100,8 @@ func (r *room) say(from, text string) {
 	r.tell("message", m)
 }
 
-// pick gives somebody the status with the id, or none if the id is empty. It
-// returns customstatus.ErrNotFound if there is no such status.
+// pick gives a person the status with the id, or no status if the id is empty.
+// customstatus.ErrNotFound is returned when no status has the id.
 func (r *room) pick(userID, statusID string) error {
 	if statusID != "" {
 		if _, err := r.catalog.Get(statusID); err != nil {
@@ -119,8 +119,8 @@ func (r *room) pick(userID, statusID string) error {
 	return nil
 }
 
-// refresh tells everybody of the people whose status is no longer what was told
-// last. It is called after each change of the catalog.
+// refresh tells everybody which people's statuses differ from those that were told
+// last. follow calls it after each change of the catalog.
 func (r *room) refresh() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -129,10 +129,10 @@ func (r *room) refresh() {
 	}
 }
 
-// update asks the catalog what somebody shows, which costs next to nothing. If
-// that is news, it tells everybody: a change that comes while somebody picks the
-// status is told once, whoever is first to see it. Whose status has been deleted
-// falls back to none. r.mu is held.
+// update looks a person's status up in the catalog, which costs next to nothing. If the
+// status differs from the one that was told last, update tells everybody. So a change
+// that comes while somebody picks the status is told once, by whoever sees it first. A
+// person whose status was deleted has none. The caller holds r.mu.
 func (r *room) update(m *member) {
 	var now status
 	if m.picked != "" {
@@ -152,7 +152,7 @@ func (r *room) update(m *member) {
 	}
 }
 
-// person returns what the others were last told of somebody.
+// person returns what others were last told about a member.
 func (m *member) person() person {
 	p := person{ID: m.id, Name: m.name}
 	if shown := m.shown; shown != (status{}) {
@@ -161,11 +161,11 @@ func (m *member) person() person {
 	return p
 }
 
-// tell adds an event. r.mu is held.
+// tell adds an event. The caller holds r.mu.
 func (r *room) tell(name string, data any) {
 	encoded, err := json.Marshal(data)
 	if err != nil {
-		panic(err) // no type that is told can fail
+		panic(err) // every type that tell gets can be encoded
 	}
 	r.last++
 	r.events = append(r.events, event{r.last, name, encoded})
@@ -176,8 +176,8 @@ func (r *room) tell(name string, data any) {
 	r.changed = make(chan struct{})
 }
 
-// since returns the events after the one with the number, and a channel that is
-// closed when there are more. ok is false if some are no longer kept.
+// since returns the events after the event with the number, and a channel that is closed
+// at the next event. ok is false if some of the events are no longer kept.
 func (r *room) since(number uint64) (events []event, more <-chan struct{}, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -188,8 +188,8 @@ func (r *room) since(number uint64) (events []event, more <-chan struct{}, ok bo
 	return slices.Clone(r.events[len(r.events)-int(missed):]), r.changed, true
 }
 
-// look returns the room as it is after the event with the returned number. A
-// change of the catalog that has not been told yet comes as the next event.
+// look returns the state of the room after the event with the returned number. A change
+// of the catalog that was not told yet comes as a later event.
 func (r *room) look() (welcome, uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -24,8 +24,8 @@ const (
 	maxBody    = 16 << 10 // bytes
 	maxMessage = 2000     // characters
 
-	// dropTimeout is how long the body of a request that is refused may take
-	// to come, before the connection is given up.
+	// dropTimeout is how long the server waits for the body of a request that it
+	// has refused.
 	dropTimeout = time.Second
 )
 
@@ -42,8 +42,8 @@ type server struct {
 	running   sync.WaitGroup
 }
 
-// newServer opens what is kept in the directory. Logins, and all else that runs on,
-// end with ctx; close has to be called after that.
+// newServer opens the accounts and the catalog in the directory. Logins, streams and
+// goroutines end with ctx. The caller must call close after that.
 func newServer(ctx context.Context, directory string, rounds int) (*server, error) {
 	logins, err := openAccounts(ctx, directory, rounds)
 	if err != nil {
@@ -68,15 +68,15 @@ func newServer(ctx context.Context, directory string, rounds int) (*server, erro
 	return s, nil
 }
 
-// close makes the catalog's file safe to use for others.
+// close closes the catalog, whose file others may then open.
 func (s *server) close() error {
 	err := s.catalog.Close() // ends follow, if ctx has not
 	s.running.Wait()
 	return err
 }
 
-// firstStart makes a new server fit to be tried: it adds three people, prints
-// their passwords, and puts a few statuses into the catalog.
+// firstStart fills a new server: it adds three people, prints their passwords, and
+// creates a few statuses.
 func (s *server) firstStart(ctx context.Context, out io.Writer, file string) error {
 	if len(s.accounts.all()) > 0 {
 		return nil
@@ -110,12 +110,12 @@ func (s *server) firstStart(ctx context.Context, out io.Writer, file string) err
 func (s *server) handler() http.Handler {
 	pages, err := fs.Sub(web, "web")
 	if err != nil {
-		panic(err) // it is embedded
+		panic(err) // the directory is embedded
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/", http.FileServerFS(pages))
 
-	// The catalog's endpoints, and JSON for every path that nobody serves.
+	// The catalog's endpoints, and a 404 in JSON for every other path.
 	mux.Handle(httpadapter.DefaultPrefix, s.endpoints)
 
 	mux.HandleFunc("POST /api/v1/login", s.login)
@@ -133,7 +133,7 @@ func (s *server) handler() http.Handler {
 	})
 }
 
-// loggedIn lets only requests through that belong to a session.
+// loggedIn passes on the requests that belong to a session, and refuses all others.
 func (s *server) loggedIn(next func(http.ResponseWriter, *http.Request, *session)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		session, ok := s.accounts.session(r)
@@ -145,7 +145,7 @@ func (s *server) loggedIn(next func(http.ResponseWriter, *http.Request, *session
 	}
 }
 
-// login takes and answers what Rocket.Chat's login does.
+// login has the request and the answer of Rocket.Chat's login.
 func (s *server) login(w http.ResponseWriter, r *http.Request) {
 	var in struct{ User, Password string }
 	if !s.read(w, r, &in) {
@@ -200,7 +200,7 @@ func (s *server) createUser(w http.ResponseWriter, r *http.Request, session *ses
 	}
 }
 
-// setStatus picks a status of the catalog by its id, or none by an empty one.
+// setStatus picks a status of the catalog by its id, or no status by an empty id.
 func (s *server) setStatus(w http.ResponseWriter, r *http.Request, session *session) {
 	var in struct{ StatusID string }
 	if !s.read(w, r, &in) {
@@ -230,8 +230,8 @@ func (s *server) postMessage(w http.ResponseWriter, r *http.Request, session *se
 	answer(w, http.StatusOK, map[string]any{"success": true})
 }
 
-// roomEvents streams what happens in the room, in the same way as statusEvents
-// does for the catalog: look, then listen from there.
+// roomEvents streams the events of the room, as statusEvents streams the catalog: first
+// the state, then each event after it.
 func (s *server) roomEvents(w http.ResponseWriter, r *http.Request, session *session) {
 	ctx, cancel := session.during(r.Context())
 	defer cancel()
@@ -262,9 +262,8 @@ func (s *server) roomEvents(w http.ResponseWriter, r *http.Request, session *ses
 	}
 }
 
-// read decodes the JSON object in the body, or answers with what is wrong. A body
-// that does not come to its end is waited for until the server's time limit or
-// the server's own end.
+// read decodes the JSON object in the body, or answers with the fault. It waits for the
+// rest of a body until the server's ReadTimeout or the server's end.
 func (s *server) read(w http.ResponseWriter, r *http.Request, into any) bool {
 	control := http.NewResponseController(w)
 	defer context.AfterFunc(s.life, func() { _ = control.SetReadDeadline(time.Now()) })()
@@ -285,8 +284,8 @@ func (s *server) read(w http.ResponseWriter, r *http.Request, into any) bool {
 	return true
 }
 
-// fail refuses a request. Its body may not have been read, and net/http reads what
-// is left: whoever sends half of one must not keep the connection for long.
+// fail refuses a request. net/http reads the rest of an unread body, and a client that
+// sends half a body must not keep the connection for long.
 func fail(w http.ResponseWriter, code int, reason string) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(dropTimeout))
 	answer(w, code, map[string]any{"success": false, "error": reason})

@@ -167,8 +167,8 @@ func TestResume(t *testing.T) {
 		}
 	}
 
-	// A server that starts again knows no changes from before, but the
-	// catalog is the same.
+	// A server that starts again has no changes from before, but the catalog is
+	// the same.
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -395,7 +395,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// Whoever follows the catalog and is left behind tells of all statuses.
+// A follow that has fallen behind still tells everybody what has changed.
 func TestFollowAfterCompaction(t *testing.T) {
 	data := t.TempDir()
 	open := func(t *testing.T) (*server, context.CancelFunc) {
@@ -427,7 +427,7 @@ func TestFollowAfterCompaction(t *testing.T) {
 	if err := s.room.pick(s.accounts.all()[1].ID, picked.ID); err != nil {
 		t.Fatal(err)
 	}
-	end() // from now on nobody follows
+	end() // nobody follows from now on
 	s.running.Wait()
 	if _, err := s.catalog.Update(t.Context(), picked.ID, customstatus.Fields{Name: "Renamed", StatusType: picked.StatusType}, nil); err != nil {
 		t.Fatal(err)
@@ -437,7 +437,7 @@ func TestFollowAfterCompaction(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
-	go func() { s.follow(ctx, customstatus.Position{Revision: 1}); close(ended) }() // never was
+	go func() { s.follow(ctx, customstatus.Position{Revision: 1}); close(ended) }() // a position that never was
 	select {
 	case <-more:
 	case <-time.After(patience):
@@ -451,8 +451,8 @@ func TestFollowAfterCompaction(t *testing.T) {
 	}
 }
 
-// A change of the catalog is told once, by whoever sees it first, and it is told
-// even if somebody has come into the room meanwhile.
+// A change of the catalog is told once, by whoever sees the change first, even if
+// somebody has come into the room meanwhile.
 func TestRoomTellsNews(t *testing.T) {
 	catalog, err := customstatus.Open(t.Context(), customstatus.NewMemoryStore(), nil)
 	if err != nil {
@@ -537,7 +537,7 @@ func TestShutdown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, l := range streams {
-		for l.lines.Scan() { // what was sent before
+		for l.lines.Scan() { // events that were sent before
 		}
 		if err := l.lines.Err(); err != nil {
 			t.Errorf("a stream was cut: %v", err)
@@ -549,11 +549,10 @@ func TestShutdown(t *testing.T) {
 	if left := goroutines(); len(left) > 0 {
 		t.Errorf("%d goroutines are left:\n%s", len(left), strings.Join(left, "\n\n"))
 	}
-	start(t, data) // the file is free again
+	start(t, data) // the file is no longer locked
 }
 
-// goroutines returns those that belong to a server or its clients and that don't
-// end by themselves.
+// goroutines returns the goroutines of servers and clients that don't end by themselves.
 func goroutines() []string {
 	var left []string
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); runtime.Gosched() {
