@@ -7,10 +7,10 @@ import (
 	"io"
 	"iter"
 	"os"
-	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -427,65 +427,65 @@ func (w watching) Watch(ctx context.Context, _ customstatus.Revision) iter.Seq2[
 	}
 }
 
+// The bubble fails the test if a goroutine of the catalog outlives it.
 func TestCatalogClose(t *testing.T) {
-	goroutines := runtime.NumGoroutine()
-	failure := errors.New("close failed")
-	c := open(t, closeFails{customstatus.NewMemoryStore(), failure}, nil)
-	s := create(t, c, "a", customstatus.Busy)
-	position := c.Position()
-	watched := make(chan error)
-	go func() {
-		for _, err := range c.Watch(ctx, position) {
-			watched <- err
-		}
-		close(watched)
-	}()
-	require.ErrorIs(t, c.Close(), failure)
-	require.ErrorIs(t, c.Close(), failure)
-	require.ErrorIs(t, <-watched, customstatus.ErrClosed)
-	_, open := <-watched
-	require.False(t, open, "one error ends the watch")
+	synctest.Test(t, func(t *testing.T) {
+		failure := errors.New("close failed")
+		c := open(t, closeFails{customstatus.NewMemoryStore(), failure}, nil)
+		s := create(t, c, "a", customstatus.Busy)
+		position := c.Position()
+		watched := make(chan error)
+		go func() {
+			for _, err := range c.Watch(ctx, position) {
+				watched <- err
+			}
+			close(watched)
+		}()
+		require.ErrorIs(t, c.Close(), failure)
+		require.ErrorIs(t, c.Close(), failure)
+		require.ErrorIs(t, <-watched, customstatus.ErrClosed)
+		_, open := <-watched
+		require.False(t, open, "one error ends the watch")
 
-	for name, do := range map[string]func() error{
-		"Create": func() error { _, err := c.Create(ctx, customstatus.Fields{Name: "b", StatusType: "busy"}); return err },
-		"Update": func() error {
-			_, err := c.Update(ctx, s.ID, customstatus.Fields{Name: "b", StatusType: "busy"}, nil)
-			return err
-		},
-		"Delete": func() error { _, err := c.Delete(ctx, s.ID, nil); return err },
-		"Import": func() error {
-			_, err := c.Import(ctx, []customstatus.CustomUserStatus{{Name: "b", StatusType: "busy"}})
-			return err
-		},
-		"Get":       func() error { _, err := c.Get(s.ID); return err },
-		"GetByName": func() error { _, err := c.GetByName("a"); return err },
-		"List":      func() error { _, err := c.List(customstatus.Query{}); return err },
-		"Sync":      func() error { return c.Sync(ctx) },
-		"Watch": func() error {
-			for _, err := range c.Watch(ctx, customstatus.Position{}) {
+		for name, do := range map[string]func() error{
+			"Create": func() error { _, err := c.Create(ctx, customstatus.Fields{Name: "b", StatusType: "busy"}); return err },
+			"Update": func() error {
+				_, err := c.Update(ctx, s.ID, customstatus.Fields{Name: "b", StatusType: "busy"}, nil)
 				return err
-			}
-			return nil
-		},
-		"Follow": func() error {
-			for _, err := range c.Follow(ctx, customstatus.Position{}) {
+			},
+			"Delete": func() error { _, err := c.Delete(ctx, s.ID, nil); return err },
+			"Import": func() error {
+				_, err := c.Import(ctx, []customstatus.CustomUserStatus{{Name: "b", StatusType: "busy"}})
 				return err
-			}
-			return nil
-		},
-		"All": func() error {
-			for _, err := range c.All() {
-				return err
-			}
-			return nil
-		},
-	} {
-		require.ErrorIs(t, do(), customstatus.ErrClosed, name)
-	}
-	require.Equal(t, customstatus.Revision(1), c.Revision(), "it stays")
-	require.Equal(t, position, c.Position())
-	// Eventually has a goroutine of its own.
-	require.Eventually(t, func() bool { return runtime.NumGoroutine() <= goroutines+1 }, 10*time.Second, time.Millisecond)
+			},
+			"Get":       func() error { _, err := c.Get(s.ID); return err },
+			"GetByName": func() error { _, err := c.GetByName("a"); return err },
+			"List":      func() error { _, err := c.List(customstatus.Query{}); return err },
+			"Sync":      func() error { return c.Sync(ctx) },
+			"Watch": func() error {
+				for _, err := range c.Watch(ctx, customstatus.Position{}) {
+					return err
+				}
+				return nil
+			},
+			"Follow": func() error {
+				for _, err := range c.Follow(ctx, customstatus.Position{}) {
+					return err
+				}
+				return nil
+			},
+			"All": func() error {
+				for _, err := range c.All() {
+					return err
+				}
+				return nil
+			},
+		} {
+			require.ErrorIs(t, do(), customstatus.ErrClosed, name)
+		}
+		require.Equal(t, customstatus.Revision(1), c.Revision(), "it stays")
+		require.Equal(t, position, c.Position())
+	})
 }
 
 type closeFails struct {

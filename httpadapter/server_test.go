@@ -16,6 +16,7 @@ import (
 
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/httpadapter"
+	"github.com/customstatus/customstatus/internal/pipenet"
 )
 
 // serving is a server that [httpadapter.Handler.Serve] runs.
@@ -162,13 +163,13 @@ func TestServeEndsInTime(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				listener := make(pipes)
+				listener := pipenet.Listen()
 				mux := http.NewServeMux()
 				free := make(chan struct{})
 				defer close(free)
 				mux.HandleFunc("/stuck", func(http.ResponseWriter, *http.Request) { <-free })
 				s := serve(t, listener, httpadapter.Options{ShutdownTimeout: tt.timeout}, mux)
-				conn, err := listener.dial(t.Context(), "", "")
+				conn, err := listener.Dial(t.Context(), "", "")
 				require.NoError(t, err)
 				defer conn.Close()
 				if tt.send != "" {
@@ -215,9 +216,9 @@ func TestServeLimits(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				listener := make(pipes)
+				listener := pipenet.Listen()
 				s := serve(t, listener, httpadapter.Options{}, nil)
-				conn, err := listener.dial(t.Context(), "", "")
+				conn, err := listener.Dial(t.Context(), "", "")
 				require.NoError(t, err)
 				defer conn.Close()
 				begin := time.Now()

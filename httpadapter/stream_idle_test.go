@@ -2,9 +2,7 @@ package httpadapter_test
 
 import (
 	"bufio"
-	"context"
 	"io"
-	"net"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -15,25 +13,8 @@ import (
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/httpadapter"
 	"github.com/customstatus/customstatus/httpadapter/tokenauth"
+	"github.com/customstatus/customstatus/internal/pipenet"
 )
-
-// pipes is a listener that the test itself connects to, so that both ends are in the
-// bubble of synctest.
-type pipes chan net.Conn
-
-func (p pipes) Accept() (net.Conn, error) {
-	if conn, ok := <-p; ok {
-		return conn, nil
-	}
-	return nil, net.ErrClosed
-}
-func (p pipes) Close() error   { close(p); return nil }
-func (p pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
-func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
-	ours, theirs := net.Pipe()
-	p <- theirs
-	return ours, nil
-}
 
 // TestIdleStreamLasts: a stream without changes lives on from heartbeat to heartbeat,
 // and its end is a clean one at any time.
@@ -50,11 +31,11 @@ func TestIdleStreamLasts(t *testing.T) {
 				var protocols http.Protocols
 				protocols.SetHTTP1(!two)
 				protocols.SetUnencryptedHTTP2(two)
-				listener := make(pipes)
+				listener := pipenet.Listen()
 				server := &http.Server{Handler: h, Protocols: &protocols}
 				go server.Serve(listener)
 				defer server.Close()
-				transport := &http.Transport{DialContext: listener.dial, Protocols: &protocols}
+				transport := &http.Transport{DialContext: listener.Dial, Protocols: &protocols}
 				defer transport.CloseIdleConnections()
 
 				r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://x/api/v1/"+streamPath, nil)

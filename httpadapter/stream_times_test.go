@@ -18,6 +18,7 @@ import (
 
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/httpadapter"
+	"github.com/customstatus/customstatus/internal/pipenet"
 )
 
 // bubble is a server and its clients in the bubble of synctest.
@@ -50,11 +51,11 @@ func inBubble(t *testing.T, opts httpadapter.Options, test func(*testing.T, *bub
 			}
 			return httpadapter.Caller{UserID: "u", MayManage: true}, nil
 		}), &opts)
-		listener := make(pipes)
+		listener := pipenet.Listen()
 		server := &http.Server{Handler: b.handler}
 		go server.Serve(listener)
 		defer server.Close()
-		b.transport = &http.Transport{DialContext: listener.dial}
+		b.transport = &http.Transport{DialContext: listener.Dial}
 		defer b.transport.CloseIdleConnections()
 		defer b.handler.EndStreams()
 		test(t, b)
@@ -330,11 +331,11 @@ func TestHalfABodyIsNotWaitedFor(t *testing.T) {
 			h := httpadapter.New(catalog, httpadapter.AuthenticatorFunc(func(*http.Request) (httpadapter.Caller, error) {
 				return httpadapter.Caller{MayManage: true}, nil
 			}), nil)
-			listener := make(pipes)
+			listener := pipenet.Listen()
 			server := &http.Server{Handler: h, ReadTimeout: time.Minute}
 			go server.Serve(listener)
 			defer server.Close()
-			conn, err := listener.dial(context.Background(), "", "")
+			conn, err := listener.Dial(context.Background(), "", "")
 			require.NoError(t, err)
 			defer conn.Close()
 			begin := time.Now()

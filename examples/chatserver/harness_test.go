@@ -6,11 +6,14 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/customstatus/customstatus/internal/pipenet"
 )
 
 // patience is how long a test waits for a server that hangs. A server that works never
@@ -20,8 +23,9 @@ const patience = time.Minute
 // running is a server on a listener of its own.
 type running struct {
 	url       string
-	passwords map[string]string // of the first start
-	stop      func() error      // stops the server once and returns the result of run
+	connect   func(ctx context.Context, network, address string) (net.Conn, error) // nil: with the system
+	passwords map[string]string                                                    // of the first start
+	stop      func() error                                                         // stops the server once and returns the result of run
 }
 
 var (
@@ -32,16 +36,29 @@ var (
 // start runs a server on the directory until the test ends, or stop is called.
 func start(t *testing.T, data string) *running {
 	t.Helper()
+	return startWith(t, options{addr: "127.0.0.1:0", listen: net.Listen, data: data, rounds: 1}, nil)
+}
+
+// startInBubble is start for a test in a bubble of synctest.
+func startInBubble(t *testing.T, data string) *running {
+	t.Helper()
+	l := pipenet.Listen()
+	listen := func(string, string) (net.Listener, error) { return l, nil }
+	return startWith(t, options{listen: listen, data: data, rounds: 1}, l.Dial)
+}
+
+func startWith(t *testing.T, opts options, dial func(context.Context, string, string) (net.Conn, error)) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	out, in := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		err := run(ctx, options{addr: "127.0.0.1:0", data: data, rounds: 1}, in)
+		err := run(ctx, opts, in)
 		in.Close()
 		ended <- err
 	}()
 	stopped := false
-	r := &running{passwords: make(map[string]string), stop: func() error {
+	r := &running{connect: dial, passwords: make(map[string]string), stop: func() error {
 		if stopped {
 			return nil
 		}
@@ -86,7 +103,7 @@ type client struct {
 
 // client returns a client that is not logged in.
 func (r *running) client(t *testing.T) *client {
-	transport := &http.Transport{}
+	transport := &http.Transport{DialContext: r.connect}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &client{t: t, url: r.url, http: &http.Client{Transport: transport}}
 }

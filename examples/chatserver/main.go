@@ -30,7 +30,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	opts := options{rounds: passwordRounds}
+	opts := options{listen: net.Listen, rounds: passwordRounds}
 	flag.StringVar(&opts.addr, "addr", "127.0.0.1:3001", "`address` to listen on; port 0 takes a free one")
 	flag.StringVar(&opts.data, "data", "chatserver-data", "`directory` of the catalog and the accounts; made if it does not exist")
 	flag.Parse()
@@ -46,6 +46,7 @@ func main() {
 
 type options struct {
 	addr, data string
+	listen     func(network, address string) (net.Listener, error)
 	rounds     int // see passwordRounds
 }
 
@@ -70,7 +71,7 @@ func run(ctx context.Context, opts options, out io.Writer) (err error) {
 		return err
 	}
 
-	listener, err := net.Listen("tcp", opts.addr)
+	listener, err := opts.listen("tcp", opts.addr)
 	if err != nil {
 		return err
 	}
