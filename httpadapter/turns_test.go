@@ -62,49 +62,52 @@ func TestTurnsEndWithTheContext(t *testing.T) {
 
 // While a caller searches, their other searches wait, and nothing else does.
 func TestSearchesOfACallerWait(t *testing.T) {
-	catalog, err := customstatus.Open(t.Context(), customstatus.NewMemoryStore(), nil)
-	require.NoError(t, err)
-	defer catalog.Close()
-	h := New(catalog, AuthenticatorFunc(func(r *http.Request) (Caller, error) {
-		return Caller{UserID: r.Header.Get("X-User-Id")}, nil
-	}), nil)
-	end, err := h.turns.take(t.Context(), "alice")
-	require.NoError(t, err)
-	defer end()
+	synctest.Test(t, func(t *testing.T) {
+		catalog, err := customstatus.Open(t.Context(), customstatus.NewMemoryStore(), nil)
+		require.NoError(t, err)
+		defer catalog.Close()
+		h := New(catalog, AuthenticatorFunc(func(r *http.Request) (Caller, error) {
+			return Caller{UserID: r.Header.Get("X-User-Id")}, nil
+		}), nil)
+		end, err := h.turns.take(t.Context(), "alice")
+		require.NoError(t, err)
+		defer end()
 
-	for query, search := range map[string]bool{
-		"":                   false,
-		"?count=10&offset=5": false,
-		"?sort=" + url.QueryEscape(`{"name":-1}`): false,
-		"?_id=1": false,
-		"?query=" + url.QueryEscape(`{"name":"exact"}`): false,
-		"?name=part": true,
-		"?sort=" + url.QueryEscape(`{"_updatedAt":1}`):         true,
-		"?name=x&sort=" + url.QueryEscape(`{"name":1}`):        true,
-		"?_id=1&sort=" + url.QueryEscape(`{"_id":1}`):          false,
-		"?name=part&fields=" + strings.Repeat("x", maxPageKey): true, // too long to be kept
-	} {
-		for _, caller := range []string{"alice", "bob"} {
-			ctx, cancel := context.WithCancel(t.Context())
-			r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/v1/custom-user-status.list"+query, nil)
-			r.Header.Set("X-User-Id", caller)
-			w := httptest.NewRecorder()
-			answered := make(chan struct{})
-			go func() {
-				defer close(answered)
-				h.ServeHTTP(w, r)
-			}()
-			if search && caller == "alice" {
-				require.Eventually(t, func() bool { return h.turns.waiting("alice") }, 10*time.Second, time.Millisecond, query)
+		for query, search := range map[string]bool{
+			"":                   false,
+			"?count=10&offset=5": false,
+			"?sort=" + url.QueryEscape(`{"name":-1}`): false,
+			"?_id=1": false,
+			"?query=" + url.QueryEscape(`{"name":"exact"}`): false,
+			"?name=part": true,
+			"?sort=" + url.QueryEscape(`{"_updatedAt":1}`):         true,
+			"?name=x&sort=" + url.QueryEscape(`{"name":1}`):        true,
+			"?_id=1&sort=" + url.QueryEscape(`{"_id":1}`):          false,
+			"?name=part&fields=" + strings.Repeat("x", maxPageKey): true, // too long to be kept
+		} {
+			for _, caller := range []string{"alice", "bob"} {
+				ctx, cancel := context.WithCancel(t.Context())
+				r := httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/v1/custom-user-status.list"+query, nil)
+				r.Header.Set("X-User-Id", caller)
+				w := httptest.NewRecorder()
+				answered := make(chan struct{})
+				go func() {
+					defer close(answered)
+					h.ServeHTTP(w, r)
+				}()
+				if search && caller == "alice" {
+					synctest.Wait()
+					require.True(t, h.turns.waiting("alice"), query)
+					cancel()
+					<-answered
+				} else {
+					<-answered
+					require.Equal(t, http.StatusOK, w.Code, "%s by %s: %s", query, caller, w.Body)
+				}
 				cancel()
-				<-answered
-			} else {
-				<-answered
-				require.Equal(t, http.StatusOK, w.Code, "%s by %s: %s", query, caller, w.Body)
 			}
-			cancel()
 		}
-	}
+	})
 }
 
 // waiting reports whether a search of the caller waits for another.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -348,16 +349,16 @@ func TestRefusesToStart(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, accountsFile), []byte("{"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			return options{addr: "127.0.0.1:0", data: dir}
+			return options{addr: "127.0.0.1:0", listen: net.Listen, data: dir}
 		}, accountsFile},
 		{"a catalog that is none", func(dir string) options {
 			if err := os.WriteFile(filepath.Join(dir, "statuses.db"), []byte("no catalog"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			return options{addr: "127.0.0.1:0", data: dir}
+			return options{addr: "127.0.0.1:0", listen: net.Listen, data: dir}
 		}, "statuses.db"},
 		{"an address that is taken", func(dir string) options {
-			return options{addr: strings.TrimPrefix(taken.url, "http://"), data: dir}
+			return options{addr: strings.TrimPrefix(taken.url, "http://"), listen: net.Listen, data: dir}
 		}, "address already in use"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
