@@ -51,21 +51,21 @@ const (
 	SortByUpdatedAt  SortField = "_updatedAt"
 )
 
-// Page is what [Catalog.List] returns: all of one revision.
+// Page is what [Catalog.List] returns. All of it is of one revision.
 type Page struct {
 	Statuses []CustomUserStatus
 	// Total is the number of matches, those beyond Limit included.
 	Total int
-	// Position is what the page shows. [Catalog.Watch] after it yields every
-	// change that the page does not show.
+	// Position is the position of the catalog that the page shows. [Catalog.Watch]
+	// from there yields every later change.
 	Position Position
 }
 
 // List returns the statuses that the query asks for, all of one revision. It
-// doesn't wait. A page by name without a filter costs the same at any offset. A
-// part of a name is sought in the text of all names; any other query looks once at
-// every status. Errors: [ErrInvalid] for a negative Offset or Limit or a SortField
-// that there isn't, [ErrClosed].
+// doesn't wait. The time for a page by name without conditions does not depend on
+// the offset. NameContains searches one text of all names; any other query looks at
+// every status once. The error is [ErrClosed], or [ErrInvalid] for a negative Offset
+// or Limit and for an unknown SortField.
 func (c *Catalog) List(q Query) (Page, error) {
 	if err := q.check(); err != nil {
 		return Page{}, err
@@ -77,8 +77,8 @@ func (c *Catalog) List(q Query) (Page, error) {
 	return s.list(q), nil
 }
 
-// All yields all statuses by name, as they are at the start of the loop. It
-// doesn't wait and copies none of them. Its only error is [ErrClosed].
+// All yields all statuses, sorted by name, as they are when the loop begins. It
+// doesn't wait, and needs no memory. The only error is [ErrClosed].
 func (c *Catalog) All() iter.Seq2[CustomUserStatus, error] {
 	return func(yield func(CustomUserStatus, error) bool) {
 		s := c.current.Load()
@@ -90,7 +90,7 @@ func (c *Catalog) All() iter.Seq2[CustomUserStatus, error] {
 	}
 }
 
-// Len returns the number of statuses; 0 when the catalog is closed.
+// Len returns the number of statuses, or 0 when the catalog is closed.
 func (c *Catalog) Len() int { return c.current.Load().table.Len() }
 
 func (q Query) check() error {
@@ -131,10 +131,10 @@ func (s *snapshot) list(q Query) Page {
 		matches = orderOf(q.Sort).WindowOf(&s.table, from, to)
 	case !byName:
 		matches = orderOf(q.Sort).Window(matches, from, to)
-	case desc:
-		slices.Reverse(matches)
-		matches = matches[from:to]
 	default:
+		if desc {
+			slices.Reverse(matches)
+		}
 		matches = matches[from:to]
 	}
 	page.Statuses = make([]CustomUserStatus, len(matches))
@@ -144,7 +144,7 @@ func (s *snapshot) list(q Query) Page {
 	return page
 }
 
-// matches returns what the query's filters leave, by name.
+// matches returns the statuses that meet the query's conditions, sorted by name.
 func (s *snapshot) matches(q Query) (out []*CustomUserStatus) {
 	add := func(status *CustomUserStatus) bool {
 		if q.Filter == nil || q.Filter(*status) {
@@ -169,8 +169,8 @@ func (s *snapshot) matches(q Query) (out []*CustomUserStatus) {
 	return out
 }
 
-// nameFirst reports whether the keys sort by name, which, being unique, leaves
-// nothing for further keys to decide.
+// nameFirst reports whether the keys sort by name. Names are unique, so that further
+// keys don't count.
 func nameFirst(keys []SortKey) (desc, ok bool) {
 	if len(keys) == 0 {
 		return false, true
@@ -186,7 +186,7 @@ var sortKeys = map[SortField]selection.Key[CustomUserStatus]{
 	SortByUpdatedAt:  selection.Number(func(s *CustomUserStatus) uint64 { return selection.Milliseconds(s.UpdatedAt) }),
 }
 
-// orderOf returns the order that the keys give, in which ties are broken by ID.
+// orderOf returns the order of the keys. Ties are broken by ID.
 func orderOf(keys []SortKey) selection.Order[CustomUserStatus] {
 	by := make([]selection.Key[CustomUserStatus], 0, len(keys)+1)
 	for _, k := range keys {

@@ -38,12 +38,12 @@ type CustomUserStatus struct {
 	// UpdatedAt is the time of the last write, in UTC with a resolution of
 	// one millisecond. An update never sets it back.
 	UpdatedAt time.Time
-	// Revision is the commit that wrote the status last. The JSON forms don't
-	// have it.
+	// Revision is the revision of the last write. The JSON forms don't have it.
 	Revision Revision
 	// Metadata is the host's own: an emoji, a colour, translations, in any
 	// form. It has up to [MaxMetadataBytes] bytes of any value. The catalog
-	// keeps it to the byte and never interprets it.
+	// keeps it to the byte and never interprets it. Of the JSON forms, only the
+	// export form has it.
 	Metadata string
 }
 

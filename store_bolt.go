@@ -36,23 +36,22 @@ import (
 // Damage is [ErrDamaged] and says where it is. Package salvage recovers what is
 // intact.
 //
-// The store also looks for damage while the file is open: before each commit at the
-// pages that bbolt is about to follow, and before each Load but the first at all
-// pages of the catalog. It returns ErrDamaged, and [ErrNeedsReopen] for later
-// commits. Some damage can still end the process: damage that happens between the
-// look and the use; a damaged list of more than 2,000 free pages, of which the store
-// checks only the length and which bbolt reads again when a commit fails; and damage
-// to other buckets of a host's file, which only the host follows.
+// While the file is open, the store checks the pages that bbolt is about to follow
+// before each commit, and all pages of the catalog before each Load but the first.
+// Damage is ErrDamaged, and [ErrNeedsReopen] for later commits. It can still end the
+// process if it happens between the check and the use, in a list of more than 2,000
+// free pages (the store checks only its length; bbolt reads it again when a commit
+// fails), or in other buckets of a host's file, which only the host follows.
 //
 // A file that is cut short under a running process is an error too. A panic of
 // bbolt is ErrDamaged; any other panic under a call of bbolt is an error without a
 // sentinel. After either, commits return ErrNeedsReopen. Both errors have a method
 // Stack() []byte that [errors.As] finds.
 //
-// Nobody would find writes to a file that has been deleted, moved or replaced while
-// it is open, so commits are refused while the open file is not the one at its
-// path. A process that loses sight of the path, by a chroot or a change of mounts,
-// therefore can't commit.
+// Commits are refused while the open file is not the one at its path: nobody would
+// find what is written to a file that has been deleted, moved or replaced. So a
+// process that loses sight of the path, by a chroot or a change of mounts, can't
+// commit.
 //
 // # Limits
 //
@@ -95,14 +94,7 @@ type BoltOptions struct {
 	Bolt *bbolt.Options
 }
 
-func (o *BoltOptions) engine() *bolt.Options {
-	if o == nil {
-		return nil
-	}
-	return &bolt.Options{Name: o.Name, LockTimeout: o.LockTimeout, FileMode: o.FileMode, Bolt: o.Bolt}
-}
-
-// newBoltStore wraps what an engine's opening returned.
+// newBoltStore returns the store of an engine that was opened, or the error.
 func newBoltStore(engine *bolt.Store, err error) (*BoltStore, error) {
 	if err != nil {
 		return nil, err
@@ -120,7 +112,7 @@ func newBoltStore(engine *bolt.Store, err error) (*BoltStore, error) {
 // catalog of this name, has a format of another version that this version doesn't
 // know, or can't be opened.
 func OpenBolt(path string, opts *BoltOptions) (*BoltStore, error) {
-	return newBoltStore(bolt.Open(path, opts.engine()))
+	return newBoltStore(bolt.Open(path, (*bolt.Options)(opts)))
 }
 
 // NewBoltStore returns a store in buckets of its own in a bbolt file that the
@@ -140,7 +132,7 @@ func OpenBolt(path string, opts *BoltOptions) (*BoltStore, error) {
 // to the buckets, commits return [ErrNotExclusive] and [ErrNeedsReopen]. After
 // ErrNeedsReopen, db itself must be reopened.
 func NewBoltStore(db *bbolt.DB, opts *BoltOptions) (*BoltStore, error) {
-	return newBoltStore(bolt.New(db, opts.engine()))
+	return newBoltStore(bolt.New(db, (*bolt.Options)(opts)))
 }
 
 // OpenFile opens the catalog in the bbolt file at path, or creates the file if there
