@@ -101,14 +101,12 @@ func TestPanics(t *testing.T) {
 			g := newGate()
 			var logged strings.Builder
 			c := open(t, g, &customstatus.Options{Logger: slog.New(slog.NewTextHandler(&logged, nil))})
-			blocker := goCreate(ctx, c, "blocker")
-			<-g.arrived
+			release := g.block(t, c)
 			one, two := goCreate(ctx, c, "one"), goCreate(ctx, c, "two")
 			synctest.Wait()
 			commit := g.commit
 			g.commit = func(context.Context, []customstatus.Change) (customstatus.Revision, error) { panic("broken store") }
-			g.proceed <- nil
-			require.NoError(t, (<-blocker).err)
+			release()
 			for _, done := range []<-chan result{one, two} {
 				err := (<-done).err
 				require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
@@ -139,13 +137,11 @@ func TestPanics(t *testing.T) {
 				}
 				return start
 			}})
-			blocker := goCreate(ctx, c, "blocker")
-			<-g.arrived
+			release := g.block(t, c)
 			one, two := goCreate(ctx, c, "one"), goCreate(ctx, c, "two")
 			synctest.Wait()
 			broken.Store(true)
-			g.proceed <- nil
-			require.NoError(t, (<-blocker).err)
+			release()
 			require.Len(t, <-g.arrived, 1, "the other write of the group goes on")
 			g.proceed <- nil
 			errs := []error{(<-one).err, (<-two).err}
@@ -380,8 +376,7 @@ func TestTooLarge(t *testing.T) {
 		g := newGate()
 		g.Store = store
 		c := open(t, g, nil)
-		blocker := goCreate(ctx, c, "blocker")
-		<-g.arrived
+		release := g.block(t, c)
 		done := make(map[string]<-chan result)
 		for _, name := range names {
 			done[name] = goCreate(ctx, c, name)
@@ -392,8 +387,7 @@ func TestTooLarge(t *testing.T) {
 				g.proceed <- nil
 			}
 		}()
-		g.proceed <- nil
-		require.NoError(t, (<-blocker).err)
+		release()
 		errs := make(map[string]error)
 		for name, done := range done {
 			if err := (<-done).err; err != nil {
@@ -462,8 +456,7 @@ func TestGroupsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
 		c := open(t, g, nil)
-		blocker := goCreate(ctx, c, "blocker")
-		<-g.arrived
+		release := g.block(t, c)
 		var done []<-chan result
 		for i := range 2500 {
 			done = append(done, goCreate(ctx, c, fmt.Sprint(i)))
@@ -479,8 +472,7 @@ func TestGroupsAreBounded(t *testing.T) {
 			imported <- err
 		}()
 		synctest.Wait()
-		g.proceed <- nil
-		require.NoError(t, (<-blocker).err)
+		release()
 		for _, want := range []int{1024, 1024, 452, 2000} {
 			require.Len(t, <-g.arrived, want)
 			g.proceed <- nil
@@ -497,8 +489,7 @@ func TestManyWritesGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
 		c := open(t, g, nil)
-		blocker := goCreate(ctx, c, "blocker")
-		<-g.arrived
+		release := g.block(t, c)
 		givenUp, cancel := context.WithCancel(ctx)
 		var lost, kept []<-chan result
 		for i := range 3000 {
@@ -514,8 +505,7 @@ func TestManyWritesGivenUp(t *testing.T) {
 			require.ErrorIs(t, (<-done).err, context.Canceled)
 		}
 		require.Equal(t, 300, c.Stats().PendingWrites)
-		g.proceed <- nil
-		require.NoError(t, (<-blocker).err)
+		release()
 		require.Len(t, <-g.arrived, 300)
 		g.proceed <- nil
 		for _, done := range kept {

@@ -49,6 +49,29 @@ func goCreate(ctx context.Context, c *customstatus.Catalog, name string) <-chan 
 	return done
 }
 
+// create adds a status and lets its commit through.
+func (g *gate) create(t *testing.T, c *customstatus.Catalog, name string) customstatus.CustomUserStatus {
+	t.Helper()
+	made := goCreate(ctx, c, name)
+	<-g.arrived
+	g.proceed <- nil
+	r := <-made
+	require.NoError(t, r.err)
+	return r.status
+}
+
+// block begins a commit that waits until release is called.
+func (g *gate) block(t *testing.T, c *customstatus.Catalog) (release func()) {
+	t.Helper()
+	blocker := goCreate(ctx, c, "blocker")
+	<-g.arrived
+	return func() {
+		t.Helper()
+		g.proceed <- nil
+		require.NoError(t, (<-blocker).err)
+	}
+}
+
 func TestCommitsAreGrouped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
@@ -86,13 +109,9 @@ func TestGroupOnOneStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
 		c := open(t, g, nil)
-		first := goCreate(ctx, c, "a")
-		<-g.arrived
-		g.proceed <- nil
-		a := (<-first).status
+		a := g.create(t, c, "a")
 
-		blocker := goCreate(ctx, c, "blocker")
-		<-g.arrived
+		release := g.block(t, c)
 		errs := make(chan error, 3)
 		for i := range 3 {
 			go func() {
@@ -101,8 +120,7 @@ func TestGroupOnOneStatus(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		g.proceed <- nil
-		<-blocker
+		release()
 		// A status stands once in a commit, so each update has its own, and its own
 		// revision.
 		for range 3 {
@@ -118,13 +136,9 @@ func TestGroupSeesItsOwnChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
 		c := open(t, g, nil)
-		first := goCreate(ctx, c, "a")
-		<-g.arrived
-		g.proceed <- nil
-		a := (<-first).status
+		a := g.create(t, c, "a")
 
-		blocker := goCreate(ctx, c, "blocker")
-		<-g.arrived
+		release := g.block(t, c)
 		deleted := make(chan error, 1)
 		go func() { _, err := c.Delete(ctx, a.ID, nil); deleted <- err }()
 		synctest.Wait()
@@ -136,8 +150,7 @@ func TestGroupSeesItsOwnChanges(t *testing.T) {
 			imported <- err
 		}()
 		synctest.Wait()
-		g.proceed <- nil
-		<-blocker
+		release()
 		require.Len(t, <-g.arrived, 2)
 		g.proceed <- nil
 		require.NoError(t, <-deleted)
@@ -152,13 +165,11 @@ func TestCommitFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
 		c := open(t, g, nil)
-		blocker := goCreate(ctx, c, "blocker")
-		<-g.arrived
+		release := g.block(t, c)
 		one := goCreate(ctx, c, "same")
 		two := goCreate(ctx, c, "same")
 		synctest.Wait()
-		g.proceed <- nil
-		<-blocker
+		release()
 		<-g.arrived
 		failure := errors.New("disk full")
 		g.proceed <- failure
@@ -204,14 +215,12 @@ func TestWriteContext(t *testing.T) {
 		require.NoError(t, (<-third).err)
 
 		// In the commit of another: the truth, too.
-		blocker := goCreate(ctx, c, "blocker")
-		<-g.arrived
+		release := g.block(t, c)
 		taken, cancelTaken := context.WithCancel(ctx)
 		fourth := goCreate(ctx, c, "fourth")
 		fifth := goCreate(taken, c, "fifth")
 		synctest.Wait()
-		g.proceed <- nil
-		<-blocker
+		release()
 		require.Len(t, <-g.arrived, 2)
 		cancelTaken()
 		g.proceed <- nil
@@ -230,12 +239,8 @@ func TestCancelledWhileDeferred(t *testing.T) {
 			}
 			return start
 		}})
-		first := goCreate(ctx, c, "a")
-		<-g.arrived
-		g.proceed <- nil
-		a := (<-first).status
-		blocker := goCreate(ctx, c, "blocker")
-		<-g.arrived
+		a := g.create(t, c, "a")
+		release := g.block(t, c)
 
 		// Two writes of one status are in a group. The second is given up while
 		// the first is planned, and is then left for a commit that nobody leads.
@@ -254,8 +259,7 @@ func TestCancelledWhileDeferred(t *testing.T) {
 			synctest.Wait()
 		}
 		inPlan.Store(&giveUp)
-		g.proceed <- nil
-		require.NoError(t, (<-blocker).err)
+		release()
 		require.Len(t, <-g.arrived, 1)
 		g.proceed <- nil
 		require.NoError(t, <-updated)
@@ -286,19 +290,14 @@ func TestCloseWithDeferredWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
 		c := open(t, g, nil)
-		first := goCreate(ctx, c, "a")
-		<-g.arrived
-		g.proceed <- nil
-		a := (<-first).status
-		blocker := goCreate(ctx, c, "blocker")
-		<-g.arrived
+		a := g.create(t, c, "a")
+		release := g.block(t, c)
 		errs := make(chan error, 8)
 		for range 8 {
 			go func() { _, err := c.Delete(ctx, a.ID, nil); errs <- err }()
 		}
 		synctest.Wait()
-		g.proceed <- nil
-		<-blocker
+		release()
 		<-g.arrived
 		closed := make(chan error, 1)
 		go func() { closed <- c.Close() }()
@@ -323,12 +322,8 @@ func TestWritesOfOneStatusHoldUpNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()
 		c := open(t, g, nil)
-		first := goCreate(ctx, c, "a")
-		<-g.arrived
-		g.proceed <- nil
-		a := (<-first).status
-		blocker := goCreate(ctx, c, "blocker")
-		<-g.arrived
+		a := g.create(t, c, "a")
+		release := g.block(t, c)
 		const updates = 3000
 		errs := make(chan error, updates)
 		for range updates {
@@ -340,8 +335,7 @@ func TestWritesOfOneStatusHoldUpNobody(t *testing.T) {
 		synctest.Wait()
 		other := goCreate(ctx, c, "other")
 		synctest.Wait()
-		g.proceed <- nil
-		require.NoError(t, (<-blocker).err)
+		release()
 		commits := 0
 		for done := false; !done; {
 			select {
