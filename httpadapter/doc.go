@@ -45,7 +45,9 @@
 //
 // A list has 50 statuses by default. The parameter count asks for fewer or more, up
 // to 100; count=0 asks for all, up to [Options.MaxCount]. An empty parameter counts
-// as absent. The parameter query takes a MongoDB filter, as old clients send it:
+// as absent. A list that looks at every status is a search: one with a part of a name,
+// a pattern, or an order that is not by name. Each user has one search at a time, and
+// further ones wait. The parameter query takes a MongoDB filter, as old clients send it:
 // {"_id":"…"}, {"name":"…"}, or {"name":{"$regex":"…","$options":"i"}} whose
 // expression is a literal. Any other filter is refused. The parameter fields is
 // ignored.
