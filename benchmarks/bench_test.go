@@ -45,8 +45,7 @@ func benchmarkGet(b *testing.B, key func(*keys, int) string, get func(contestant
 	})
 }
 
-// eachSize runs a benchmark of one floor for each size up to limit, if that is
-// not 0.
+// eachSize runs a benchmark of a floor for each size, up to limit if that is not 0.
 func eachSize(b *testing.B, floor string, limit int, run func(*testing.B, int)) {
 	for _, n := range sizes(b) {
 		if limit == 0 || n <= limit {
@@ -77,8 +76,8 @@ func benchmarkList(b *testing.B, offsetIn func(n int) int) {
 	})
 }
 
-// BenchmarkListContains is a page of 50 of the statuses with a part in their name,
-// which one in a thousand has.
+// BenchmarkListContains lists 50 of the statuses with a part in their name. One name in a
+// thousand has the part.
 func BenchmarkListContains(b *testing.B) {
 	benchmarkQuery(b, customstatus.Query{NameContains: "QzX", Limit: pageSize})
 	eachSize(b, contestant.ContainsFloor, 0, func(b *testing.B, n int) {
@@ -93,7 +92,7 @@ func BenchmarkListContains(b *testing.B) {
 	})
 }
 
-// BenchmarkListByTime is the page of the 50 statuses that changed last.
+// BenchmarkListByTime lists the 50 statuses that changed last.
 func BenchmarkListByTime(b *testing.B) {
 	last := []customstatus.SortKey{{Field: customstatus.SortByUpdatedAt, Descending: true}}
 	benchmarkQuery(b, customstatus.Query{Sort: last, Limit: pageSize})
@@ -118,7 +117,7 @@ func BenchmarkListByTime(b *testing.B) {
 	})
 }
 
-// benchmarkQuery lists by a query that the contestants have no word for.
+// benchmarkQuery lists by a query that the interface of contestants lacks.
 func benchmarkQuery(b *testing.B, query customstatus.Query) {
 	own := func(kind contestant.Kind, n int) bool { return ours(kind.Name) && reads(kind, n) }
 	eachKind(b, own, func(b *testing.B, kind contestant.Kind, n int) {
@@ -133,8 +132,8 @@ func benchmarkQuery(b *testing.B, query customstatus.Query) {
 	})
 }
 
-// BenchmarkCreate is one goroutine that creates. It begins again with a fresh
-// catalog whenever the old one has grown by a tenth, or by 100.
+// BenchmarkCreate has one goroutine create statuses. A fresh catalog replaces one that has
+// grown by a tenth, or by 100.
 func BenchmarkCreate(b *testing.B) {
 	eachKind(b, allSizes, func(b *testing.B, kind contestant.Kind, n int) {
 		names := contestant.Names(max(n/10, 100), otherSeed)
@@ -172,13 +171,13 @@ func BenchmarkCreate(b *testing.B) {
 	})
 }
 
-// createsEach is what each goroutine of BenchmarkCreate64 does between two looks
-// at the clock: enough that their start and end don't count.
+// createsEach is the number of creates of a goroutine of BenchmarkCreate64 between two
+// looks at the clock. It is so great that the start and the end don't count.
 const createsEach = 25
 
-// BenchmarkCreate64 is 64 goroutines that create. The time is that of one
-// create among them. It begins again with a fresh catalog as BenchmarkCreate
-// does.
+// BenchmarkCreate64 has 64 goroutines create statuses. The time is the elapsed time
+// divided by the number of creates. A fresh catalog replaces a grown one as in
+// BenchmarkCreate.
 func BenchmarkCreate64(b *testing.B) {
 	eachKind(b, writes, func(b *testing.B, kind contestant.Kind, n int) {
 		const each = workers * createsEach
@@ -250,8 +249,8 @@ func BenchmarkUpdate(b *testing.B) {
 	})
 }
 
-// BenchmarkRename changes the name of one status after the other: all get
-// another one, then all their first one back, and so on.
+// BenchmarkRename renames one status after the other: all to a second name, then all back
+// to the first, and so on.
 func BenchmarkRename(b *testing.B) {
 	eachKind(b, writes, func(b *testing.B, kind contestant.Kind, n int) {
 		c, was := lab.fresh(b, kind, n), lab.keys(n)
@@ -291,8 +290,8 @@ func BenchmarkOpen(b *testing.B) {
 	})
 }
 
-// BenchmarkImport imports n statuses, their names in no order, into an empty
-// catalog. The time is that of all of them.
+// BenchmarkImport imports n statuses with unsorted names into an empty catalog. The time is
+// that of the whole import.
 func BenchmarkImport(b *testing.B) {
 	eachKind(b, func(kind contestant.Kind, n int) bool { return reads(kind, n) && n < big },
 		func(b *testing.B, kind contestant.Kind, n int) {
@@ -316,8 +315,8 @@ func BenchmarkImport(b *testing.B) {
 		})
 }
 
-// BenchmarkMemory measures what Go's heap holds for each status. What an engine
-// keeps elsewhere, as bbolt and SQLite keep pages, is not in it.
+// BenchmarkMemory measures the bytes of Go's heap for each status. It leaves out memory
+// outside the heap, such as the pages of bbolt and SQLite.
 func BenchmarkMemory(b *testing.B) {
 	eachKind(b, reads, func(b *testing.B, kind contestant.Kind, n int) {
 		lab.release(b)
@@ -355,7 +354,7 @@ func heap() int64 {
 // BenchmarkLatency times each get by itself.
 func BenchmarkLatency(b *testing.B) { benchmarkLatency(b, 0) }
 
-// BenchmarkLatencyAmidWrites does so while 64 goroutines change statuses
+// BenchmarkLatencyAmidWrites times each get by itself while 64 goroutines change statuses
 // without a pause.
 func BenchmarkLatencyAmidWrites(b *testing.B) { benchmarkLatency(b, workers) }
 
@@ -390,8 +389,8 @@ func benchmarkLatency(b *testing.B, writers int) {
 		})
 }
 
-// keepUpdating lets goroutines change the types of statuses until the function
-// it returns is called, which returns how many changes they made.
+// keepUpdating has goroutines change the types of statuses until stop is called. stop
+// returns the number of changes.
 func keepUpdating(b *testing.B, c contestant.Contestant, keys *keys, n, goroutines int) (stop func() int) {
 	var (
 		wg     sync.WaitGroup
@@ -407,8 +406,8 @@ func keepUpdating(b *testing.B, c contestant.Contestant, keys *keys, n, goroutin
 					return
 				default:
 				}
-				// What is written is as scattered in memory as if it came
-				// from outside, for the reader beside it.
+				// Copies scatter what is written in memory, as if it came
+				// from clients.
 				id, name := strings.Clone(keys.id(i%n)), strings.Clone(keys.name(i%n))
 				if _, err := c.Update(id, customstatus.Fields{Name: name, StatusType: customstatus.Away}); err != nil {
 					errs[w] = err

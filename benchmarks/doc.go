@@ -1,13 +1,13 @@
-// Package benchmarks times this library side by side with what a chat server's
-// author would use instead of it, package contestant, at the same work.
+// Package benchmarks times this library beside its alternatives for a chat server, which
+// are in package contestant.
 //
-// The whole comparison, with its summary in docs/performance.md, is
+// This command runs the whole comparison and writes docs/performance.md:
 //
 //	go run ./benchmarks/cmd/report
 //
-// and one row of it, for a look at a profile:
+// This command runs one row and writes a profile:
 //
 //	go test ./benchmarks -run '^$' -bench 'GetByID/n=100000/by=customstatus-bolt$' -cpuprofile cpu.prof
 //
-// A name says what is done, how many statuses the catalog has, and by whom.
+// The name of a benchmark has the workload, the number of statuses and the contestant.
 package benchmarks

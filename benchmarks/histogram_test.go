@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// histogram counts durations in buckets that are one part in 128 of them wide.
+// histogram counts durations in buckets whose width is at most 1/128 of the duration.
 type histogram struct {
 	counts [64 << histogramBits]int
 	total  int
@@ -19,14 +19,15 @@ func (h *histogram) add(d time.Duration) {
 	h.total++
 }
 
-// bucket keeps the first bits of v and the number of the others.
+// bucket returns the bucket of v, which stands for the first bits of v and the number of
+// the other bits.
 func bucket(v uint64) int {
 	rest := max(bits.Len64(v)-histogramBits-1, 0)
 	return rest<<histogramBits + int(v>>rest)
 }
 
-// quantile returns the least number of nanoseconds that the share q of the
-// durations does not exceed.
+// quantile returns the number of nanoseconds that the fraction q of the durations does not
+// exceed.
 func (h *histogram) quantile(q float64) float64 {
 	left := int(q * float64(h.total))
 	for i, n := range h.counts {
@@ -37,7 +38,7 @@ func (h *histogram) quantile(q float64) float64 {
 	return 0
 }
 
-// lower is the least value in a bucket.
+// lower returns the least value in a bucket.
 func lower(i int) uint64 {
 	if i < 2<<histogramBits {
 		return uint64(i)

@@ -18,8 +18,7 @@ import (
 	"github.com/customstatus/customstatus/httpadapter/tokenauth"
 )
 
-// The requests that the HTTP benchmarks send, to the adapter and to the bare
-// handler alike.
+// The requests of the HTTP benchmarks. The adapter and the bare handler get the same.
 const (
 	listRequest = "GET /api/v1/custom-user-status.list?count=50 HTTP/1.1\r\n" +
 		"Host: 127.0.0.1\r\nX-User-Id: rbAXPnMktTFbNpwtJ\r\nX-Auth-Token: " + authToken + "\r\n"
@@ -90,7 +89,7 @@ func (s *server) fetch(tb testing.TB, request string) (header string, body []byt
 	return string(h), body
 }
 
-// adapter is the library's own handler, with the tokens it comes with.
+// adapter returns the library's own handler, with logins of package tokenauth.
 func adapter(tb testing.TB, c contestant.Contestant) http.Handler {
 	tokens := &tokenauth.Tokens{}
 	err := tokens.Add(tokenauth.Token{
@@ -102,8 +101,8 @@ func adapter(tb testing.TB, c contestant.Contestant) http.Handler {
 	return httpadapter.New(contestant.Catalog(c), httpadapter.HeaderAuth(tokens.Login), nil)
 }
 
-// bare is the HTTPFloor: it reads what it is sent, and writes body. That it
-// states the length spares the server to find out.
+// bare returns the HTTPFloor, which reads the request's body and writes body. It sets the
+// length, so that the server need not buffer the body to find it.
 func bare(body []byte) http.Handler {
 	length := strconv.Itoa(len(body))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -116,13 +115,13 @@ func bare(body []byte) http.Handler {
 	})
 }
 
-// served says who takes part in the HTTP benchmarks.
+// served reports whether a kind takes part in the HTTP benchmarks.
 func served(kind contestant.Kind, n int) bool {
 	return kind.Name == contestant.CustomStatusBolt && n < big
 }
 
-// BenchmarkHTTPList is the first page of an unchanged catalog through 64
-// connections. The time is that of one answer among them.
+// BenchmarkHTTPList asks for the first page of an unchanged catalog through 64
+// connections. The time is the elapsed time divided by the number of answers.
 func BenchmarkHTTPList(b *testing.B) {
 	request := []byte(listRequest + "\r\n")
 	eachKind(b, served, func(b *testing.B, kind contestant.Kind, n int) {
@@ -142,8 +141,8 @@ func BenchmarkHTTPList(b *testing.B) {
 	})
 }
 
-// BenchmarkHTTPListNotModified is the same for clients that have the page
-// already and say so.
+// BenchmarkHTTPListNotModified is BenchmarkHTTPList for clients that have the page already
+// and send its ETag.
 func BenchmarkHTTPListNotModified(b *testing.B) {
 	eachKind(b, served, func(b *testing.B, kind contestant.Kind, n int) {
 		s := serve(b, adapter(b, lab.shared(b, kind, n)))
@@ -204,7 +203,7 @@ func BenchmarkHTTPCreate(b *testing.B) {
 	})
 }
 
-// answer is what the adapter answers over a catalog of n statuses.
+// answer returns the adapter's answer over a catalog of n statuses.
 func answer(tb testing.TB, n int, request string) []byte {
 	c, err := contestant.Named(contestant.CustomStatusMemory).Open("")
 	if err != nil {
@@ -220,8 +219,8 @@ func answer(tb testing.TB, n int, request string) []byte {
 	return body
 }
 
-// TestBareHandler shows that the floor answers as the adapter does, and that the
-// requests are what the adapter takes.
+// TestBareHandler: the floor answers as the adapter does, and the adapter accepts the
+// requests.
 func TestBareHandler(t *testing.T) {
 	request := listRequest + "\r\n"
 	want := answer(t, 100, request)

@@ -25,20 +25,18 @@ var (
 )
 
 const (
-	// workers is the number of goroutines or connections in the rows that
-	// have several.
+	// workers is the number of goroutines or connections in rows with several.
 	workers = 64
 	// pageSize is the number of statuses on a listed page.
 	pageSize = 50
-	// big is the number of statuses from which on only this library and the
-	// map are timed: what they do at this size is about growth.
+	// big is the number of statuses from which on only this library and floors
+	// are timed, to show growth.
 	big = 1_000_000
-	// seed makes the statuses that are there, otherSeed names that aren't.
+	// seed makes the statuses in the catalog, and otherSeed makes new names.
 	seed, otherSeed = 1, 2
 )
 
-// lab holds what the benchmarks of a process share, so that a data set is made
-// once.
+// lab holds what the benchmarks of a process share, so that each data set is made once.
 var lab = &laboratory{sets: map[int]*keys{}}
 
 func TestMain(m *testing.M) {
@@ -64,10 +62,9 @@ type laboratory struct {
 	reader contestant.Contestant
 }
 
-// keys are the ids and names of n statuses in a random order. Those of one kind
-// lie one after the other in memory: keys come from outside, and to read them
-// should cost all contestants little and the same. Nor do they burden the
-// garbage collector, as the statuses would.
+// keys are the ids and names of n statuses in a random order. All ids are one string, and
+// so are all names: reading a key should cost all contestants the same and little, and
+// the garbage collector has two strings to look at instead of n statuses.
 type keys struct {
 	ids, names string
 }
@@ -79,7 +76,7 @@ func (k *keys) name(i int) string {
 	return k.names[i*contestant.NameLength : (i+1)*contestant.NameLength]
 }
 
-// statuses are the n that a catalog has at first.
+// statuses returns the n statuses of a fresh catalog.
 func (l *laboratory) statuses(n int) []customstatus.CustomUserStatus {
 	return contestant.Statuses(n, seed)
 }
@@ -99,7 +96,7 @@ func (l *laboratory) keys(n int) *keys {
 	return k
 }
 
-// directory is where data sets are kept.
+// directory returns the directory of the data sets.
 func (l *laboratory) directory(b *testing.B) string {
 	if l.dir == "" {
 		l.dir = *dataFlag
@@ -114,8 +111,8 @@ func (l *laboratory) directory(b *testing.B) string {
 	return l.dir
 }
 
-// prepared returns a directory with the files of a contestant that has n statuses.
-// Nobody may write it.
+// prepared returns a directory with the files of a contestant with n statuses. Callers
+// must not write to it.
 func (l *laboratory) prepared(b *testing.B, kind contestant.Kind, n int) string {
 	name := kind.Name
 	if kind.WritesAs != "" {
@@ -148,8 +145,8 @@ func (l *laboratory) prepared(b *testing.B, kind contestant.Kind, n int) string 
 	return dir
 }
 
-// copied returns a copy of prepared, which lasts as long as b and is on the
-// disk: else the first sync of what is timed would have to bring it there.
+// copied returns a copy of prepared that lasts as long as b. The copy is synced to the
+// disk, so that no timed sync has to do that.
 func (l *laboratory) copied(b *testing.B, kind contestant.Kind, n int) string {
 	from, to := l.prepared(b, kind, n), l.scratch(b)
 	files, err := os.ReadDir(from)
@@ -164,7 +161,7 @@ func (l *laboratory) copied(b *testing.B, kind contestant.Kind, n int) string {
 	return to
 }
 
-// scratch returns a new directory beside the data sets, which lasts as long as b.
+// scratch returns a new directory beside the data sets. It lasts as long as b.
 func (l *laboratory) scratch(b *testing.B) string {
 	dir, err := os.MkdirTemp(l.directory(b), "scratch-")
 	if err != nil {
@@ -199,7 +196,7 @@ func copyFile(to, from string) error {
 	return out.Close()
 }
 
-// shared returns a catalog of n statuses that is only read.
+// shared returns a catalog of n statuses. Callers must not write to it.
 func (l *laboratory) shared(b *testing.B, kind contestant.Kind, n int) contestant.Contestant {
 	if l.reader != nil && l.kind == kind.Name && l.n == n {
 		return l.reader
@@ -218,8 +215,7 @@ func (l *laboratory) shared(b *testing.B, kind contestant.Kind, n int) contestan
 	return c
 }
 
-// release closes what shared returned, so that it takes no memory from what is
-// timed next.
+// release closes the catalog of shared, whose memory would slow down the next benchmark.
 func (l *laboratory) release(b *testing.B) {
 	if l.reader != nil {
 		if err := l.reader.Close(); err != nil {
@@ -229,7 +225,7 @@ func (l *laboratory) release(b *testing.B) {
 	l.reader = nil
 }
 
-// fresh returns a catalog of n statuses that may be written; close closes it.
+// fresh returns a catalog of n statuses that the caller may write and must close.
 func (l *laboratory) fresh(b *testing.B, kind contestant.Kind, n int) contestant.Contestant {
 	l.release(b)
 	if !kind.Durable {
@@ -254,9 +250,8 @@ func (l *laboratory) imported(b *testing.B, kind contestant.Kind, n int) contest
 	return c
 }
 
-// settle brings the heap to the size between whose collections it will be used,
-// as in a process that has run for a while: the first to allocate a page pays
-// for the system to bring it.
+// settle brings the heap to its working size, as in a process that has run for a while.
+// Else the benchmark would pay for pages that the system maps at their first use.
 func (l *laboratory) settle() {
 	runtime.GC()
 	var m runtime.MemStats
@@ -286,7 +281,7 @@ func closeAll(tb testing.TB, c io.Closer) {
 	}
 }
 
-// sizes are the numbers of statuses to time.
+// sizes returns the numbers of statuses to time.
 func sizes(b *testing.B) []int {
 	var out []int
 	for s := range strings.SplitSeq(*sizesFlag, ",") {
@@ -303,7 +298,7 @@ func ours(name string) bool {
 	return name == contestant.CustomStatusBolt || name == contestant.CustomStatusMemory
 }
 
-// eachKind runs a benchmark for each size and kind that wanted takes.
+// eachKind runs a benchmark for each size and kind that wanted accepts.
 func eachKind(b *testing.B, wanted func(contestant.Kind, int) bool, run func(*testing.B, contestant.Kind, int)) {
 	for _, n := range sizes(b) {
 		b.Run(fmt.Sprintf("n=%d", n), func(b *testing.B) {
@@ -328,8 +323,8 @@ func allSizes(kind contestant.Kind, n int) bool { return n < big || ours(kind.Na
 
 func durable(kind contestant.Kind, n int) bool { return kind.Durable && reads(kind, n) }
 
-// parallel shares total calls among the workers, each of which gets its number
-// and that of the call.
+// parallel shares total calls among the workers. Each call gets the number of its worker
+// and its own number.
 func parallel(b *testing.B, total int, do func(worker, i int) error) {
 	var (
 		next   atomic.Int64
@@ -355,8 +350,8 @@ func parallel(b *testing.B, total int, do func(worker, i int) error) {
 	}
 }
 
-// warm does do for each of n, but no longer than limit, before the clock runs:
-// the first to touch a page of a file pays for it.
+// warm calls do for each of n, for at most limit, before the clock runs. Else the benchmark
+// would pay for pages of a file at their first use.
 func warm(n int, limit time.Duration, do func(i int)) {
 	start := time.Now()
 	for i := range n {

@@ -11,21 +11,22 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// The buckets of handBolt. The sequence of bucketStatuses is the number of
-// statuses: it lies in the bucket's header, which each commit writes anyway.
+// The buckets of handBolt. The sequence of bucketStatuses holds the number of statuses.
+// It is in the bucket's header, which each commit writes anyway.
 var (
 	bucketStatuses = []byte("statuses") // id to record
 	bucketNames    = []byte("names")    // name to id
 )
 
-// handBolt is what one writes by hand over bbolt: records as JSON and a second
-// bucket as the index of names.
+// handBolt is a catalog written by hand over bbolt: records as JSON, and a second bucket
+// as the index of names.
 type handBolt struct {
 	db    *bbolt.DB
 	write func(func(*bbolt.Tx) error) error // db.Update or db.Batch
 }
 
-// openBbolt writes with db.Update, or with db.Batch if delay is not 0.
+// openBbolt opens a handBolt that writes with db.Update, or with db.Batch if delay is
+// not 0.
 func openBbolt(delay time.Duration) func(string) (Contestant, error) {
 	return func(dir string) (Contestant, error) {
 		db, err := bbolt.Open(filepath.Join(dir, "status.db"), 0o600, &bbolt.Options{Timeout: time.Second})
@@ -173,7 +174,7 @@ func (h *handBolt) Import(in []customstatus.CustomUserStatus) error {
 	if err := checkAll(in); err != nil {
 		return err
 	}
-	// bbolt takes keys in order many times quicker than others.
+	// bbolt writes sorted keys many times faster than unsorted ones.
 	byID := slices.Clone(in)
 	slices.SortFunc(byID, func(a, b customstatus.CustomUserStatus) int { return strings.Compare(a.ID, b.ID) })
 	byName := slices.Clone(in)

@@ -14,12 +14,11 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// holdStatus and holdName are the two types that heldBolt keeps: statuses by
-// id, and the index of names. Bolthold has unique indexes of its own (the tag
-// boltholdUnique), but its queries read an index from the start, which makes a
-// get by name as slow as a list of everything; a second type costs the same to
-// write and is found at once. Both name their own bucket, which spares
-// bolthold the reflection for it.
+// holdStatus and holdName are the two types that heldBolt keeps: statuses by id, and the
+// index of names. Bolthold has its own unique indexes (the tag boltholdUnique), but its
+// queries read an index from the start. With these, a get by name would be as slow as a
+// list of everything. A second type costs the same to write and is found at once. Both
+// types name their bucket, so that bolthold needs no reflection for that.
 type (
 	holdStatus record
 	holdName   struct {
@@ -42,8 +41,8 @@ type heldBolt struct {
 
 func openBolthold(dir string) (Contestant, error) {
 	store, err := bolthold.Open(filepath.Join(dir, "status.db"), 0o600, &bolthold.Options{
-		// Keys as they are keep their order; gob, the default, loses it and
-		// is slower for records of this size.
+		// Raw keys keep their order. gob, the default, loses the order and is
+		// slower for records of this size.
 		Encoder: func(v any) ([]byte, error) {
 			if key, ok := v.(string); ok {
 				return []byte(key), nil
@@ -124,7 +123,7 @@ func (h *heldBolt) insertStatus(tx *bbolt.Tx, s customstatus.CustomUserStatus) e
 	return err
 }
 
-// grow adds to the number of statuses, which is kept as in handBolt.
+// grow adds to the number of statuses, which is stored as in handBolt.
 func (h *heldBolt) grow(tx *bbolt.Tx, by int) error {
 	b := tx.Bucket([]byte((*holdStatus)(nil).Type()))
 	if b == nil {

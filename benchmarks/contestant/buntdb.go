@@ -9,15 +9,14 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// The prefixes of buntDB's keys: records by id, and ids by name. An index over
-// the field in the JSON would be searched by parsing a record at each step.
+// The prefixes of buntDB's keys: records by id, and ids by name. An index over the field
+// in the JSON would parse a record at each step of a search.
 const (
 	buntStatus = "status:"
 	buntName   = "name:"
 )
 
-// buntDB is tidwall/buntdb: all keys in memory, behind a log that is synced at
-// each commit.
+// buntDB is tidwall/buntdb, which has all keys in memory and syncs a log at each commit.
 type buntDB struct {
 	db *buntdb.DB
 }

@@ -1,13 +1,11 @@
-// Package contestant puts this library and what a chat server's author would
-// use instead of it behind one interface, so that all of them can be timed at
-// the same work.
+// Package contestant puts this library and its alternatives for a chat server behind one
+// interface, so that all of them are timed at the same work.
 //
-// Each is written as well as its engine allows: prepared statements, one
-// connection that writes, one transaction for an import with its keys in
-// order. What all of them do is the work of the catalog: check the fields with
-// the same [customstatus.Rules], make an id and a time, keep names unique
-// under concurrency, and, if Durable, have the write on disk when it returns.
-// The tests of this package hold each of them to that.
+// Each contestant is written as well as its engine allows: with prepared statements, one
+// connection that writes, and one transaction with sorted keys for an import. All
+// contestants do the work of the catalog. They check the fields with the same
+// [customstatus.Rules], make an id and a time, keep names unique under concurrency, and,
+// if Durable, have a write on disk when it returns. The tests of this package check that.
 package contestant
 
 import (
@@ -18,31 +16,30 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// Reader looks one status up. A status that is not there is
-// [customstatus.ErrNotFound].
+// Reader looks a status up. [customstatus.ErrNotFound] is returned when there is none.
 type Reader interface {
 	GetByID(id string) (customstatus.CustomUserStatus, error)
 	GetByName(name string) (customstatus.CustomUserStatus, error)
 }
 
-// Contestant is a catalog of statuses with unique names. All methods but Close
-// may be called by several goroutines at once.
+// Contestant is a catalog of statuses with unique names. All methods except Close are
+// safe for concurrent use.
 type Contestant interface {
 	Reader
 
-	// Create adds a status under an id of its own making. Errors are
+	// Create adds a status with a new id. Errors are
 	// [customstatus.ErrRequired], [customstatus.ErrInvalid] and
 	// [customstatus.ErrNameInUse].
 	Create(f customstatus.Fields) (customstatus.CustomUserStatus, error)
-	// Update changes both fields of a status, which may rename it. Errors
+	// Update changes the name and the type of a status. Errors
 	// are those of Create and [customstatus.ErrNotFound].
 	Update(id string, f customstatus.Fields) (customstatus.CustomUserStatus, error)
-	// List returns up to limit statuses in the order of their names, byte by
-	// byte, and the number of all there are.
+	// List returns up to limit statuses in the order of their names, compared
+	// byte by byte, and the number of all statuses.
 	List(offset, limit int) (page []customstatus.CustomUserStatus, total int, err error)
 	// Import adds statuses with their ids and times, all or none. Errors are
-	// those of Create and [customstatus.ErrIDInUse]. Only this library on bbolt
-	// takes a longer import than 50,000 in parts of that size.
+	// those of Create and [customstatus.ErrIDInUse]. This library on
+	// bbolt splits an import of more than 50,000 into parts of that size.
 	Import(statuses []customstatus.CustomUserStatus) error
 	// Close frees everything. A durable contestant can be opened again.
 	Close() error
@@ -50,19 +47,19 @@ type Contestant interface {
 
 // Kind is one way to keep a catalog.
 type Kind struct {
-	// Name is what the benchmarks call it.
+	// Name is the name in the benchmarks.
 	Name string
-	// Durable says that it keeps its data in the directory given to Open, and
-	// that a write is on disk when it returns.
+	// Durable says that the data is in the directory given to Open, and that a
+	// write is on disk when it returns.
 	Durable bool
-	// WritesAs, if not empty, is the Kind that this one differs from only in
-	// how one status is written. Everything else need not be timed twice.
+	// WritesAs, if not empty, names the Kind from which this one differs only in
+	// writes of one status. The rest is not timed twice.
 	WritesAs string
-	// Open opens the catalog in dir, which exists, or makes a new one.
+	// Open opens the catalog in the existing directory dir, or makes a new one.
 	Open func(dir string) (Contestant, error)
 }
 
-// The names of the kinds that the targets speak of.
+// The names of the kinds that have targets.
 const (
 	CustomStatusBolt   = "customstatus-bolt"
 	CustomStatusMemory = "customstatus-memory"
@@ -76,8 +73,8 @@ const (
 	RWMutex            = "rwmutex-maps"
 )
 
-// All returns every kind: this library first, then the durable ones, then those
-// in memory.
+// All returns every kind: this library first, then the other durable kinds, then the
+// kinds in memory.
 func All() []Kind {
 	return []Kind{
 		{Name: CustomStatusBolt, Durable: true, Open: openCustomStatusBolt},
@@ -93,7 +90,7 @@ func All() []Kind {
 	}
 }
 
-// Named returns the kind with the name, which must be one of the above.
+// Named returns the kind with the name. It panics if there is none.
 func Named(name string) Kind {
 	for _, kind := range All() {
 		if kind.Name == name {
@@ -103,8 +100,8 @@ func Named(name string) Kind {
 	panic("contestant: nobody is called " + name)
 }
 
-// newStatus is what every rival's Create makes of its fields: the same check,
-// the same kind of id and the same resolution of time as the catalog's.
+// newStatus makes the status of a rival's Create. The check, the kind of id and the
+// resolution of time are the catalog's.
 func newStatus(f customstatus.Fields) (customstatus.CustomUserStatus, error) {
 	if err := (customstatus.Rules{}).Check(f); err != nil {
 		return customstatus.CustomUserStatus{}, err
@@ -116,7 +113,7 @@ func newStatus(f customstatus.Fields) (customstatus.CustomUserStatus, error) {
 	return customstatus.CustomUserStatus{ID: id.String(), Name: f.Name, StatusType: f.StatusType, UpdatedAt: now()}, nil
 }
 
-// changedStatus is what every rival's Update makes of its fields.
+// changedStatus makes the status of a rival's Update.
 func changedStatus(id string, f customstatus.Fields) (customstatus.CustomUserStatus, error) {
 	if err := (customstatus.Rules{}).Check(f); err != nil {
 		return customstatus.CustomUserStatus{}, err
@@ -126,7 +123,7 @@ func changedStatus(id string, f customstatus.Fields) (customstatus.CustomUserSta
 
 func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
-// checkAll checks what is to be imported.
+// checkAll checks the statuses of an import.
 func checkAll(statuses []customstatus.CustomUserStatus) error {
 	for _, s := range statuses {
 		if err := (customstatus.Rules{}).Check(customstatus.Fields{Name: s.Name, StatusType: s.StatusType}); err != nil {

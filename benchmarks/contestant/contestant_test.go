@@ -17,8 +17,8 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// TestConformance holds every contestant to the interface's promises: whoever
-// breaks one has no time worth comparing.
+// TestConformance checks that every contestant keeps the interface's promises. The time
+// of a contestant that breaks one means nothing.
 func TestConformance(t *testing.T) {
 	cases := []struct {
 		name string
@@ -83,7 +83,7 @@ func create(t *testing.T, c Contestant, name string, st customstatus.StatusType)
 	return s
 }
 
-// without strips what only this library's catalog knows.
+// without removes the fields that only this library's catalog has.
 func without(s customstatus.CustomUserStatus) customstatus.CustomUserStatus {
 	s.Revision = 0
 	return s
@@ -119,7 +119,7 @@ func wantErr(t *testing.T, err, want error) {
 	}
 }
 
-// names lists everything, in pages of an odd size.
+// names lists all names, in pages of an odd size.
 func names(t *testing.T, c Contestant) []string {
 	t.Helper()
 	var all []string
@@ -338,7 +338,7 @@ func testImportAllOrNothing(t *testing.T, open func(*testing.T) Contestant) {
 	}
 }
 
-// race lets n goroutines do the same at once and returns how many succeeded.
+// race has n goroutines do the same at once and returns how many succeeded.
 func race(t *testing.T, n int, do func(i int) error) int {
 	t.Helper()
 	var (
@@ -403,8 +403,8 @@ func testConcurrentRename(t *testing.T, open func(*testing.T) Contestant) {
 	}
 }
 
-// testSameAsCatalog does the same random operations here and on this library's
-// catalog in memory, and wants the same outcomes.
+// testSameAsCatalog does the same random operations on the contestant and on this
+// library's catalog in memory, and expects the same outcomes.
 func testSameAsCatalog(t *testing.T, open func(*testing.T) Contestant) {
 	c := open(t)
 	ref, err := openCustomStatusMemory("")
@@ -564,8 +564,8 @@ func testReopen(t *testing.T, kind Kind) {
 	}
 }
 
-// testOnReturn copies the files of an open contestant: nothing may be waiting
-// in the process's memory when a write has returned.
+// testOnReturn copies the files of an open contestant. When a write has returned, none of
+// it may be in the process's memory only.
 func testOnReturn(t *testing.T, kind Kind) {
 	dir, copied := t.TempDir(), t.TempDir()
 	c := open(t, kind, dir)
@@ -586,7 +586,7 @@ func testOnReturn(t *testing.T, kind Kind) {
 	wantAll(t, open(t, kind, copied), want)
 }
 
-// TestSyncsEachCommit looks at what the engines say of themselves.
+// TestSyncsEachCommit checks the engines' own settings.
 func TestSyncsEachCommit(t *testing.T) {
 	for _, kind := range All() {
 		t.Run(kind.Name, func(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// boltImport is the number of statuses that this library's bbolt store takes in
-// one commit. Longer imports go in parts of this size, each of which is one
-// commit, as the library's documentation says.
+// boltImport is the number of statuses that this library's bbolt store takes in one
+// commit. Longer imports are split into parts of this size, as the library's
+// documentation says. Each part is one commit.
 const boltImport = 50_000
 
 // catalog is this library.
@@ -67,8 +67,8 @@ func (c catalog) Import(statuses []customstatus.CustomUserStatus) error {
 	return nil
 }
 
-// Catalog returns the catalog behind a contestant of this library, which the
-// HTTP benchmarks serve, or nil.
+// Catalog returns the catalog of a contestant of this library, or nil for others. The
+// HTTP benchmarks serve it.
 func Catalog(c Contestant) *customstatus.Catalog {
 	if c, ok := c.(catalog); ok {
 		return c.Catalog

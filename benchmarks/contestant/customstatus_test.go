@@ -7,8 +7,8 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// TestImportInParts: this library takes an import that is too long for one commit
-// of a bbolt file, and in as few commits as the file allows.
+// TestImportInParts: an import that is too long for one commit of a bbolt file is made in
+// as few commits as the file allows.
 func TestImportInParts(t *testing.T) {
 	c, err := openCustomStatusBolt(t.TempDir())
 	if err != nil {

@@ -13,9 +13,9 @@ import (
 // NameLength is the number of bytes in each name that the benchmarks use.
 const NameLength = 20
 
-// Statuses returns n statuses, the same for the same seed: names in no order,
-// ids as [uuid.NewV7] makes them over n seconds. Those of two seeds have no id
-// or name in common.
+// Statuses returns n statuses, the same for the same seed. The names are in no order, and
+// the ids are those of [uuid.NewV7] over n seconds. Statuses of two seeds have no id or
+// name in common.
 func Statuses(n int, seed uint64) []customstatus.CustomUserStatus {
 	rng := rand.New(rand.NewPCG(seed, 1))
 	types := []customstatus.StatusType{customstatus.Online, customstatus.Away, customstatus.Busy, customstatus.Offline}
@@ -45,7 +45,7 @@ func Names(n int, seed uint64) []string {
 	return out
 }
 
-// name makes one of 26^20 names: two alike are not to be expected.
+// name makes one of 26^20 names, so that two equal names are not to be expected.
 func name(rng *rand.Rand) string {
 	var b [NameLength]byte
 	for i := range b {

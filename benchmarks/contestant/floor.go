@@ -11,29 +11,29 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// The floors: no contestant, but what the machine allows at best.
+// The floors are no contestants. They show what the machine allows at best.
 const (
-	// MapFloor is a get from a plain map behind an atomic pointer. Nothing
-	// that may change under its readers reads quicker, and it can't be
-	// written: each change would copy the whole map.
+	// MapFloor is a get from a plain map behind an atomic pointer. Nothing that
+	// readers share with writers is faster. The map can't be written, because
+	// each change would copy all of the map.
 	MapFloor = "floor-map"
-	// ContainsFloor is strings.Contains over the names of all statuses, folded
-	// before, in a slice that nobody can write.
+	// ContainsFloor is strings.Contains over a slice of all names, which are
+	// folded in advance. The slice can't be written.
 	ContainsFloor = "floor-contains"
-	// PassFloor is one look at each status of a catalog.
+	// PassFloor looks once at each status of a catalog.
 	PassFloor = "floor-pass"
-	// SyncFloor is one block written to a file and synced: the least that
-	// one durable write costs.
+	// SyncFloor writes one block to a file and syncs it. No durable write costs
+	// less.
 	SyncFloor = "floor-sync"
-	// GroupFloor is a record's share of a bbolt transaction that puts many of
-	// them behind the last one, and does nothing else: what a create costs at
-	// least when writers share their commits without waiting for each other.
+	// GroupFloor is a record's share of a bbolt transaction that appends many
+	// records and does nothing else. No create costs less, even when writers
+	// share commits without waiting for each other.
 	GroupFloor = "floor-group"
 	// HTTPFloor is a bare net/http handler that answers with the same bytes.
 	HTTPFloor = "floor-http"
 )
 
-// maps are the two maps of NewMapFloor.
+// maps holds the two maps of NewMapFloor.
 type maps struct {
 	byID, byName map[string]*customstatus.CustomUserStatus
 }
@@ -82,7 +82,7 @@ func NewFoldedNames(statuses []customstatus.CustomUserStatus) FoldedNames {
 	return names
 }
 
-// Count returns the number of names that contain part, which is folded.
+// Count returns the number of names that contain the folded part.
 func (n FoldedNames) Count(part string) (count int) {
 	for _, name := range n {
 		if strings.Contains(name, part) {
@@ -92,8 +92,8 @@ func (n FoldedNames) Count(part string) (count int) {
 	return count
 }
 
-// The file of a Sync is written over and over within this size, so that no sync
-// has to make it longer.
+// A Sync writes its file over and over within this size, so that no sync makes the file
+// longer.
 const (
 	syncBlock  = 4 << 10
 	syncBlocks = 1024
@@ -161,8 +161,8 @@ func OpenGroup(dir string, statuses []customstatus.CustomUserStatus) (*Group, er
 	return g, nil
 }
 
-// Write puts statuses in one transaction. Their ids are in order, and behind
-// all that are there.
+// Write puts statuses in one transaction. Their ids must be sorted and after all ids in
+// the file.
 func (g *Group) Write(statuses []customstatus.CustomUserStatus) error {
 	return g.db.Update(func(tx *bbolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(bucketStatuses)

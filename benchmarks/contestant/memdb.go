@@ -14,9 +14,9 @@ const (
 	memName  = "name"
 )
 
-// memDB is hashicorp/go-memdb. It does not enforce that a secondary index is
-// unique, so each write looks first, in the same transaction; go-memdb has one
-// writing transaction at a time.
+// memDB is hashicorp/go-memdb. go-memdb does not enforce a unique secondary index, so
+// each write looks the name up first, in the same transaction. go-memdb has one writing
+// transaction at a time.
 type memDB struct {
 	db    *memdb.MemDB
 	total atomic.Int64 // go-memdb doesn't know

@@ -7,8 +7,8 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// record is how the rivals that keep bytes store a status; its id is the key.
-// The time is a number of milliseconds, which is quicker to decode than text.
+// record is a status in the rivals that store bytes. The status's id is the key. The time
+// is a number of milliseconds, which decodes faster than text.
 type record struct {
 	Name       string                  `json:"name"`
 	StatusType customstatus.StatusType `json:"statusType"`

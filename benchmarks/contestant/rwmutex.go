@@ -8,8 +8,8 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// rwMutex is what one writes by hand in memory: a lock around two maps and a
-// slice sorted by name.
+// rwMutex is a catalog written by hand in memory: a lock around two maps and a slice that
+// is sorted by name.
 type rwMutex struct {
 	mu     sync.RWMutex
 	byID   map[string]*customstatus.CustomUserStatus
@@ -85,7 +85,7 @@ func (m *rwMutex) Update(id string, f customstatus.Fields) (customstatus.CustomU
 	return s, nil
 }
 
-// move puts p where its new name belongs, shifting only what lies between.
+// move puts p at the place of its new name and shifts only the statuses in between.
 func (m *rwMutex) move(p *customstatus.CustomUserStatus, name string) {
 	from, _ := slices.BinarySearchFunc(m.sorted, p.Name, compareName)
 	to, _ := slices.BinarySearchFunc(m.sorted, name, compareName)

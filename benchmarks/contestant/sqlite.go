@@ -18,7 +18,7 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// Without the hidden row id there are two trees to keep, not three.
+// Without the hidden row id, SQLite keeps two trees instead of three.
 const sqliteSchema = `
 CREATE TABLE IF NOT EXISTS status (
 	id          TEXT    NOT NULL PRIMARY KEY,
@@ -28,8 +28,8 @@ CREATE TABLE IF NOT EXISTS status (
 ) WITHOUT ROWID, STRICT;
 CREATE UNIQUE INDEX IF NOT EXISTS status_name ON status (name);`
 
-// sqlDB is SQLite (modernc.org/sqlite), with a write-ahead log that is synced
-// at each commit, one connection that writes and some that read.
+// sqlDB is SQLite (modernc.org/sqlite) with a write-ahead log that is synced at each
+// commit, one connection for writes and some for reads.
 type sqlDB struct {
 	reads, writes      *sql.DB
 	byID, byName, list *sql.Stmt    // on reads
@@ -73,7 +73,7 @@ func openSQLite(dir string) (_ Contestant, err error) {
 	}{
 		{s.reads, &s.byID, `SELECT id, name, status_type, updated_at FROM status WHERE id = ?`},
 		{s.reads, &s.byName, `SELECT id, name, status_type, updated_at FROM status WHERE name = ?`},
-		// The rows to leave out are counted in the index alone.
+		// The index alone counts the rows to skip.
 		{s.reads, &s.list, `SELECT s.id, s.name, s.status_type, s.updated_at
 			FROM (SELECT id FROM status ORDER BY name LIMIT ? OFFSET ?) AS page JOIN status AS s ON s.id = page.id
 			ORDER BY s.name`},
@@ -164,7 +164,7 @@ func (s *sqlDB) Import(in []customstatus.CustomUserStatus) error {
 	if err := checkAll(in); err != nil {
 		return err
 	}
-	// In the order of the primary key, rows are appended to the table.
+	// Rows in the order of the primary key are appended to the table.
 	byID := slices.Clone(in)
 	slices.SortFunc(byID, func(a, b customstatus.CustomUserStatus) int { return strings.Compare(a.ID, b.ID) })
 	tx, err := s.writes.BeginTx(context.Background(), nil)

@@ -13,8 +13,7 @@ import (
 	"time"
 )
 
-// head says what the results were measured with, in the form in which the
-// benchmark format has such things.
+// head returns the configuration of a run, in the benchmark format.
 func head(rounds int, filesystem string, start time.Time) string {
 	var b strings.Builder
 	for _, f := range [][2]string{
@@ -39,7 +38,7 @@ func head(rounds int, filesystem string, start time.Time) string {
 	return b.String()
 }
 
-// versions names the modules that take part.
+// versions returns the contestants' modules and versions.
 func versions() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -57,8 +56,8 @@ func versions() string {
 	return strings.Join(out, ", ")
 }
 
-// field returns the value of the first line "name: value" of a file of /proc, or
-// "" where there is none.
+// field returns the value of the first line "name: value" in a file of /proc, or "" if
+// there is none.
 func field(file, name string) string {
 	f, err := os.Open(file)
 	if err != nil {
@@ -89,8 +88,7 @@ func system() string {
 	return runtime.GOOS + " " + strings.TrimSpace(string(release))
 }
 
-// filesystemOf returns the type of the file system that a directory is on, or ""
-// if that can't be told.
+// filesystemOf returns the type of a directory's file system, or "" if it is unknown.
 func filesystemOf(dir string) string {
 	f, err := os.Open("/proc/self/mounts")
 	if err != nil {

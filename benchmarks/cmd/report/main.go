@@ -1,9 +1,9 @@
-// Command report runs all benchmarks in turns, has benchstat summarise them, and
-// writes docs/performance.md with its charts. A full run takes about 20 minutes
-// on two cores, which nothing else should use meanwhile.
+// Command report runs all benchmarks in turns, summarises them with benchstat, and writes
+// docs/performance.md with its charts. A full run takes about 20 minutes on two cores,
+// which nothing else should use meanwhile.
 //
-// With -quick it runs each benchmark once, for an instant, and writes nothing
-// but a summary: whether they work, not how fast they are.
+// With -quick it runs each benchmark once, for an instant, to see whether the benchmarks
+// work. It then prints a summary and writes no files.
 package main
 
 import (
@@ -27,7 +27,7 @@ import (
 
 const module = "github.com/customstatus/customstatus/benchmarks"
 
-// plan is what one run does.
+// plan says what a run does.
 type plan struct {
 	rounds int
 	sizes  []int
@@ -48,7 +48,7 @@ func fullPlan() plan {
 		steps: []step{
 			{bench: "Benchmark(Get|ListStart|ListMiddle|ListEnd|Open|Import|Memory).*", time: 100 * time.Millisecond},
 			{bench: "BenchmarkList(Contains|ByTime)", time: 100 * time.Millisecond, also: 1000},
-			// Long enough for the garbage collector to take its part.
+			// Long enough for the garbage collector to run.
 			{bench: "Benchmark(Create|Update|Rename).*", time: 250 * time.Millisecond},
 			{bench: "Benchmark(Latency|HTTP).*", time: 500 * time.Millisecond},
 		},
@@ -138,7 +138,7 @@ func run(quick, render bool, rounds int, data string) (err error) {
 	return write(dir, raw)
 }
 
-// run lets all contestants take their turns and appends what they print.
+// run runs all contestants in turns and appends their output to results.
 func (p plan) run(binary, data string, results io.Writer) error {
 	names := everyone()
 	rng := rand.New(rand.NewPCG(uint64(time.Now().UnixNano()), 0))
@@ -202,7 +202,7 @@ func everyone() []string {
 	return names
 }
 
-// check wants a result of everyone.
+// check returns an error unless every contestant and floor has a result.
 func check(raw string) error {
 	r, err := read(raw)
 	if err != nil {
@@ -233,7 +233,7 @@ func read(raw string) (*report.Results, error) {
 	return r, nil
 }
 
-// write makes everything that follows from the results.
+// write writes the page, the charts and benchstat's summary of the results.
 func write(dir, raw string) error {
 	r, err := read(raw)
 	if err != nil {
@@ -264,7 +264,7 @@ func write(dir, raw string) error {
 	return nil
 }
 
-// output runs a command in a directory and returns what it prints.
+// output runs a command in a directory and returns its standard output.
 func output(dir, name string, args ...string) (string, error) {
 	cmd := exec.Command(name, args...)
 	cmd.Dir = dir

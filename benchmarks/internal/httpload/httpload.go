@@ -34,8 +34,8 @@ func Dial(addr string) (*Conn, error) {
 	return &Conn{conn: conn, in: bufio.NewReaderSize(conn, 16<<10)}, nil
 }
 
-// Do sends a whole request and reads the answer, whose body it drops. It
-// returns the status code and the length of the body.
+// Do sends a whole request, reads the answer and drops the answer's body. It returns the
+// status code and the length of the body.
 func (c *Conn) Do(request []byte) (status, length int, err error) {
 	status, length, err = c.send(request)
 	if err != nil {
@@ -47,7 +47,7 @@ func (c *Conn) Do(request []byte) (status, length int, err error) {
 	return status, length, nil
 }
 
-// Fetch is Do, but returns the header and the body.
+// Fetch is like Do, but returns the header and the body.
 func (c *Conn) Fetch(request []byte) (status int, header, body []byte, err error) {
 	var seen bytes.Buffer
 	status, length, err := c.sendKeeping(request, &seen)

@@ -11,7 +11,7 @@ import (
 	"github.com/customstatus/customstatus/benchmarks/contestant"
 )
 
-// The size of all charts in pixels, and the room around what they plot.
+// The size of all charts and the margins around the plot, in pixels.
 const (
 	chartWidth  = 760
 	chartTop    = 44
@@ -21,8 +21,8 @@ const (
 	lineHeight  = 15
 )
 
-// chartStyle lets a chart be read on a light and on a dark page. Series c0 is
-// this library.
+// chartStyle makes a chart readable on a light and on a dark page. The classes with 0
+// and 1 are this library's.
 const chartStyle = `<style>
 text{font:12px system-ui,sans-serif;fill:#24292f}.t{font-weight:600;font-size:14px}.s{fill:#57606a;font-size:11px}.e{text-anchor:end}.m{text-anchor:middle}
 .g{stroke:#d0d7de;stroke-width:1}path{fill:none;stroke-width:2}.l0{stroke:#0550ae;stroke-width:3.5}.l1{stroke:#54aeff;stroke-width:3.5}
@@ -33,9 +33,9 @@ text{font:12px system-ui,sans-serif;fill:#24292f}.t{font-weight:600;font-size:14
 </style>
 `
 
-// svg is a chart that is being written. It is ours because gonum.org/v1/plot, which
-// was tried, writes the colours into each shape and the names into a legend: its
-// charts can't follow a page's dark mode, and nine lines are hard to tell apart.
+// svg is a chart that is being written. It is ours because the charts of
+// gonum.org/v1/plot, which was tried, can't follow a page's dark mode and have a legend
+// instead of a name at each line.
 type svg struct {
 	strings.Builder
 }
@@ -90,7 +90,7 @@ func (s scale) ticks() []float64 {
 	return out
 }
 
-// series is the class in which each contestant is drawn, everywhere the same.
+// seriesClass returns the number of a contestant's classes, the same in all charts.
 func seriesClass(by string) int {
 	return slices.Index([]string{
 		contestant.CustomStatusBolt, contestant.CustomStatusMemory, contestant.Bbolt, contestant.Bolthold,
@@ -98,7 +98,7 @@ func seriesClass(by string) int {
 	}, by)
 }
 
-// lineChart draws a workload's time over the number of statuses, both
+// lineChart draws a workload's time over the number of statuses. Both axes are
 // logarithmic.
 func (r *Results) lineChart(title, name string) string {
 	type point struct{ n, v float64 }
@@ -142,7 +142,7 @@ func (r *Results) lineChart(title, name string) string {
 	for i := range all {
 		all[i].label = y.at(all[i].points[len(all[i].points)-1].v)
 	}
-	// Names that would lie on each other move apart.
+	// Names that would overlap move apart.
 	slices.SortFunc(all, func(a, b series) int { return cmp.Compare(a.label, b.label) })
 	for i := 1; i < len(all); i++ {
 		all[i].label = max(all[i].label, all[i-1].label+lineHeight)
@@ -151,7 +151,7 @@ func (r *Results) lineChart(title, name string) string {
 		all[i].label = min(all[i].label, floor)
 		floor = all[i].label - lineHeight
 	}
-	// This library is drawn over the others.
+	// This library is drawn last, on top of the others.
 	slices.SortFunc(all, func(a, b series) int { return cmp.Compare(seriesClass(b.by), seriesClass(a.by)) })
 	for _, l := range all {
 		var path strings.Builder
@@ -165,16 +165,16 @@ func (r *Results) lineChart(title, name string) string {
 	return s.close()
 }
 
-// The places of the names and of the plot in charts with a row for each name.
+// The positions of names and plot in charts with a row for each name.
 const (
 	rowHeight = 22
 	rowLeft   = 190
 	rowRight  = chartWidth - 90
 )
 
-// dotChart draws a row for each contestant, on it a dot for each of two
-// workloads: the first full, the second hollow. The axis is logarithmic, on
-// which the length of a bar would say nothing.
+// dotChart draws a row for each contestant, with a full dot for one workload and a
+// hollow dot for another. It has no bars because the length of a bar means nothing on a
+// logarithmic axis.
 func (r *Results) dotChart(title, subtitle string, n int, full, hollow string) string {
 	type row struct {
 		by     string
@@ -213,8 +213,8 @@ func (r *Results) dotChart(title, subtitle string, n int, full, hollow string) s
 			class = 0
 		}
 		s.text(rowLeft-12, y, "e", of.by)
-		// The two values may lie close to each other: that of the lesser one
-		// stands left of it.
+		// The two dots may be close to each other, so the text of the lesser
+		// value is on the left of its dot.
 		left := of.values[0] < of.values[1]
 		for j, v := range of.values {
 			if math.IsNaN(v) {
@@ -242,7 +242,7 @@ type bar struct {
 	Ours  bool
 }
 
-// barChart draws bars.
+// barChart draws a bar for each value, from zero.
 func barChart(title, subtitle string, bars []bar, format func(float64) string) string {
 	bars = slices.DeleteFunc(bars, func(b bar) bool { return math.IsNaN(b.Value) })
 	if len(bars) == 0 {
@@ -267,8 +267,7 @@ func barChart(title, subtitle string, bars []bar, format func(float64) string) s
 	return s.close()
 }
 
-// Charts returns the charts by file name. One that there are no results for is
-// left out.
+// Charts returns the charts by file name. A chart without results is left out.
 func (r *Results) Charts() map[string]string {
 	const at = 100_000
 	rate := func(workload, by, name string) bar {

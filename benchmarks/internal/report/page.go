@@ -9,7 +9,8 @@ import (
 	"github.com/customstatus/customstatus/benchmarks/contestant"
 )
 
-// Page returns docs/performance.md. The charts are those of Charts, beside it.
+// Page returns the text of docs/performance.md. It expects the files of Charts beside
+// that page.
 func (r *Results) Page(outcomes []Outcome) string {
 	p := &page{results: r, charts: r.Charts()}
 	p.head()
@@ -37,12 +38,11 @@ func (p *page) head() {
 	p.line("")
 	p.line("<!-- Made by `make bench`. Don't edit: the text is in benchmarks/internal/report. -->")
 	p.line("")
-	p.line("This library side by side with what a chat server's author would use instead, at the same work: every")
-	p.line("contestant checks the same rules, keeps names unique under concurrency, and, unless it is in memory, has a write on")
-	p.line("disk when it returns. A conformance test (`benchmarks/contestant`) holds each of them to that. All figures are from one run")
-	p.line("of `make bench`; medians of %s rounds. The samples are in", p.results.Config["rounds"])
-	p.line("[`benchmarks/results/bench.txt`](../benchmarks/results/bench.txt), their statistics by benchstat in")
-	p.line("[`benchstat.txt`](../benchmarks/results/benchstat.txt).")
+	p.line("This page compares the library with the alternatives for a chat server. All contestants do the same work: they check")
+	p.line("the same rules, keep names unique under concurrency, and have a write on disk when it returns, unless they are in memory.")
+	p.line("A conformance test (`benchmarks/contestant`) checks that. All figures are from one run of `make bench` and are medians of")
+	p.line("%s rounds. [`bench.txt`](../benchmarks/results/bench.txt) has the samples, and", p.results.Config["rounds"])
+	p.line("[`benchstat.txt`](../benchmarks/results/benchstat.txt) has benchstat's statistics.")
 	p.line("")
 }
 
@@ -74,9 +74,9 @@ func (p *page) targets(outcomes []Outcome) {
 	}
 	p.line("## Targets")
 	p.line("")
-	p.line("Set before the code was written, as ratios within one run. **%d of %d are reached.** A value is that of the medians,", reached, len(outcomes))
-	p.line("with the least and the greatest of any round behind it; where a target counts at several places, each has to be within it.")
-	p.line("What is not within it has what could be reached at best beside it, where something in the run shows it.")
+	p.line("The targets were set before the code was written, as ratios within one run. **%d of %d are reached.** A value is", reached, len(outcomes))
+	p.line("computed from the medians; the least and the greatest value of any round are in parentheses. A target with several places")
+	p.line("must be reached at each of them. A missed value has the best possible value beside it, where the run shows one.")
 	p.line("")
 	p.line("| row | target | measured | |")
 	p.line("|---|---|---|---|")
@@ -98,7 +98,7 @@ func (p *page) targets(outcomes []Outcome) {
 	}
 	p.line("")
 	if reached < measured {
-		p.line("What is not reached, and what it would take:")
+		p.line("These targets are not reached. The text says why, and what it would take:")
 		p.line("")
 		for _, o := range outcomes {
 			if o.Measured && !o.Reached && o.Why != "" {
@@ -108,7 +108,7 @@ func (p *page) targets(outcomes []Outcome) {
 		p.line("")
 	}
 	if measured < len(outcomes) {
-		p.line("%d were not measured in this run.", len(outcomes)-measured)
+		p.line("This run did not measure %d of the targets.", len(outcomes)-measured)
 		p.line("")
 	}
 }
@@ -154,7 +154,7 @@ func Summarise(w io.Writer, outcomes []Outcome) {
 	}
 }
 
-// number leaves out the sign of a ratio.
+// number removes the sign of a ratio.
 func number(s string) string { return strings.TrimSuffix(s, " ×") }
 
 func (p *page) section(s section) {
@@ -257,20 +257,20 @@ func (p *page) table(w workload) string {
 func (p *page) method() {
 	p.line("## How it is measured")
 	p.line("")
-	p.line("- A cell is the median, how far a round was from it at most, and the ratio to `customstatus-bolt` in the same column.")
-	p.line("  Allocations are those at the greatest size.")
-	p.line("- A process of its own times each contestant at each size, so that nobody pays for another's garbage. All take their turn")
-	p.line("  in each round, in an order drawn anew, so that a slow minute of the machine hits all alike.")
-	p.line("- The heap of a contestant is brought to its working size before the clock runs, and what is read has been read once.")
-	p.line("- Keys come in random order and are read in the order in which they lie in memory. Ids are UUIDs of version 7,")
-	p.line("  names are 20 random letters.")
-	p.line("- A catalog that is written is a copy that is on the disk before the clock runs, and is replaced by a fresh one when it")
-	p.line("  has grown by a tenth (at least by 100, by 64 goroutines by 1,600).")
-	p.line("- The floors are no contestants: `floor-map` is a plain Go map behind an atomic pointer, which can't be written;")
-	p.line("  `floor-contains` is a slice of folded names, which can't be written either; `floor-pass` is a look at every status;")
-	p.line("  `floor-sync` is one `pwrite` of 4 KiB and one `fdatasync`; `floor-group` is 64 records put into one bbolt transaction;")
-	p.line("  `floor-http` is a handler that writes the same bytes.")
-	p.line("- At 1,000,000 statuses only this library and the map are timed, to show how they grow.")
-	p.line("- Contestants are written as well as their engines allow: prepared statements and one writing connection for SQLite, sorted")
-	p.line("  imports for bbolt and bolthold, a second type instead of bolthold's own index, which its queries read from the start.")
+	p.line("- A cell has the median, the greatest distance of a round from the median, and the ratio to `customstatus-bolt` in the same")
+	p.line("  column. Allocations are those at the greatest size.")
+	p.line("- Each contestant runs in its own process at each size, so that none pays for another's garbage. In each round the")
+	p.line("  contestants take turns in a new random order, so that a slow minute of the machine hits all of them.")
+	p.line("- Before the clock runs, the heap has its working size, and everything that will be read has been read once.")
+	p.line("- Keys have a random order and lie in memory in that order. Ids are UUIDs of version 7. Names are 20 random letters.")
+	p.line("- Writes go to a copy of the catalog that is on disk before the clock runs. A fresh copy replaces a catalog that has grown")
+	p.line("  by a tenth (at least by 100 statuses; with 64 goroutines, by 1,600).")
+	p.line("- Floors are no contestants. They show what the machine allows at best. `floor-map` is a plain Go map behind an atomic")
+	p.line("  pointer; it can't be written. `floor-contains` is a slice of folded names; it can't be written either. `floor-pass` is a")
+	p.line("  look at every status. `floor-sync` is one `pwrite` of 4 KiB and one `fdatasync`. `floor-group` puts 64 records into one")
+	p.line("  bbolt transaction. `floor-http` is a handler that writes the same bytes.")
+	p.line("- At 1,000,000 statuses only this library and the floors are timed, to show growth.")
+	p.line("- Contestants are written as well as their engines allow. SQLite has prepared statements and one writing connection.")
+	p.line("  Imports into bbolt and bolthold are sorted. bolthold has a second type instead of its own index, because its queries read")
+	p.line("  an index from the start.")
 }

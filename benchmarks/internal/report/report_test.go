@@ -93,7 +93,7 @@ func TestMedianOfEven(t *testing.T) {
 	}
 }
 
-// TestJudge runs one target through all that can come of it.
+// TestJudge runs a target through all its outcomes.
 func TestJudge(t *testing.T) {
 	seconds := func(n int) report.Check {
 		return report.Check{Where: "x", Value: func(of func(report.Key, string) float64) float64 {
@@ -130,7 +130,7 @@ BenchmarkX/n=200/by=a-2 1 40 ns/op
 	}
 }
 
-// TestBound shows what is said beside a value that is beyond its limit.
+// TestBound: a missed value has its bound and its reason on the page.
 func TestBound(t *testing.T) {
 	r := fixture(t)
 	get := func(by string) func(of func(report.Key, string) float64) float64 {
@@ -162,8 +162,8 @@ func TestBound(t *testing.T) {
 
 func near(a, b float64) bool { return a > b*0.999 && a < b*1.001 }
 
-// TestTargets shows that the verdicts follow the results: in the fixture the
-// gets are quick enough, and the create alone is not.
+// TestTargets: the verdicts follow the results. In the fixture, a list is fast enough,
+// and other targets lack results.
 func TestTargets(t *testing.T) {
 	var out bytes.Buffer
 	report.Summarise(&out, fixture(t).Judge(report.Targets()))
@@ -178,8 +178,7 @@ func TestTargets(t *testing.T) {
 	}
 }
 
-// TestEveryTargetCanBeReached feeds each target with results that are good in
-// every respect, and with bad ones.
+// TestEveryTargetCanBeReached gives each target good results, and then bad ones.
 func TestEveryTargetCanBeReached(t *testing.T) {
 	results := func(ours, theirs string) *report.Results {
 		var in strings.Builder

@@ -1,6 +1,5 @@
-// Package report turns the output of the benchmarks into docs/performance.md:
-// tables, what of the targets is reached, and charts. It computes from the
-// output alone, so that the same output makes the same pages.
+// Package report turns the output of the benchmarks into docs/performance.md and its
+// charts. It uses nothing but that output, so that the same output gives the same page.
 package report
 
 import (
@@ -15,7 +14,7 @@ import (
 	"golang.org/x/perf/benchfmt"
 )
 
-// Key names one benchmark: what is done, with how many statuses, by whom.
+// Key names a benchmark: the workload, the number of statuses and the contestant.
 type Key struct {
 	Workload string
 	N        int
@@ -24,7 +23,7 @@ type Key struct {
 
 func (k Key) String() string { return fmt.Sprintf("%s/n=%d/by=%s", k.Workload, k.N, k.By) }
 
-// The units in which benchfmt gives what the benchmarks measure.
+// The units of the benchmarks, in benchfmt's form.
 const (
 	Seconds     = "sec/op"
 	Allocations = "allocs/op"
@@ -35,12 +34,12 @@ const (
 	UpdateRate  = "updates/s"
 )
 
-// Results are the samples of all benchmarks, one a round.
+// Results are the samples of all benchmarks, one for each round.
 type Results struct {
 	samples map[Key]map[string][]float64
-	// Config is what the head of the output says of the run.
+	// Config is the configuration at the head of the output.
 	Config map[string]string
-	// Sizes are the numbers of statuses that occur, ascending.
+	// Sizes are the numbers of statuses, in ascending order.
 	Sizes []int
 }
 
@@ -104,8 +103,8 @@ func parseName(name benchfmt.Name) (Key, error) {
 	return key, nil
 }
 
-// Rounds returns the number of samples that each benchmark has, or an error if
-// one has more than another: then it failed or was left out in a round.
+// Rounds returns the number of samples of each benchmark. It returns an error if two
+// benchmarks differ in that number, because then one failed in a round.
 func (r *Results) Rounds() (int, error) {
 	rounds, first := 0, Key{}
 	for key, of := range r.samples {
@@ -123,7 +122,7 @@ func (r *Results) Rounds() (int, error) {
 // Len returns the number of benchmarks.
 func (r *Results) Len() int { return len(r.samples) }
 
-// Has reports whether there is anything of a contestant.
+// Has reports whether the contestant has any samples.
 func (r *Results) Has(by string) bool {
 	for key := range r.samples {
 		if key.By == by {
@@ -133,11 +132,11 @@ func (r *Results) Has(by string) bool {
 	return false
 }
 
-// Median returns the median of what was measured, and NaN if nothing was.
+// Median returns the median of the samples, or NaN if there are none.
 func (r *Results) Median(k Key, unit string) float64 { return median(r.samples[k][unit]) }
 
-// Spread returns how far the samples are from their median at most, as a part
-// of it.
+// Spread returns the greatest distance of a sample from the median, as a fraction of
+// the median.
 func (r *Results) Spread(k Key, unit string) float64 {
 	m, most := r.Median(k, unit), 0.0
 	for _, v := range r.samples[k][unit] {
@@ -148,7 +147,7 @@ func (r *Results) Spread(k Key, unit string) float64 {
 	return most
 }
 
-// at returns the sample of one round.
+// at returns a function that returns the samples of one round.
 func (r *Results) at(round int) func(Key, string) float64 {
 	return func(k Key, unit string) float64 {
 		if values := r.samples[k][unit]; round < len(values) {

@@ -8,34 +8,34 @@ import (
 	"github.com/customstatus/customstatus/benchmarks/contestant"
 )
 
-// Target is something that the library is to reach.
+// Target is a limit that the library should keep.
 type Target struct {
 	Row   string // what is done
 	Claim string
-	// Limit is the greatest value allowed, or with AtLeast the least one.
+	// Limit is the greatest allowed value, or with AtLeast the least.
 	Limit   float64
 	AtLeast bool
 	// Exact says that the value is a count, not a measurement.
 	Exact  bool
 	Format func(float64) string
 	Checks []Check
-	// Bound names what the machine or the rival's own terms allow at best, if
-	// the checks have a Bound.
+	// Bound names the best possible case that the checks compute as their Bound,
+	// if they have one.
 	Bound string
-	// Why says, for a target that has been missed, what it would take.
+	// Why says why a missed target is missed, and what it would take.
 	Why string
 }
 
-// Check is one place where a target has to hold.
+// Check is one place where a target must hold.
 type Check struct {
 	Where string
 	// Value computes from the results of one round, or from the medians.
 	Value func(of func(Key, string) float64) float64
-	// Bound, if not nil, computes what could be reached at best.
+	// Bound, if not nil, computes the best possible value.
 	Bound func(of func(Key, string) float64) float64
 }
 
-// Outcome is what the results say of a target.
+// Outcome is a target with its results.
 type Outcome struct {
 	Target
 	Values []Value
@@ -44,8 +44,8 @@ type Outcome struct {
 	Reached  bool
 }
 
-// Value is that of one check: of the medians, and the least and the greatest of
-// any round.
+// Value has the values of one check: from the medians, and the least and the greatest
+// of any round.
 type Value struct {
 	Where               string
 	Median, Least, Most float64
@@ -95,7 +95,7 @@ func value(unit string, k Key) func(func(Key, string) float64) float64 {
 	return func(of func(Key, string) float64) float64 { return of(k, unit) }
 }
 
-// against checks a workload of by against the same one of rival.
+// against compares by with rival at the same workloads.
 func against(by, rival string, workloads []string, sizes ...int) []Check {
 	var out []Check
 	for _, w := range workloads {
@@ -135,7 +135,7 @@ func place(workload string, n int, manyWorkloads, manySizes bool) string {
 	return ""
 }
 
-// Targets are what the library is to reach.
+// Targets returns the limits that the library should keep.
 func Targets() []Target {
 	const (
 		bolt   = contestant.CustomStatusBolt
@@ -157,9 +157,9 @@ func Targets() []Target {
 			Format: formatRatio, Checks: bounded(against(bolt, contestant.Bbolt, gets, upTo100k...),
 				against(contestant.MapFloor, contestant.Bbolt, gets, upTo100k...)),
 			Bound: "a plain map",
-			Why: "At 100,000 the processor's caches hold no more, and a get waits for main memory where the bucket, the pointers in it, the status and its key lie. " +
-				"A plain map waits one time fewer, and its own ratio is near the target or beyond it, depending on how much of the caches the machine leaves to one process. " +
-				"Statuses that lie in the table itself would spare the wait, but each commit would have to copy them.",
+			Why: "At 100,000 statuses the processor's caches are too small. A get waits for main memory at the bucket, at the bucket's pointers, at the status and at the status's key. " +
+				"A plain map waits one time fewer. Its own ratio is near the target or misses it, depending on how much of the caches the machine leaves to one process. " +
+				"A table that contains the statuses would save one wait, but each commit would have to copy them.",
 		}, {
 			Row: "get by id, by name, on bbolt", Claim: "≤ 3 × a plain map", Limit: 3,
 			Format: formatRatio, Checks: against(bolt, contestant.MapFloor, gets, upTo1M...),
@@ -200,22 +200,22 @@ func Targets() []Target {
 			Format: formatRatio, Checks: bounded(against(bolt, contestant.Bbolt, []string{"Create64"}, upTo100k...),
 				against(contestant.GroupFloor, contestant.Bbolt, []string{"Create64"}, upTo100k...)),
 			Bound: "64 records put in one transaction",
-			Why: "More than half of the target is spent in bbolt's own transaction, with its two syncs, before anybody has checked a name. " +
-				"By profile, what comes on top is 2 µs a create for the indexes and the order of names (5 µs at 100,000, where memory is waited for), 1 µs for the record, and 1 to 2 µs to queue its goroutine and wake it. " +
-				"On two cores 45 to 50 writers share a commit, for those just woken are not all back when the next one begins. It would take a log that syncs once, in place of bbolt's pages.",
+			Why: "bbolt's own transaction, with its two syncs, takes more than half of the target. " +
+				"By profile, a create adds 2 µs for the indexes and the order of names (5 µs at 100,000, because of waits for memory), 1 µs for the record, and 1 to 2 µs to queue the goroutine and wake it. " +
+				"On two cores 45 to 50 writers share a commit, because the writers that were just woken are not all back when the next commit begins. It would take a log that syncs once, instead of bbolt's pages.",
 		}, {
 			Row: "create by 64 goroutines on bbolt", Claim: "≤ 0.3 × the best db.Batch", Limit: 0.3,
 			Format: formatRatio, Checks: bounded(bestBatch(bolt, upTo100k), bestBatch(contestant.GroupFloor, upTo100k)),
 			Bound: "64 records put in one transaction",
-			Why:   "It lies at the target, from run to run on either side. A third of it or more is one bbolt transaction of 64 records; the rest is each create's own work, which hand-written bbolt has too. With all 64 there within its millisecond, `db.Batch` shares as much.",
+			Why:   "The value is near the target, on either side from run to run. One bbolt transaction of 64 records is a third of the value or more. The rest is each create's own work, which hand-written bbolt has too. `db.Batch` shares as much, because all 64 writers arrive within its millisecond.",
 		}, {
 			Row: "create in memory", Claim: "≤ 0.5 × go-memdb at 100,000", Limit: 0.5,
 			Format: formatRatio, Checks: bounded(against(memory, contestant.MemDB, []string{"Create"}, at),
 				against(contestant.RWMutex, contestant.MemDB, []string{"Create"}, at)),
 			Bound: "maps and a slice under a lock, which copy nothing",
-			Why: "By profile, a third of a create is in the two hash tables, of which it copies a path of 850 bytes in each, 28 % in the order of names, of which it copies four nodes, 12 % in the memory store's own two maps, and 8 % in the id. " +
-				"Allocating is 28 % of it all. go-memdb copies two radix trees, has no counts to find an offset by, and no store beneath. " +
-				"It would take gets that search a tree, which are five times as slow.",
+			Why: "By profile, a third of a create is in the two hash tables, where it copies a path of 850 bytes each. The order of names takes 28 % and copies four nodes. The memory store's own two maps take 12 %, and the id takes 8 %. " +
+				"Over all parts, allocating takes 28 %. go-memdb copies two radix trees, has no counts to find an offset by, and has no store below. " +
+				"It would take gets that search a tree. Such gets are five times as slow.",
 		}, {
 			Row: "create in memory", Claim: "growth from 100 to 1,000,000 ≤ 4 ×", Limit: 4,
 			Format: formatRatio, Checks: []Check{{
@@ -247,8 +247,8 @@ func Targets() []Target {
 		}, {
 			Row: "HTTP create, 64 connections, durable", Claim: "≤ 1.3 × (create by 64 goroutines + a bare handler)", Limit: 1.3,
 			Format: formatRatio, Checks: httpCreate(bolt, upTo100k),
-			Why: "Each of the two terms has the machine to itself. Together, requests and commits compete for two cores: a commit takes 550 µs instead of 400, and 28 to 30 writers share it instead of 45 to 50, for the others are on their way through the sockets. " +
-				"Four tenths of the time the cores wait for the disk. It would take more cores; a timer would make larger groups, but nobody should wait for one.",
+			Why: "Each of the two terms was measured with the machine to itself. Together, requests and commits compete for two cores. A commit takes 550 µs instead of 400. It has 28 to 30 writers instead of 45 to 50, because the others are on their way through the sockets. " +
+				"The cores wait for the disk four tenths of the time. It would take more cores. A timer would make larger groups, but nobody should wait for a timer.",
 		}, {
 			Row: "reads while 64 writers commit, on bbolt", Claim: "p99 of a get ≤ 3 × that without writers", Limit: 3,
 			Format: formatRatio, Checks: amidWrites(bolt, upTo100k),
@@ -256,7 +256,7 @@ func Targets() []Target {
 	}
 }
 
-// bounded gives checks the values of others as their bounds.
+// bounded gives each check the value of a bound as its Bound.
 func bounded(checks, bounds []Check) []Check {
 	for i := range checks {
 		checks[i].Bound = bounds[i].Value
@@ -264,7 +264,7 @@ func bounded(checks, bounds []Check) []Check {
 	return checks
 }
 
-// syncs compares so many syncs with hand-written bbolt.
+// syncs compares a number of syncs with hand-written bbolt.
 func syncs(workload string, number float64, sizes []int) []Check {
 	var out []Check
 	for _, n := range sizes {
@@ -287,7 +287,7 @@ func bestBatch(by string, sizes []int) []Check {
 	return out
 }
 
-// throughput compares with a bare handler, whose time is in the numerator: more
+// throughput compares with a bare handler. The handler's time is the numerator, so more
 // is better.
 func throughput(workload, by string, sizes []int) []Check {
 	var out []Check
