@@ -236,13 +236,13 @@ func (c *Catalog) Create(ctx context.Context, f Fields) (CustomUserStatus, error
 		if err := c.fill(e, made, f); err != nil {
 			return err
 		}
-		if most := c.opts.MaxStatuses; most > 0 && e.table.Len() >= most {
+		if most := c.opts.MaxStatuses; most > 0 && e.Len() >= most {
 			return errFull(most)
 		}
 		if made.ID, err = c.freshID(e, nil); err != nil {
 			return err
 		}
-		e.put(nil, made)
+		e.Put(nil, made)
 		return nil
 	})
 	if err != nil {
@@ -280,7 +280,7 @@ func (c *Catalog) Update(ctx context.Context, id string, f Fields, opts *WriteOp
 			s.StatusType = old.StatusType
 		}
 		made = &s
-		e.put(old, made)
+		e.Put(old, made)
 		return nil
 	})
 	if err != nil {
@@ -299,7 +299,7 @@ func (c *Catalog) Delete(ctx context.Context, id string, opts *WriteOptions) (Re
 	return c.write(ctx, 1, func(e *edit) error {
 		old, err := e.lookUp(id, opts)
 		if err == nil {
-			e.delete(old)
+			e.Put(old, nil)
 		}
 		return err
 	})
@@ -307,7 +307,7 @@ func (c *Catalog) Delete(ctx context.Context, id string, opts *WriteOptions) (Re
 
 // fill gives s the fields of a write and the current time.
 func (c *Catalog) fill(e *edit, s *CustomUserStatus, f Fields) error {
-	if owner := e.table.ByName(f.Name); owner != nil && owner.ID != s.ID {
+	if owner := e.ByName(f.Name); owner != nil && owner.ID != s.ID {
 		return errNameInUse(f.Name, owner)
 	}
 	now, err := c.time()
@@ -330,10 +330,10 @@ var errTouched = errors.New("status changed earlier in this edit")
 
 // lookUp returns the status that a write changes.
 func (e *edit) lookUp(id string, opts *WriteOptions) (*CustomUserStatus, error) {
-	if e.touched(id) {
+	if e.Touched(id) {
 		return nil, errTouched
 	}
-	s := e.table.ByID(id)
+	s := e.ByID(id)
 	if s == nil {
 		return nil, errIDNotFound(id)
 	}
@@ -348,7 +348,7 @@ func (e *edit) lookUp(id string, opts *WriteOptions) (*CustomUserStatus, error) 
 func (c *Catalog) freshID(e *edit, taken map[string]bool) (string, error) {
 	for range 10 {
 		id := c.opts.NewID()
-		if text.ValidID(id, MaxIDBytes) && !taken[id] && e.table.ByID(id) == nil && e.base.table.ByID(id) == nil {
+		if text.ValidID(id, MaxIDBytes) && !taken[id] && e.Unused(id) {
 			return id, nil
 		}
 	}

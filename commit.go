@@ -235,7 +235,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 			}
 			synced = true
 			continue
-		case len(e.changes) == 0:
+		case len(e.Changes) == 0:
 			settle(group, e.base, e.base.revision)
 			return
 		}
@@ -252,7 +252,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 			if conflicts++; conflicts > maxConflicts {
 				// Reads don't show the cause of the conflicts: the store is at fault.
 				err = fmt.Errorf("customstatus: gave up after %d conflicts with other servers: %v", maxConflicts, err)
-				c.noteCommit(CommitInfo{Writes: len(group), Changes: len(e.changes), Err: err})
+				c.noteCommit(CommitInfo{Writes: len(group), Changes: len(e.Changes), Err: err})
 				break
 			}
 			_ = backoff.Sleep(c.ctx, backoff.Jitter(conflicts, c.host.Draw()))
@@ -279,17 +279,12 @@ func (c *Catalog) commit(leader *write, group []*write) {
 	}
 }
 
-// edit begins an edit of the current snapshot, with room for so many changes.
-func (c *Catalog) edit(changes int) *edit {
-	return c.current.Load().edit(c.edits.Add(1), changes)
-}
-
 // plan applies the group's plans to e. It returns the writes that are planned or
 // refused, and those that must wait for the next commit. If a plan panics, because
 // of the host's clock or source of ids, plan finishes that write, and e is useless.
 func (c *Catalog) plan(e *edit, group []*write) (now, later []*write, ok bool) {
 	for i, w := range group {
-		changes := len(e.changes)
+		changes := len(e.Changes)
 		panicked := c.host.Try("the write panicked", func() error {
 			w.err = w.plan(e)
 			return nil
@@ -298,8 +293,8 @@ func (c *Catalog) plan(e *edit, group []*write) (now, later []*write, ok bool) {
 			w.finish(fmt.Errorf("customstatus: %w", panicked))
 			return slices.Concat(now, group[i+1:]), later, false
 		}
-		w.idle = len(e.changes) == changes
-		if w.err == errTouched || w.err != nil && c.shared != nil && len(e.changes) > 0 {
+		w.idle = len(e.Changes) == changes
+		if w.err == errTouched || w.err != nil && c.shared != nil && len(e.Changes) > 0 {
 			// Over a shared store, the changes of this commit and what base
 			// shows need not be true at one instant, and a refusal may rest on
 			// both. In the next commit the write is the first.
@@ -317,16 +312,17 @@ func (c *Catalog) plan(e *edit, group []*write) (now, later []*write, ok bool) {
 // makeDurable commits the changes of e to the store. If that succeeds, it publishes
 // them and finishes the group.
 func (c *Catalog) makeDurable(e *edit, group []*write) error {
-	info := CommitInfo{Writes: len(group), Changes: len(e.changes)}
+	changes := e.changes()
+	info := CommitInfo{Writes: len(group), Changes: len(changes)}
 	start := time.Now()
 	info.Err = c.host.Try("the store panicked in Commit", func() (err error) {
-		info.Revision, err = c.store.Commit(context.Background(), e.changes)
+		info.Revision, err = c.store.Commit(context.Background(), changes)
 		return err
 	})
 	info.Duration = time.Since(start)
 	switch panicked := (*host.Panic)(nil); {
 	case info.Err == nil:
-		next, commit := e.commit(info.Revision)
+		next, commit := e.commit(info.Revision, changes)
 		if c.shared == nil {
 			c.publish(next, commit)
 		}

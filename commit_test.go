@@ -75,7 +75,7 @@ func TestLeaderThatIsLeftForTheNextCommitGivesUp(t *testing.T) {
 		if err == nil {
 			changed := *old
 			changed.StatusType, changed.Revision = Away, 0
-			e.put(old, &changed)
+			e.Put(old, &changed)
 		}
 		return err
 	}
@@ -125,8 +125,8 @@ func TestFeedKeepsNoRoom(t *testing.T) {
 	c, err := Open(context.Background(), NewMemoryStore(), nil)
 	require.NoError(t, err)
 	e := c.edit(1000)
-	e.put(nil, &CustomUserStatus{ID: "a", Name: "a"})
-	_, commit := e.commit(1)
+	e.Put(nil, &CustomUserStatus{ID: "a", Name: "a"})
+	_, commit := e.commit(1, e.changes())
 	require.Len(t, commit.Changes, 1)
 	require.LessOrEqual(t, cap(commit.Changes), 2)
 	require.NoError(t, c.Close())

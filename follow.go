@@ -136,20 +136,21 @@ func (f followed) Take(commit Commit) error {
 	}
 	for i := range commit.Changes {
 		change := &commit.Changes[i]
-		old := e.table.ByID(change.ID())
-		if !change.Kind.known() || change.conflict(old, e.table.ByName(change.After.Name)) != nil {
+		old := e.ByID(change.ID())
+		if !change.Kind.known() || change.conflict(old, e.ByName(change.After.Name)) != nil {
 			return follower.ErrMisfit
 		}
 		if change.Kind == Deleted {
-			e.delete(old)
+			e.Put(old, nil)
 			continue
 		}
 		status := change.After
-		e.put(old, &status)
+		e.Put(old, &status)
 	}
-	if commit.FingerprintKnown && commit.Fingerprint != e.position.Fingerprint {
+	next, made := e.commit(commit.Revision, e.changes())
+	if commit.FingerprintKnown && commit.Fingerprint != made.Fingerprint {
 		return fmt.Errorf("%w: the fingerprint at revision %d differs", follower.ErrMisfit, commit.Revision)
 	}
-	f.c.publish(e.commit(commit.Revision))
+	f.c.publish(next, made)
 	return nil
 }

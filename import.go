@@ -106,7 +106,7 @@ func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus, invalid map[i
 				return 0, err
 			}
 			made[s.ID] = true
-		} else if e.touched(s.ID) {
+		} else if e.Touched(s.ID) {
 			return 0, errTouched
 		} else if e.has(s) {
 			e.relied = true
@@ -117,9 +117,9 @@ func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus, invalid map[i
 	if len(fresh) == 0 {
 		return 0, nil
 	}
-	if most := c.opts.MaxStatuses; most > 0 && e.table.Len()+len(fresh) > most {
+	if most := c.opts.MaxStatuses; most > 0 && e.Len()+len(fresh) > most {
 		err = errFull(most)
-	} else if twice := e.putNew(fresh); twice != nil {
+	} else if twice := e.Add(fresh); twice != nil {
 		err = fmt.Errorf("customstatus: the source of ids: %w", twice)
 	}
 	if err != nil {
@@ -143,9 +143,9 @@ func refusals(e *edit, statuses []CustomUserStatus, now time.Time, invalid map[i
 			if e.has(&s) {
 				continue
 			}
-			if there := cmp.Or(e.table.ByID(s.ID), ids[s.ID]); there != nil {
+			if there := cmp.Or(e.ByID(s.ID), ids[s.ID]); there != nil {
 				err = errIDInUse(s.ID, there.Name)
-			} else if owner := cmp.Or(e.table.ByName(s.Name), names[s.Name]); owner != nil {
+			} else if owner := cmp.Or(e.ByName(s.Name), names[s.Name]); owner != nil {
 				err = errNameInUse(s.Name, owner)
 			}
 			names[s.Name] = &s
@@ -165,7 +165,7 @@ func refusals(e *edit, statuses []CustomUserStatus, now time.Time, invalid map[i
 
 // has reports whether the catalog has what an import gives as s.
 func (e *edit) has(s *CustomUserStatus) bool {
-	there := e.table.ByID(s.ID)
+	there := e.ByID(s.ID)
 	return there != nil && there.Name == s.Name && there.StatusType == s.StatusType && there.UpdatedAt.Equal(s.UpdatedAt) &&
 		(s.Metadata == "" || there.Metadata == s.Metadata)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/customstatus/customstatus/internal/table"
 )
@@ -44,95 +43,58 @@ func newSnapshot(contents Contents) (*snapshot, error) {
 	return s, nil
 }
 
-// edit is a snapshot in the making, and the changes that lead to it. Several writes
-// share an edit; each sees what those before it did.
+// edit is a snapshot in the making. Several writes share an edit; each sees what
+// those before it did.
 type edit struct {
-	snapshot
-	base    *snapshot
-	number  uint64 // differs from that of every other edit of the catalog
-	changes []Change
-	made    []*CustomUserStatus // what the changes put, to be given their revision
+	table.Draft[CustomUserStatus]
+	base *snapshot
 
 	// relied says that the outcome of a write rests on what base shows, without
 	// a change that lets the store check it.
 	relied bool
 }
 
-func (s *snapshot) edit(number uint64, changes int) *edit {
-	e := &edit{
-		snapshot: *s, base: s, number: number,
-		changes: make([]Change, 0, changes),
-		made:    make([]*CustomUserStatus, 0, changes),
-	}
-	e.table = s.table.Edit()
-	return e
+// edit begins an edit of the current snapshot, with room for so many changes.
+func (c *Catalog) edit(changes int) *edit {
+	base := c.current.Load()
+	return &edit{Draft: base.table.Draft(c.edits.Add(1), changes), base: base}
 }
 
-// put replaces old, which has the same id, by status. A nil old is none.
-func (e *edit) put(old, status *CustomUserStatus) {
-	e.table.Put(e.number, old, status)
-	e.changed(old, status)
-}
-
-// putNew adds statuses. If one of their ids or names is not new, it returns an error
-// and leaves e as it was.
-func (e *edit) putNew(statuses []*CustomUserStatus) error {
-	if err := e.table.Add(e.number, statuses); err != nil {
-		return err
-	}
-	e.changes, e.made = slices.Grow(e.changes, len(statuses)), slices.Grow(e.made, len(statuses))
-	for _, s := range statuses {
-		e.changed(nil, s)
-	}
-	return nil
-}
-
-func (e *edit) delete(old *CustomUserStatus) {
-	e.table.Delete(e.number, old)
-	e.changed(old, nil)
-}
-
-// changed notes that status, unless nil, has taken the place of old, unless nil.
-func (e *edit) changed(old, status *CustomUserStatus) {
-	e.changes = append(e.changes, Change{Kind: Updated})
-	c := &e.changes[len(e.changes)-1]
-	if old != nil {
-		c.Before = *old
-		e.position.Fingerprint -= old.Fingerprint()
-	} else {
-		c.Kind = Created
-	}
-	if status != nil {
-		c.After = *status
-		e.position.Fingerprint += status.Fingerprint()
-		e.made = append(e.made, status)
-	} else {
-		c.Kind = Deleted
-	}
-}
-
-// touched reports whether this edit has changed the status with the id.
-func (e *edit) touched(id string) bool { return e.table.ByID(id) != e.base.table.ByID(id) }
-
-// commit gives the changes their revision and returns the snapshot to publish.
-func (e *edit) commit(revision Revision) (*snapshot, Commit) {
-	for _, s := range e.made {
-		s.Revision = revision
-	}
-	for i := range e.changes {
-		if c := &e.changes[i]; c.Kind != Deleted {
-			c.After.Revision = revision
+// changes returns the changes in the form for the store.
+func (e *edit) changes() []Change {
+	changes := make([]Change, len(e.Changes))
+	for i, made := range e.Changes {
+		c := &changes[i]
+		c.Kind = Updated
+		if made.Before != nil {
+			c.Before = *made.Before
+		} else {
+			c.Kind = Created
+		}
+		if made.After != nil {
+			c.After = *made.After
+		} else {
+			c.Kind = Deleted
 		}
 	}
-	next := e.snapshot
-	next.revision = revision
-	changes := e.changes
+	return changes
+}
+
+// commit gives the changes their revision and returns the snapshot to publish.
+func (e *edit) commit(revision Revision, changes []Change) (*snapshot, Commit) {
+	next := *e.base
+	next.revision, next.table = revision, e.Table
 	if len(changes) > 0 {
 		next.position.Revision = revision // progress without changes leaves the position
 	}
-	if cap(changes) > 2*len(changes) {
-		// The feed keeps the changes, but not the room for writes that were refused.
-		changes = slices.Clone(changes)
+	for i, made := range e.Changes {
+		if made.Before != nil {
+			next.position.Fingerprint -= made.Before.Fingerprint()
+		}
+		if made.After != nil {
+			made.After.Revision, changes[i].After.Revision = revision, revision
+			next.position.Fingerprint += made.After.Fingerprint()
+		}
 	}
 	return &next, Commit{Revision: revision, Changes: changes, Fingerprint: next.position.Fingerprint, FingerprintKnown: true}
 }
