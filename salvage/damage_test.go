@@ -2,7 +2,6 @@ package salvage
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -19,7 +18,7 @@ import (
 // salvaged requires that File keeps its promises for a damaged file.
 func (img image) salvaged(t testing.TB, path string, b []byte, what string) {
 	t.Helper()
-	overwrite(t, path, b)
+	damage.Overwrite(t, path, b)
 	saved, err := File(path, nil)
 	require.NoError(t, err, what)
 	ids, names := make(map[string]customstatus.CustomUserStatus), make(map[string]bool)
@@ -104,27 +103,13 @@ func TestFileAfterALostWrite(t *testing.T) {
 func TestFileAfterEveryFlippedByte(t *testing.T) {
 	t.Parallel()
 	img := makeImage(t, 5, 1024, 3, 12, 3)
-	newer := max(binary.NativeEndian.Uint64(img.file[64:]), binary.NativeEndian.Uint64(img.file[img.pageSize+64:])) % 2
-	pages := binary.NativeEndian.Uint64(img.file[int(newer)*img.pageSize+56:])
-	img.file = img.file[:int(pages)*img.pageSize] // behind it, there is nothing to damage
-	patterns := []byte{0}
-	if torture() {
-		patterns = []byte{0x01, 0x02, 0x10, 0x80, 0xFF}
-	}
 	path := tempPath(t)
 	flips := 0
-	for i := range img.file {
-		for _, pattern := range patterns {
-			if pattern == 0 {
-				pattern = 1 << (i % 8)
-			}
-			b := bytes.Clone(img.file)
-			b[i] ^= pattern
-			img.salvaged(t, path, b, fmt.Sprintf("byte %d ^ %#x", i, pattern))
-			flips++
-		}
+	for what, b := range damage.Flips(img.file, img.pageSize, torture()) {
+		img.salvaged(t, path, b, what)
+		flips++
 	}
-	t.Attr("flips", fmt.Sprintf("%d in a file of %d bytes", flips, len(img.file)))
+	t.Attr("flips", fmt.Sprint(flips))
 }
 
 func TestFileAfterRandomDamage(t *testing.T) {
@@ -142,12 +127,7 @@ func TestFileAfterRandomDamage(t *testing.T) {
 	path := tempPath(t)
 	for i := range rounds {
 		img := images[i%len(images)]
-		b := bytes.Clone(img.file)
-		var how, what string
-		for range 1 + random.IntN(3) {
-			b, how = damage.Random(random, b, img.past, img.pageSize)
-			what += how + "; "
-		}
+		b, what := damage.Some(random, img.file, img.past, img.pageSize)
 		img.salvaged(t, path, b, what)
 	}
 	t.Attr("damages", fmt.Sprint(rounds))
@@ -157,9 +137,7 @@ func TestFileAfterAPageThatWasNotWritten(t *testing.T) {
 	t.Parallel()
 	img := makeImage(t, 9, 1024, 200, 40, 10)
 	path := tempPath(t)
-	for page := 0; (page+1)*img.pageSize <= min(len(img.file), len(img.past)); page++ {
-		b := bytes.Clone(img.file)
-		copy(b[page*img.pageSize:(page+1)*img.pageSize], img.past[page*img.pageSize:])
-		img.salvaged(t, path, b, fmt.Sprintf("page %d as it was", page))
+	for what, b := range damage.OldPages(img.file, img.past, img.pageSize) {
+		img.salvaged(t, path, b, what)
 	}
 }

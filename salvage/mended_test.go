@@ -12,6 +12,7 @@ import (
 
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/internal/bolt"
+	"github.com/customstatus/customstatus/internal/damage"
 	"github.com/customstatus/customstatus/internal/sentinel"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
@@ -78,7 +79,7 @@ func TestFileDoesNotTrustWhatStandsBeyondThePagesInUse(t *testing.T) {
 	const pageSize = 512
 	before, want := written(t, 100, pageSize)
 	path := tempPath(t)
-	overwrite(t, path, before)
+	damage.Overwrite(t, path, before)
 	s := open(t, path, pageSize)
 	var all []bolt.Change
 	for i := range 100 {
@@ -148,7 +149,7 @@ func TestFileSavesOneCatalogOfSeveral(t *testing.T) {
 	require.NoError(t, db.Close())
 	file := read(t, path)
 	saveAs := func(b []byte, name string) *Result {
-		overwrite(t, path, b)
+		damage.Overwrite(t, path, b)
 		saved, err := File(path, &Options{Name: name})
 		require.NoError(t, err)
 		return saved
@@ -199,7 +200,7 @@ func TestFileAfterLostMetaPages(t *testing.T) {
 			}
 			// The store agrees: it has the saved statuses, or reports the
 			// damage.
-			overwrite(t, path, b)
+			damage.Overwrite(t, path, b)
 			got, err := bolt.Open(path, nil)
 			if err == nil {
 				_, err = got.Load(context.Background(), nil)
@@ -226,7 +227,7 @@ func TestFileOfACompactedFile(t *testing.T) {
 	t.Parallel()
 	img := makeImage(t, 13, 1024, 50, 20, 10)
 	from, path := tempPath(t), tempPath(t)
-	overwrite(t, from, img.file)
+	damage.Overwrite(t, from, img.file)
 	db, err := bbolt.Open(from, 0o600, nil)
 	require.NoError(t, err)
 	compact, err := bbolt.Open(path, 0o600, &bbolt.Options{PageSize: 1024})
@@ -288,7 +289,7 @@ func TestFileNamesAnOldPageByWhatIsNewerElsewhere(t *testing.T) {
 	const pageSize, id = 512, "id010"
 	path := tempPath(t)
 	first, _ := written(t, 100, pageSize)
-	overwrite(t, path, first)
+	damage.Overwrite(t, path, first)
 	s := open(t, path, pageSize)
 	defer func() { require.NoError(t, s.Close()) }()
 	on := func(file []byte) (ids []string, page int) {

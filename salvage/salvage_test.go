@@ -11,6 +11,7 @@ import (
 
 	"github.com/customstatus/customstatus/internal/bolt"
 	"github.com/customstatus/customstatus/internal/boltfile"
+	"github.com/customstatus/customstatus/internal/damage"
 	"github.com/customstatus/customstatus/internal/sentinel"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
@@ -100,7 +101,7 @@ func TestFile(t *testing.T) {
 		// An earlier root page was in the same place. Most of the records that
 		// it led to are still in the file.
 		path := tempPath(t)
-		overwrite(t, path, img.file)
+		damage.Overwrite(t, path, img.file)
 		s := open(t, path, 0)
 		root := func(file []byte) int {
 			newer := 0
@@ -131,7 +132,7 @@ func TestFile(t *testing.T) {
 	t.Run("without the commit that was not finished", func(t *testing.T) {
 		// Only the meta page knows the last commit.
 		path := tempPath(t)
-		overwrite(t, path, img.file)
+		damage.Overwrite(t, path, img.file)
 		s := open(t, path, 0)
 		before := load(t, s)
 		newHistory(99).run(t, 1, 30, s)
@@ -152,7 +153,7 @@ func TestFile(t *testing.T) {
 		// The unfinished commit had the same revision as the last one. Some of
 		// its pages are still in the file, newer than the last commit's.
 		path := tempPath(t)
-		overwrite(t, path, img.file)
+		damage.Overwrite(t, path, img.file)
 		s := open(t, path, 0)
 		var all []bolt.Change
 		for _, status := range img.want.statuses {
@@ -162,7 +163,7 @@ func TestFile(t *testing.T) {
 		require.NoError(t, s.Close())
 		b := read(t, path)
 		copy(b[:2*img.pageSize], img.file)
-		overwrite(t, path, b)
+		damage.Overwrite(t, path, b)
 		s = open(t, path, 0)
 		commit(t, s, put("last", "last", 0))
 		want := load(t, s)

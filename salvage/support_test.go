@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +15,8 @@ import (
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/internal/bolt"
 	"github.com/customstatus/customstatus/internal/boltfile"
+	"github.com/customstatus/customstatus/internal/churn"
+	"github.com/customstatus/customstatus/internal/damage"
 	"github.com/customstatus/customstatus/internal/sentinel"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
@@ -117,7 +117,7 @@ func problems(r *Result) string {
 func save(t testing.TB, file []byte) *Result {
 	t.Helper()
 	path := tempPath(t)
-	overwrite(t, path, file)
+	damage.Overwrite(t, path, file)
 	saved, err := File(path, nil)
 	require.NoError(t, err)
 	after, err := os.ReadFile(path)
@@ -134,16 +134,6 @@ func read(t testing.TB, path string) []byte {
 	return b
 }
 
-// overwrite writes a file, without the sync that ext4 does for one that was cut
-// to nothing before.
-func overwrite(t testing.TB, path string, b []byte) {
-	t.Helper()
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
-	require.NoError(t, err)
-	_, err = f.Write(b)
-	require.NoError(t, errors.Join(err, f.Truncate(int64(len(b))), f.Close()))
-}
-
 // survey explores a sound file.
 func survey(t testing.TB, file []byte, visit func(page uint64, bucket string, key, value []byte)) *boltfile.Survey {
 	t.Helper()
@@ -155,85 +145,29 @@ func survey(t testing.TB, file []byte, visit func(page uint64, bucket string, ke
 	return found
 }
 
-// history makes random changes, with updates, renames, deletions and conflicts
-// among them.
-type history struct {
-	random  *rand.Rand
-	ids     int
-	collide bool // names of this commit are often in use
-}
+// history makes random changes.
+type history struct{ *churn.Source }
 
-func newHistory(seed uint64) *history {
-	return &history{random: rand.New(rand.NewPCG(seed, seed))}
-}
+func newHistory(seed uint64) history { return history{churn.New(seed)} }
 
-func (h *history) id() string {
-	h.ids++
-	if h.random.IntN(4) == 0 { // a few ids that are not in order
-		return fmt.Sprintf("%x-%d", h.random.Uint32(), h.ids)
-	}
-	return fmt.Sprintf("0192f3c4-%08d-7000-8000-000000000000", h.ids)
-}
-
-func (h *history) name() string {
-	switch h.random.IntN(10) {
-	case 0:
-		return strings.Repeat("😀", 112) + fmt.Sprintf("%08d", h.random.IntN(1e6))
-	case 1, 2, 3:
-		if h.collide {
-			return fmt.Sprintf("name %d", h.random.IntN(20))
-		}
-	}
-	return fmt.Sprintf("In a meeting, number %d", h.random.IntN(1e9))
-}
-
-// metadata is absent, short, or larger than a page.
-func (h *history) metadata() string {
-	switch h.random.IntN(40) {
-	case 0:
-		return strings.Repeat("m", 1+h.random.IntN(4096))
-	case 1, 2, 3, 4:
-		return fmt.Sprintf(`{"emoji":":beer:","order":%d}`, h.random.IntN(100))
-	}
-	return ""
-}
-
-// changes returns up to n changes of what now holds.
-func (h *history) changes(now map[string]bolt.Record, n int) changes {
+// changes returns up to n changes of the given records.
+func (h history) changes(now map[string]bolt.Record, n int) changes {
 	var all changes
-	h.collide = h.random.IntN(4) == 0
-	picked := make(map[string]bool)
 	ids := slices.Sorted(maps.Keys(now))
-	for range 1 + h.random.IntN(n) {
-		kind := h.random.IntN(10)
-		c := bolt.Change{Kind: bolt.Created, After: bolt.Record{
-			Name:      h.name(),
-			Type:      [...]string{"busy", "away", "", "other"}[h.random.IntN(4)],
-			Metadata:  h.metadata(),
-			UpdatedAt: h.random.Int64N(1 << 41),
-		}}
-		if kind < 5 || len(ids) == 0 {
-			c.After.ID = h.id()
-		} else {
-			old := now[ids[h.random.IntN(len(ids))]]
-			c.BeforeID, c.Before, c.After.ID, c.Kind = old.ID, old.Revision, old.ID, bolt.Updated
-			if kind == 6 || kind == 7 {
-				c.After.Name = old.Name
-			}
-			if kind == 5 {
-				c.Kind, c.After = bolt.Deleted, bolt.Record{}
-			}
+	for _, c := range h.Changes(n, ids, func(id string) (string, uint64) { return now[id].Name, now[id].Revision }) {
+		if c.Deleted {
+			all = append(all, gone(c.ID, c.Before))
+			continue
 		}
-		if id := c.ID(); !picked[id] {
-			picked[id] = true
-			all = append(all, c)
-		}
+		changed := put(c.ID, c.Name, c.Before)
+		changed.After.Type, changed.After.Metadata, changed.After.UpdatedAt = c.Type, c.Metadata, c.UpdatedAt
+		all = append(all, changed)
 	}
 	return all
 }
 
 // run makes n commits and returns the store's contents afterwards.
-func (h *history) run(t testing.TB, n, size int, s *bolt.Store) contents {
+func (h history) run(t testing.TB, n, size int, s *bolt.Store) contents {
 	t.Helper()
 	for range n {
 		now, _ := records(t, s)

@@ -64,7 +64,7 @@ func makeImage(t testing.TB, seed uint64, pageSize, first, commits, size int) im
 // data or an error with the file's name. It reports whether the data is right.
 func (img image) rightOrRefused(t testing.TB, path string, b []byte, what string) bool {
 	t.Helper()
-	overwrite(t, path, b)
+	damage.Overwrite(t, path, b)
 	got, err := reopen(path, put("added", "added later", 0))
 	if err != nil {
 		require.Contains(t, err.Error(), path, what)
@@ -101,30 +101,16 @@ func sealed(b []byte) []byte {
 func TestStoreFindsEveryFlippedByte(t *testing.T) {
 	t.Parallel()
 	img := makeImage(t, 5, 1024, 3, 12, 3)
-	newer := max(binary.NativeEndian.Uint64(img.file[64:]), binary.NativeEndian.Uint64(img.file[img.pageSize+64:])) % 2
-	pages := binary.NativeEndian.Uint64(img.file[int(newer)*img.pageSize+56:])
-	img.file = img.file[:int(pages)*img.pageSize] // behind it, there is nothing to damage
-	patterns := []byte{0}
-	if torture() {
-		patterns = []byte{0x01, 0x02, 0x10, 0x80, 0xFF}
-	}
 	path := tempPath(t)
 	right, refused := 0, 0
-	for i := range img.file {
-		for _, pattern := range patterns {
-			if pattern == 0 {
-				pattern = 1 << (i % 8)
-			}
-			b := bytes.Clone(img.file)
-			b[i] ^= pattern
-			if img.rightOrRefused(t, path, b, fmt.Sprintf("byte %d ^ %#x", i, pattern)) {
-				right++
-			} else {
-				refused++
-			}
+	for what, b := range damage.Flips(img.file, img.pageSize, torture()) {
+		if img.rightOrRefused(t, path, b, what) {
+			right++
+		} else {
+			refused++
 		}
 	}
-	t.Attr("flips", fmt.Sprintf("%d in a file of %d bytes, %d harmless, %d refused", right+refused, len(img.file), right, refused))
+	t.Attr("flips", fmt.Sprintf("%d, %d harmless, %d refused", right+refused, right, refused))
 	require.Greater(t, refused, 1000)
 }
 
@@ -144,12 +130,7 @@ func TestStoreFindsRandomDamage(t *testing.T) {
 	right := 0
 	for i := range rounds {
 		img := images[i%len(images)]
-		b := bytes.Clone(img.file)
-		var how, what string
-		for range 1 + random.IntN(3) {
-			b, how = damage.Random(random, b, img.past, img.pageSize)
-			what += how + "; "
-		}
+		b, what := damage.Some(random, img.file, img.past, img.pageSize)
 		if img.rightOrRefused(t, path, b, what) {
 			right++
 		}
@@ -163,10 +144,8 @@ func TestStoreFindsAPageThatWasNotWritten(t *testing.T) {
 	img := makeImage(t, 9, 1024, 200, 40, 10)
 	path := tempPath(t)
 	found := 0
-	for page := 0; (page+1)*img.pageSize <= min(len(img.file), len(img.past)); page++ {
-		b := bytes.Clone(img.file)
-		copy(b[page*img.pageSize:(page+1)*img.pageSize], img.past[page*img.pageSize:])
-		if !img.rightOrRefused(t, path, b, fmt.Sprintf("page %d as it was", page)) {
+	for what, b := range damage.OldPages(img.file, img.past, img.pageSize) {
+		if !img.rightOrRefused(t, path, b, what) {
 			found++
 		}
 	}
@@ -213,7 +192,7 @@ func TestOpenRefusesWhatIsNotItsFile(t *testing.T) {
 	} {
 		t.Run(c.what, func(t *testing.T) {
 			path := tempPath(t)
-			overwrite(t, path, c.file)
+			damage.Overwrite(t, path, c.file)
 			_, err := Open(path, nil)
 			require.Equal(t, c.damaged, errors.Is(err, sentinel.ErrDamaged), "%v", err)
 			require.ErrorContains(t, err, c.says)

@@ -18,6 +18,7 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/customstatus/customstatus/internal/damage"
 	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
@@ -299,7 +300,7 @@ func TestBackupHoldsUpNobody(t *testing.T) {
 	close(slow.end)
 	require.NoError(t, <-done)
 	path := tempPath(t)
-	overwrite(t, path, slow.got.Bytes())
+	damage.Overwrite(t, path, slow.got.Bytes())
 	require.True(t, want.equal(load(t, openStore(t, path))))
 }
 
@@ -329,7 +330,7 @@ func TestBackupUnderLoad(t *testing.T) {
 	<-stopped
 	for i := range copies {
 		path := tempPath(t)
-		overwrite(t, path, copies[i].Bytes())
+		damage.Overwrite(t, path, copies[i].Bytes())
 		got, err := reopen(path)
 		require.NoError(t, err)
 		require.True(t, states[got.revision].equal(got))
@@ -423,7 +424,7 @@ func TestNewStoreLeavesTheHostsDataAlone(t *testing.T) {
 	// Open can open the host's file and the backup, too.
 	require.True(t, want.equal(load(t, openStore(t, path))))
 	copied := tempPath(t)
-	overwrite(t, copied, backup.Bytes())
+	damage.Overwrite(t, copied, backup.Bytes())
 	require.True(t, want.equal(load(t, openStore(t, copied))))
 }
 

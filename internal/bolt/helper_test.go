@@ -5,16 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
 
+	"github.com/customstatus/customstatus/internal/churn"
 	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
@@ -185,78 +184,32 @@ func (m *model) Commit(_ context.Context, changes Changes) (uint64, error) {
 	return next.revision, nil
 }
 
-// history makes random changes, with updates, renames, deletions and conflicts
-// among them.
-type history struct {
-	random  *rand.Rand
-	ids     int
-	collide bool // names of this commit are often in use
-}
+// history makes random changes.
+type history struct{ *churn.Source }
 
-func newHistory(seed uint64) *history {
-	return &history{random: rand.New(rand.NewPCG(seed, seed))}
-}
+func newHistory(seed uint64) history { return history{churn.New(seed)} }
 
-func (h *history) id() string {
-	h.ids++
-	if h.random.IntN(4) == 0 { // a few ids that are not in order
-		return fmt.Sprintf("%x-%d", h.random.Uint32(), h.ids)
-	}
-	return fmt.Sprintf("0192f3c4-%08d-7000-8000-000000000000", h.ids)
-}
-
-func (h *history) name() string {
-	switch h.random.IntN(10) {
-	case 0:
-		return strings.Repeat("😀", 112) + fmt.Sprintf("%08d", h.random.IntN(1e6))
-	case 1, 2, 3:
-		if h.collide {
-			return fmt.Sprintf("name %d", h.random.IntN(20))
-		}
-	}
-	return fmt.Sprintf("In a meeting, number %d", h.random.IntN(1e9))
-}
-
-// changes returns up to n changes of what now holds.
-func (h *history) changes(now contents, n int) list {
+// changes returns up to n changes of the given contents.
+func (h history) changes(now contents, n int) list {
 	var changes list
-	h.collide = h.random.IntN(4) == 0
-	picked := make(map[string]bool)
 	ids := slices.Sorted(maps.Keys(now.statuses))
-	for range 1 + h.random.IntN(n) {
-		kind := h.random.IntN(10)
-		c := Change{Kind: Created, After: Record{
-			Name:      h.name(),
-			Type:      [...]string{"busy", "away", "", "other"}[h.random.IntN(4)],
-			UpdatedAt: h.random.Int64N(1 << 41),
-		}}
-		if h.random.IntN(8) == 0 {
-			c.After.Metadata = fmt.Sprintf("\xff{\"emoji\":\"%d\"}", h.random.IntN(100))
+	for _, c := range h.Changes(n, ids, func(id string) (string, uint64) {
+		return now.statuses[id].Name, now.statuses[id].Revision
+	}) {
+		if c.Deleted {
+			changes = append(changes, gone(c.ID, c.Before))
+			continue
 		}
-		if kind < 5 || len(ids) == 0 {
-			c.After.ID = h.id()
-		} else {
-			c.After.ID = ids[h.random.IntN(len(ids))]
-			old := now.statuses[c.After.ID]
-			c.Kind, c.BeforeID, c.Before = Updated, old.ID, old.Revision
-			if kind == 6 || kind == 7 {
-				c.After.Name = old.Name
-			}
-			if kind == 5 {
-				c = gone(old.ID, old.Revision)
-			}
-		}
-		if !picked[c.ID()] {
-			picked[c.ID()] = true
-			changes = append(changes, c)
-		}
+		changed := put(c.ID, c.Name, c.Before)
+		changed.After.Type, changed.After.Metadata, changed.After.UpdatedAt = c.Type, c.Metadata, c.UpdatedAt
+		changes = append(changes, changed)
 	}
 	return changes
 }
 
 // run makes n commits to all stores, requires that they agree, and returns
 // their contents.
-func (h *history) run(t testing.TB, n, size int, stores ...store) contents {
+func (h history) run(t testing.TB, n, size int, stores ...store) contents {
 	t.Helper()
 	now := load(t, stores[0])
 	for range n {
@@ -279,16 +232,6 @@ func (h *history) run(t testing.TB, n, size int, stores ...store) contents {
 		require.Equal(t, now, load(t, s))
 	}
 	return now
-}
-
-// overwrite writes a file, without the sync that ext4 does for one that was cut
-// to nothing before.
-func overwrite(t testing.TB, path string, b []byte) {
-	t.Helper()
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
-	require.NoError(t, err)
-	_, err = f.Write(b)
-	require.NoError(t, errors.Join(err, f.Truncate(int64(len(b))), f.Close()))
 }
 
 // reopen opens a file that may be damaged, commits the given change, if any,

@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
+
+	"github.com/customstatus/customstatus/internal/damage"
 )
 
 // fileOp is an operation of a store on its file.
@@ -136,7 +138,7 @@ func survives(t *testing.T, file []byte, ops []fileOp, states map[uint64]content
 	}
 	cuts, later := 0, 0
 	cutPower(rand.New(rand.NewPCG(1, 1)), file, ops, each, func(file []byte, acknowledged uint64) {
-		overwrite(t, path, file)
+		damage.Overwrite(t, path, file)
 		got, err := reopen(path, put("added", "added later", 0))
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, got.revision, acknowledged)

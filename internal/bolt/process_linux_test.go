@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
 
+	"github.com/customstatus/customstatus/internal/damage"
 	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
@@ -110,7 +111,7 @@ func TestStoreIsLockedByAnotherProcess(t *testing.T) {
 
 func TestStoreIsNotTakenForDamagedWhileSomeoneWritesIt(t *testing.T) {
 	path := tempPath(t)
-	overwrite(t, path, []byte("a page that is being written"))
+	damage.Overwrite(t, path, []byte("a page that is being written"))
 	f, err := os.Open(path)
 	require.NoError(t, err)
 	defer f.Close()

@@ -11,6 +11,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/customstatus/customstatus/internal/boltfile"
+	"github.com/customstatus/customstatus/internal/damage"
 )
 
 // fileWays are the ways to make a file: each makes one at a path from an open
@@ -71,7 +72,7 @@ var fileWays = map[string]func(t *testing.T, s *Store, path string){
 	"a copy of the bytes": func(t *testing.T, s *Store, path string) {
 		b, err := os.ReadFile(s.path)
 		require.NoError(t, err)
-		overwrite(t, path, b)
+		damage.Overwrite(t, path, b)
 	},
 	"read and written anew": func(t *testing.T, s *Store, path string) {
 		var changes list

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/customstatus/customstatus/internal/boltfile"
+	"github.com/customstatus/customstatus/internal/damage"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
 )
@@ -138,21 +139,11 @@ func explore(b []byte) (*boltfile.Survey, content) {
 	return survey, all
 }
 
-// overwrite replaces the content of a file. It does not truncate the file to
-// nothing first, because ext4 then syncs the new content.
-func overwrite(t testing.TB, path string, b []byte) {
-	t.Helper()
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
-	require.NoError(t, err)
-	_, err = f.Write(b)
-	require.NoError(t, errors.Join(err, f.Truncate(int64(len(b))), f.Close()))
-}
-
 // boltReads opens a file with bbolt, reads all keys, runs bbolt's own check,
 // and writes to the file.
 func boltReads(t testing.TB, path string, b []byte) (all content, err error) {
 	t.Helper()
-	overwrite(t, path, b)
+	damage.Overwrite(t, path, b)
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("panic: %v\n%s", p, debug.Stack())

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/customstatus/customstatus/internal/boltfile"
+	"github.com/customstatus/customstatus/internal/damage"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
 )
@@ -40,7 +41,7 @@ var ways = map[string]func(t testing.TB, from, to string){
 	"the file itself": func(t testing.TB, from, to string) {
 		b, err := os.ReadFile(from)
 		require.NoError(t, err)
-		overwrite(t, to, b)
+		damage.Overwrite(t, to, b)
 	},
 	"CopyFile": func(t testing.TB, from, to string) {
 		db := open(t, from)
@@ -140,7 +141,7 @@ func TestALostMetaPageIsFound(t *testing.T) {
 				older, err := os.ReadFile(path)
 				require.NoError(t, err)
 				next := filepath.Join(directory, "next")
-				overwrite(t, next, older)
+				damage.Overwrite(t, next, older)
 				write(t, next, 1)
 				lost := int(transactions(read(t, next))[0]) // the page that the first one wrote
 				if lost == int(transactions(older)[0]) {
