@@ -189,44 +189,38 @@ func TestCatalogUpdate(t *testing.T) {
 }
 
 func TestCatalogStatusTypeOptional(t *testing.T) {
-	c := open(t, customstatus.NewMemoryStore(), &customstatus.Options{Rules: customstatus.Rules{StatusTypeOptional: true}})
-	s := create(t, c, "a", "")
-	require.Equal(t, customstatus.StatusType(""), s.StatusType)
-	s, err := c.Update(ctx, s.ID, customstatus.Fields{Name: "a", StatusType: customstatus.Away}, nil)
-	require.NoError(t, err)
-	require.Equal(t, customstatus.Away, s.StatusType)
-	s, err = c.Update(ctx, s.ID, customstatus.Fields{Name: "b"}, &customstatus.WriteOptions{KeepStatusType: true})
-	require.NoError(t, err)
-	require.Equal(t, customstatus.Away, s.StatusType, "unchanged")
-	require.Equal(t, "b", s.Name)
-	s, err = c.Update(ctx, s.ID, customstatus.Fields{Name: "b"}, nil)
-	require.NoError(t, err)
-	require.Equal(t, customstatus.StatusType(""), s.StatusType, "stored as given")
+	for name, stored := range map[string]customstatus.StatusType{"as given": "", "a default": customstatus.Online} {
+		t.Run(name, func(t *testing.T) {
+			c := open(t, customstatus.NewMemoryStore(), &customstatus.Options{
+				Rules: customstatus.Rules{StatusTypeOptional: true, StatusTypeDefault: stored},
+			})
+			s := create(t, c, "a", "")
+			require.Equal(t, stored, s.StatusType)
+			s, err := c.Update(ctx, s.ID, customstatus.Fields{Name: "a", StatusType: customstatus.Away}, nil)
+			require.NoError(t, err)
+			require.Equal(t, customstatus.Away, s.StatusType)
+			s, err = c.Update(ctx, s.ID, customstatus.Fields{Name: "b"}, &customstatus.WriteOptions{KeepStatusType: true})
+			require.NoError(t, err)
+			require.Equal(t, customstatus.Away, s.StatusType, "unchanged")
+			require.Equal(t, "b", s.Name)
+			s, err = c.Update(ctx, s.ID, customstatus.Fields{Name: "b"}, nil)
+			require.NoError(t, err)
+			require.Equal(t, stored, s.StatusType)
+		})
+	}
 }
 
-func TestCatalogStatusTypeDefault(t *testing.T) {
+func TestImportStoresTheDefaultStatusType(t *testing.T) {
 	c := open(t, customstatus.NewMemoryStore(), &customstatus.Options{
 		Rules: customstatus.Rules{StatusTypeOptional: true, StatusTypeDefault: customstatus.Online},
 	})
-	s := create(t, c, "a", "")
-	require.Equal(t, customstatus.Online, s.StatusType)
-	s, err := c.Update(ctx, s.ID, customstatus.Fields{Name: "a", StatusType: customstatus.Away}, nil)
-	require.NoError(t, err)
-	require.Equal(t, customstatus.Away, s.StatusType)
-	s, err = c.Update(ctx, s.ID, customstatus.Fields{Name: "b"}, &customstatus.WriteOptions{KeepStatusType: true})
-	require.NoError(t, err)
-	require.Equal(t, customstatus.Away, s.StatusType, "unchanged")
-	s, err = c.Update(ctx, s.ID, customstatus.Fields{Name: "b"}, nil)
-	require.NoError(t, err)
-	require.Equal(t, customstatus.Online, s.StatusType)
-
 	statuses := []customstatus.CustomUserStatus{{ID: "i", Name: "imported", UpdatedAt: start}}
 	for added := range 2 {
 		result, err := c.Import(ctx, statuses)
 		require.NoError(t, err)
 		require.Equal(t, 1-added, result.Added, "an import can be repeated")
 	}
-	s, err = c.Get("i")
+	s, err := c.Get("i")
 	require.NoError(t, err)
 	require.Equal(t, customstatus.Online, s.StatusType)
 

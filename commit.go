@@ -377,13 +377,6 @@ func settle(writes []*write, base *snapshot, revision Revision) {
 	}
 }
 
-// publish shows a commit to readers and then to watchers, who may read at once. A
-// commit without changes reports a shared store's progress to those who wait for it.
-func (c *Catalog) publish(next *snapshot, commit Commit) {
-	c.current.Store(next)
-	c.remember(commit)
-}
-
 // catchUp waits until current shows all that the shared store holds now. It finishes
 // the writes that can't wait so long and returns the others. If it fails, it finishes
 // or requeues all of them and returns nil.

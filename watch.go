@@ -87,9 +87,10 @@ func (c *Catalog) Follow(ctx context.Context, after Position) iter.Seq2[Update, 
 	}
 }
 
-// remember adds a commit to what watchers are given. A commit without changes only
-// says what has been reached.
-func (c *Catalog) remember(commit Commit) {
+// publish shows a commit to readers and then to watchers, who may read at once. A
+// commit without changes reports a shared store's progress to those who wait for it.
+func (c *Catalog) publish(next *snapshot, commit Commit) {
+	c.current.Store(next)
 	if len(commit.Changes) == 0 {
 		c.history.Reach(uint64(commit.Revision))
 		return
