@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"sync/atomic"
@@ -40,8 +41,11 @@ func openDatabase(ctx context.Context, given string, create bool, rules customst
 		return nil, err
 	}
 	served, dialErr := dialControl(ctx, controlPath(pl.path))
-	if dialErr == nil {
+	switch notTrusted := (*untrusted)(nil); {
+	case dialErr == nil:
 		return served, nil
+	case errors.As(dialErr, &notTrusted):
+		return nil, dialErr // or a server behind it would be passed over
 	}
 	db, err := openLocal(ctx, pl, create, customstatus.Options{Rules: rules})
 	if !errors.Is(err, customstatus.ErrLocked) {
@@ -65,10 +69,10 @@ func openLocal(ctx context.Context, pl place, create bool, opts customstatus.Opt
 	if err := pl.dangling(); err != nil {
 		return nil, err
 	}
-	if !create {
-		if _, err := os.Stat(pl.path); err != nil {
-			return nil, err
-		}
+	_, statErr := os.Stat(pl.path)
+	isNew := errors.Is(statErr, fs.ErrNotExist)
+	if statErr != nil && !(create && isNew) {
+		return nil, statErr
 	}
 	store, err := customstatus.OpenBolt(pl.path, nil)
 	if errors.Is(err, customstatus.ErrLocked) {
@@ -76,6 +80,11 @@ func openLocal(ctx context.Context, pl place, create bool, opts customstatus.Opt
 	}
 	if err != nil {
 		return nil, saySalvage(pl.given, err)
+	}
+	if isNew {
+		if err := giveDirectorysOwner(pl.path); err != nil {
+			return nil, errors.Join(err, store.Close())
+		}
 	}
 	db := &localDatabase{path: pl.path}
 	db.store.Store(store)

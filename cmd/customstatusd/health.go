@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -150,15 +149,11 @@ func probeRoom(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
+	f, drop, err := createScratch(path)
 	if err != nil {
 		return err
 	}
-	_ = os.Remove(f.Name()) // at once, so that nothing is left of a process that is killed
-	defer func() {
-		err = errors.Join(err, f.Close())
-		_ = os.Remove(f.Name()) // where an open file can't be removed
-	}()
+	defer func() { err = errors.Join(err, drop()) }()
 	content := make([]byte, probeBytes)
 	_, _ = rand.Read(content) // never fails; some file systems store nothing for zeros
 	if _, err := f.WriteAt(content, info.Size()+probeGrowth-probeBytes); err != nil {

@@ -32,7 +32,7 @@ import (
 // TestMain lets the test binary act as the program, for the scripts and for tests
 // that run the program in its own process.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"customstatusd": main})
+	testscript.Main(m, map[string]func(){"customstatusd": main, "stuckwrite": stuckWrite})
 }
 
 // patience bounds the waits of tests that would otherwise hang.

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"go.etcd.io/bbolt"
 
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/salvage"
@@ -52,7 +52,7 @@ func (p *process) salvage(ctx context.Context, path, target string) error {
 	if !saved.Complete && len(saved.Statuses) == 0 {
 		return fmt.Errorf("salvage: nothing in %s could be saved", path)
 	}
-	left, err := writeDatabase(ctx, target, saved.Statuses)
+	left, err := writeDatabase(ctx, path, target, saved.Statuses)
 	if err != nil {
 		return fmt.Errorf("salvage: %w", err)
 	}
@@ -71,33 +71,61 @@ func (p *process) salvage(ctx context.Context, path, target string) error {
 }
 
 // writeDatabase makes a new database of the statuses, and returns those that no
-// catalog accepts.
-func writeDatabase(ctx context.Context, path string, statuses []customstatus.CustomUserStatus) (left []customstatus.Refusal, err error) {
-	err = writeFile(path, false, func(w io.Writer) (err error) {
-		directory, err := os.MkdirTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
+// catalog accepts. The new database belongs to the owner of the damaged one.
+func writeDatabase(ctx context.Context, damaged, path string, statuses []customstatus.CustomUserStatus) (left []customstatus.Refusal, err error) {
+	like, err := os.Stat(damaged)
+	if err != nil {
+		return nil, err
+	}
+	err = writeFileLike(path, false, like, func(w io.Writer) (err error) {
+		catalog, done, err := scratchCatalog(ctx, path)
 		if err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, os.RemoveAll(directory)) }()
-		path := filepath.Join(directory, "new.db")
-		db, err := openLocal(ctx, place{path, path}, true,
-			customstatus.Options{Rules: customstatus.Rules{StatusTypeOptional: true}})
-		if err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, db.close()) }()
+		defer func() { err = errors.Join(err, done()) }()
 		quiet := func(importParts) {} // nobody sees the file before it is complete
-		_, err = importAll(ctx, db.catalog, statuses, quiet)
+		_, err = importAll(ctx, catalog, statuses, quiet)
 		if refused := (*customstatus.ImportError)(nil); errors.As(err, &refused) {
 			left = refused.Refused
-			_, err = importAll(ctx, db.catalog, without(statuses, left), quiet)
+			_, err = importAll(ctx, catalog, without(statuses, left), quiet)
 		}
 		if err != nil {
 			return err
 		}
-		return db.backup(ctx, w)
+		return catalog.Backup(ctx, w)
 	})
 	return left, err
+}
+
+// scratchCatalog returns an empty catalog in a scratch file in the directory of path.
+// The file is gone after done.
+func scratchCatalog(ctx context.Context, path string) (catalog *customstatus.Catalog, done func() error, err error) {
+	file, drop, err := createScratch(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	open := func(string, int, os.FileMode) (*os.File, error) { return file, nil }
+	db, err := bbolt.Open(file.Name(), 0o600, &bbolt.Options{OpenFile: open, NoSync: true})
+	if err != nil {
+		return nil, nil, errors.Join(err, drop())
+	}
+	closeAll := func() error { return errors.Join(db.Close(), ignoreClosed(drop())) }
+	store, err := customstatus.NewBoltStore(db, nil)
+	if err != nil {
+		return nil, nil, errors.Join(err, closeAll())
+	}
+	catalog, err = customstatus.Open(ctx, store, &customstatus.Options{Rules: customstatus.Rules{StatusTypeOptional: true}})
+	if err != nil {
+		return nil, nil, errors.Join(err, store.Close(), closeAll())
+	}
+	return catalog, func() error { return errors.Join(catalog.Close(), closeAll()) }, nil
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, os.ErrClosed) {
+		return nil
+	}
+	return err
 }
 
 // without returns the statuses that were not refused.

@@ -15,7 +15,10 @@ import (
 // controlPath returns the path of the control socket for the database at path.
 func controlPath(path string) string { return path + controlEnding }
 
-const controlEnding = ".sock"
+const (
+	controlEnding = ".sock"
+	socketName    = "s" // of a socket that is not in its place yet
+)
 
 // maxSocketPath is the greatest length in bytes of a socket's path that every
 // system accepts (macOS: 104 with the terminating zero).
@@ -56,21 +59,27 @@ var errOtherServer = errors.New("another server is running here")
 // listenControl listens on the control socket at path. The caller holds the file that
 // the socket belongs to. So a server that answers there has opened another file, which
 // was in the place before: that is errOtherServer. A socket without a server is left
-// from a crash, and is replaced. A file that is not a socket is left alone. The socket
-// gets its name when only the owner can use it.
+// from a crash, and is replaced. A file that is not a socket, or not trusted, is left
+// alone. The socket gets its name when only the owner can use it.
 func listenControl(ctx context.Context, path string) (*controlListener, error) {
-	if there, err := os.Lstat(path); err == nil && there.Mode().Type() != fs.ModeSocket {
-		return nil, fmt.Errorf("%s is in the way: it is not a socket", path)
+	if there, err := os.Lstat(path); err == nil {
+		if there.Mode().Type() != fs.ModeSocket {
+			return nil, fmt.Errorf("%s is in the way: it is not a socket", path)
+		}
+		if err := trusted(path, there); err != nil {
+			return nil, err
+		}
 	}
 	if err := noServer(ctx, path); err != nil {
 		return nil, err
 	}
-	temp, err := os.MkdirTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp")
-	if err != nil {
+	sweepSockets(path)
+	temp := temporaryPath(path)
+	if err := os.Mkdir(temp, 0o700); err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(temp)
-	born := filepath.Join(temp, "s")
+	born := filepath.Join(temp, socketName)
 	short, done, err := shortSocketPath(born)
 	if err != nil {
 		return nil, err
@@ -81,11 +90,7 @@ func listenControl(ctx context.Context, path string) (*controlListener, error) {
 		return nil, err
 	}
 	ln.SetUnlinkOnClose(false)
-	err = os.Chmod(born, 0o600)
-	var made os.FileInfo
-	if err == nil {
-		made, err = os.Lstat(born)
-	}
+	made, err := prepareSocket(born, filepath.Dir(path))
 	if err == nil {
 		err = os.Rename(born, path)
 	}
@@ -93,6 +98,40 @@ func listenControl(ctx context.Context, path string) (*controlListener, error) {
 		return nil, errors.Join(err, ln.Close())
 	}
 	return &controlListener{ln, path, made}, nil
+}
+
+// prepareSocket gives a new socket its mode and, if this process is root's, the owner
+// of the directory that it is for.
+func prepareSocket(path, directory string) (os.FileInfo, error) {
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(directory)
+	if err != nil {
+		return nil, err
+	}
+	if uid, gid, ok := ownerOf(info); ok && os.Geteuid() == 0 && uid != 0 {
+		if err := os.Lchown(path, uid, gid); err != nil {
+			return nil, err
+		}
+	}
+	return os.Lstat(path)
+}
+
+// Accept returns the next connection of a user who may use the socket: who owns it,
+// who runs the server, and root. Not all systems heed the mode of a socket.
+func (l *controlListener) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		owner, _, known := ownerOf(l.made)
+		if user, ok := peerUser(conn); !ok || !known || user == owner || user == os.Geteuid() || user == 0 {
+			return conn, nil
+		}
+		conn.Close()
+	}
 }
 
 // noServer returns errOtherServer if a server listens on the control socket at path.
@@ -108,14 +147,33 @@ func noServer(ctx context.Context, path string) error {
 	return nil
 }
 
-// connect connects to the control socket at path.
+// untrusted is the error of a control socket that may be another user's.
+type untrusted struct{ error }
+
+func (e *untrusted) Unwrap() error { return e.error }
+
+// connect connects to the control socket at path, if the socket and the process that
+// listens are trusted.
 func connect(ctx context.Context, path string) (net.Conn, error) {
-	short, done, err := shortSocketPath(path)
+	short, info, done, err := openSocket(path)
 	if err != nil {
 		return nil, err
 	}
 	defer done()
-	return new(net.Dialer).DialContext(ctx, "unix", short)
+	if err := trusted(path, info); err != nil {
+		return nil, &untrusted{err}
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "unix", short)
+	if err != nil {
+		return nil, err
+	}
+	if user, ok := peerUser(conn); ok {
+		if err := trustedUser(path, user); err != nil {
+			conn.Close()
+			return nil, &untrusted{err}
+		}
+	}
+	return conn, nil
 }
 
 // remove closes the socket and removes it, unless something else has taken its place.

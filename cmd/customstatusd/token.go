@@ -77,6 +77,9 @@ func tellServer(ctx context.Context, path string) error {
 		return err
 	}
 	server, err := dialControl(ctx, controlPath(pl.path))
+	if notTrusted := (*untrusted)(nil); errors.As(err, &notTrusted) {
+		return fmt.Errorf("the tokens file has changed, but the server was not told: %w", err)
+	}
 	if err != nil {
 		return nil // without a socket, a server notices the change within a second
 	}

@@ -12,7 +12,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"runtime"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -68,6 +68,9 @@ func readTokens(path string) (tokenRecords, os.FileInfo, error) {
 	if err != nil {
 		return records, nil, err
 	}
+	if err := trusted(path, info); err != nil {
+		return records, nil, err
+	}
 	text, err := io.ReadAll(f)
 	if err != nil {
 		return records, nil, err
@@ -93,7 +96,7 @@ func editTokens(at place, edit func(*tokenRecords) error) error {
 		return err
 	}
 	path := at.path
-	lock, err := lockedfile.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	lock, err := lockTokens(path + ".lock")
 	if err != nil {
 		return err
 	}
@@ -106,11 +109,55 @@ func editTokens(at place, edit func(*tokenRecords) error) error {
 	if err := edit(&records); err != nil {
 		return err
 	}
-	return writeFile(path, true, func(w io.Writer) error {
+	directory, err := os.Stat(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return writeFileLike(path, true, directory, func(w io.Writer) error {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
 		return enc.Encode(records)
 	})
+}
+
+// lockTokens waits for the lock of a tokens file, which is a file of its own.
+func lockTokens(path string) (*lockedfile.File, error) {
+	if info, err := os.Lstat(path); err == nil {
+		if !info.Mode().IsRegular() {
+			return nil, fmt.Errorf("%s is in the way: it is not a regular file", path)
+		}
+		if err := trusted(path, info); err != nil {
+			return nil, err
+		}
+	}
+	lock, err := lockedfile.OpenFile(path, os.O_RDWR|os.O_CREATE|noFollow, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := lock.Stat()
+	if err == nil {
+		err = trusted(path, info)
+	}
+	if err == nil {
+		err = shareLock(lock, info)
+	}
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return lock, nil
+}
+
+// shareLock gives a lock that root has made to the owner of its directory: the service
+// must be able to open it.
+func shareLock(lock *lockedfile.File, info os.FileInfo) error {
+	if uid, _, ok := ownerOf(info); !ok || uid != 0 || !hasOneName(info) {
+		return nil
+	}
+	directory, err := os.Stat(filepath.Dir(lock.Name()))
+	if err != nil {
+		return err
+	}
+	return giveOwner(lock.File, directory)
 }
 
 // newToken is new credentials. Nothing else holds the token.
@@ -266,8 +313,4 @@ func (f *tokenFile) load() error {
 		f.changed()
 	}
 	return nil
-}
-
-func othersMayWrite(info os.FileInfo) bool {
-	return runtime.GOOS != "windows" && info.Mode().Perm()&0o022 != 0 // where modes say nothing about other users
 }
