@@ -201,7 +201,7 @@ var brokenShared = []brokenStore{
 	{by: "shared-loads", flaw: "loads what was there when it was opened", says: "had returned before the call"},
 	{by: "shared-revision", flaw: "has a revision of its own", says: "had returned = 0, <nil>, want 2"},
 
-	{by: "watch-begins", flaw: "begins without a word", says: "does not yield a first commit", hang: true},
+	{by: "watch-begins", flaw: "begins without a word", says: "does not yield a first commit after revision 0", hang: true},
 	{by: "watch-begins", flaw: "begins where the store is", says: "want a commit with no changes at revision 0"},
 	{by: "watch-past", flaw: "resumes one commit too late", says: "its revision is 4, want 2"},
 	{by: "watch-past", flaw: "loses every second commit", says: "its revision is 6, want 4"},
@@ -250,8 +250,8 @@ var brokenShared = []brokenStore{
 	{by: "watch-close-in-loop", flaw: "waits at Close for the bodies of loops", says: "Close does not return", hang: true},
 	{by: "watch-unreached", flaw: "waits for a revision that it has never reached", says: "want position compacted or unknown: Watch after 1000", hang: true},
 	{by: "watch-unreached", flaw: "begins anywhere when it has never reached the revision", says: "want position compacted or unknown: Watch after 1000", hang: true},
-	{by: "watch-unreached", flaw: "takes the last revision for one that it has never reached", says: "want commit 4 first"},
-	{by: "watch-unreached-others", flaw: "has reached no revision but its own", says: "want commit"},
+	{by: "watch-unreached", flaw: "takes the last revision for one that it has never reached", says: "before commit 4"},
+	{by: "watch-unreached-others", flaw: "has reached no revision but its own", says: "before commit"},
 	{by: "watch-compacted", flaw: "yields what is left of forgotten commits", says: "but must end", hang: true},
 }
 

@@ -75,10 +75,28 @@ func (t *tester) enters(f *follower) {
 		case <-f.entered:
 			return
 		case errs := <-f.ended:
-			t.Fatalf("Watch ended with %v, want commit %d first", errs, t.log[0].Revision)
+			t.Fatalf("Watch ended with %v before commit %d", errs, t.log[0].Revision)
 		case <-clock.C:
 			if clock.out() {
 				t.hangs("Watch does not yield commit %d", t.log[0].Revision)
+			}
+		}
+	}
+}
+
+// receive waits for the next commit of a feed. If the feed ends or the clock runs
+// out, it ends the case, with the first or the second of the texts.
+func (t *tester) receive(f *follower, clock *clock, ended, hangs string) customstatus.Commit {
+	t.Helper()
+	for {
+		select {
+		case c := <-f.commits:
+			return c
+		case errs := <-f.ended:
+			t.Fatalf("Watch ended with %v %s", errs, ended)
+		case <-clock.C:
+			if clock.out() {
+				t.hangs("Watch does not %s", hangs)
 			}
 		}
 	}
@@ -91,19 +109,12 @@ func (t *tester) next(f *follower, index int) {
 	want := t.log[index]
 	clock := newClock(t.patienceFor(len(want.Changes)))
 	defer clock.Stop()
+	ended, hangs := fmt.Sprintf("before commit %d", want.Revision), fmt.Sprintf("yield commit %d", want.Revision)
 	for {
-		select {
-		case c := <-f.commits:
-			if t.takes(f, c, index) {
-				t.matches(c, want, index)
-				return
-			}
-		case errs := <-f.ended:
-			t.Fatalf("Watch ended with %v, want commit %d first", errs, want.Revision)
-		case <-clock.C:
-			if clock.out() {
-				t.hangs("Watch does not yield commit %d", want.Revision)
-			}
+		c := t.receive(f, clock, ended, hangs)
+		if t.takes(f, c, index) {
+			t.matches(c, want, index)
+			return
 		}
 	}
 }
@@ -113,19 +124,8 @@ func (t *tester) reaches(f *follower, revision customstatus.Revision) {
 	t.Helper()
 	clock := newClock(t.patience)
 	defer clock.Stop()
-	for {
-		select {
-		case c := <-f.commits:
-			if c.Revision >= revision {
-				return
-			}
-		case errs := <-f.ended:
-			t.Fatalf("Watch ended with %v before it reached revision %d, which Load or Revision has returned", errs, revision)
-		case <-clock.C:
-			if clock.out() {
-				t.hangs("Watch does not reach revision %d, which Load or Revision has returned", revision)
-			}
-		}
+	reach := fmt.Sprintf("reach revision %d, which Load or Revision has returned", revision)
+	for t.receive(f, clock, "and did not "+reach, reach).Revision < revision {
 	}
 }
 
@@ -136,21 +136,11 @@ func (t *tester) begins(s *handle, after customstatus.Revision) {
 	defer close(f.left)
 	clock := newClock(t.patience)
 	defer clock.Stop()
-	for {
-		select {
-		case c := <-f.commits:
-			if len(c.Changes) > 0 || c.Revision != after {
-				t.Errorf("Watch after %d begins with commit %d of %d changes, want a commit with no changes at revision %d",
-					after, c.Revision, len(c.Changes), after)
-			}
-			return
-		case errs := <-f.ended:
-			t.Fatalf("Watch after %d ended with %v before the first commit", after, errs)
-		case <-clock.C:
-			if clock.out() {
-				t.hangs("Watch after %d does not yield a first commit", after)
-			}
-		}
+	begin := fmt.Sprintf("yield a first commit after revision %d", after)
+	c := t.receive(f, clock, "and did not "+begin, begin)
+	if len(c.Changes) > 0 || c.Revision != after {
+		t.Errorf("Watch after %d begins with commit %d of %d changes, want a commit with no changes at revision %d",
+			after, c.Revision, len(c.Changes), after)
 	}
 }
 

@@ -123,11 +123,15 @@ func (s *Store) loadAll(ctx context.Context, tx *bbolt.Tx, v view, yield func(in
 	return s.load(ctx, v, tx.Size(), yield)
 }
 
-// Commit makes all changes, or none, in one transaction of bbolt, and returns the
-// revision that they have. When there is more than one reason to refuse a commit,
-// the first of these is given: [sentinel.ErrClosed], the context's error, changes
-// without a meaning (none at all, an id twice, an unknown kind), [LimitError], that
-// the store must be reopened or is not in its place, [sentinel.ErrConflict].
+// Commit makes all changes or none, in one transaction of bbolt, and returns
+// their revision. When several errors apply, Commit returns the first of these:
+// [sentinel.ErrClosed], the error of ctx, an error for invalid changes (none at
+// all, two changes of one id, an unknown kind), a [*LimitError],
+// [sentinel.ErrNeedsReopen] or an error for a file that is not at its path,
+// [sentinel.ErrConflict].
+//
+// [sentinel.ErrOutcomeUnknown] is returned when the commit may or may not have
+// been made. Every other error means that nothing was written.
 func (s *Store) Commit(ctx context.Context, changes Changes) (uint64, error) {
 	s.life.RLock()
 	defer s.life.RUnlock()
@@ -167,7 +171,7 @@ func (s *Store) commit(ctx context.Context, changes Changes) (uint64, error) {
 	return s.apply(ctx, p)
 }
 
-// apply commits what was planned, in its turn.
+// apply commits a plan. The caller holds the turn.
 func (s *Store) apply(ctx context.Context, p *plan) (uint64, error) {
 	var (
 		e          *edit

@@ -1,3 +1,3 @@
-// Package crash kills processes while they write to a bbolt file, or takes away
-// what they need, and looks at what is left. Its tests run on Linux.
+// Package crash kills processes while they write to a bbolt file, or takes
+// resources away from them, and checks what is left. Its tests run on Linux.
 package crash

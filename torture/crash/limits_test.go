@@ -30,7 +30,8 @@ func TestFileSizeLimit(t *testing.T) { starve(t, "file-size") }
 // none; what does need one fails with the reason, and works again later.
 func TestDescriptorLimit(t *testing.T) { starve(t, "descriptors") }
 
-// starve runs a child that limits itself, and opens the file that it leaves.
+// starve runs a child that limits its own resources, and then opens the child's
+// file.
 func starve(t *testing.T, role string) {
 	path := filepath.Join(t.TempDir(), "catalog.db")
 	var stderr bytes.Buffer
@@ -53,7 +54,7 @@ func starve(t *testing.T, role string) {
 	harness.Report(t, role, "%s", report)
 }
 
-// limit sets a soft limit, and returns what sets the old one.
+// limit sets a soft limit, and returns a function that restores the old one.
 func limit(resource int, to uint64) (lift func() error, err error) {
 	var old syscall.Rlimit
 	if err := syscall.Getrlimit(resource, &old); err != nil {
@@ -67,7 +68,8 @@ func limit(resource int, to uint64) (lift func() error, err error) {
 	return func() error { return syscall.Setrlimit(resource, &old) }, nil
 }
 
-// conclude closes the catalog, and prints the report and what it shows.
+// conclude prints the report and the catalog's statuses, and closes the
+// catalog.
 func conclude(c *customstatus.Catalog, report string) error {
 	page, err := c.List(customstatus.Query{})
 	if err := errors.Join(err, c.Close()); err != nil {
@@ -102,7 +104,7 @@ func (c child) smallFiles() error {
 		if crowd.failed == before {
 			return errors.New("the limit was not reached")
 		}
-		// It is still full; whatever is refused now is refused cleanly.
+		// The file is still full; a write that fails now must fail cleanly.
 		if err := crowd.write(c.Writers, 5, syscall.EFBIG); err != nil {
 			return err
 		}

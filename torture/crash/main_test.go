@@ -12,11 +12,11 @@ import (
 	"github.com/customstatus/customstatus/torture/internal/harness"
 )
 
-// childVariable is the environment variable that makes this test binary a process
-// to be killed, or starved, by the one that runs the tests.
+// childVariable is the environment variable that turns this test binary into a
+// child process, which the tests kill or starve.
 const childVariable = "CUSTOMSTATUS_TORTURE_CHILD"
 
-// child says what such a process has to do.
+// child is the task of a child process.
 type child struct {
 	Role    string // a key of roles
 	Path    string // of the bbolt file

@@ -23,8 +23,8 @@ import (
 )
 
 // TestKillServer kills customstatusd with SIGKILL while many clients write. A
-// write is acknowledged when its client has read the whole answer 200. Every
-// fourth time the server gets SIGTERM instead, and has to end in order.
+// write is acknowledged when the client has read the whole answer 200. Every
+// fourth server gets SIGTERM instead and must shut down cleanly.
 func TestKillServer(t *testing.T) {
 	program := harness.BuildServer(t)
 	rounds := harness.Rounds(12, 1000)
@@ -50,8 +50,8 @@ func TestKillServer(t *testing.T) {
 		rounds, total.acknowledged, total.refused, total.open, total.done, total.open-total.done)
 }
 
-// serverRound has clients write to the server, ends it, and looks at the file. It
-// returns the server's log.
+// serverRound lets clients write to the server, ends the server, and checks the
+// file. It returns the server's log.
 func serverRound(t *testing.T, s *harness.Server, l *ledger, path string, credentials http.Header, seed uint64) (log string) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	began := time.Now()
@@ -131,7 +131,7 @@ func serverRound(t *testing.T, s *harness.Server, l *ledger, path string, creden
 	return log
 }
 
-// errGone says that the server has not answered.
+// errGone is returned when the server has not answered.
 var errGone = errors.New("no answer")
 
 // client writes through HTTP.
@@ -145,7 +145,7 @@ type client struct {
 	own         []string // ids of the statuses that only it writes to
 }
 
-// next does one write, or now and then reads at which revision the catalog is.
+// next makes one write or, sometimes, reads the catalog's revision.
 func (c *client) next() error {
 	if c.rand.IntN(10) == 0 {
 		header, _, err := c.do(http.MethodGet, "list?count=1", nil)
@@ -192,15 +192,15 @@ func (c *client) next() error {
 	return nil
 }
 
-// answer is what an endpoint answers.
+// answer is the answer of an endpoint.
 type answer struct {
 	Success          bool
 	CustomUserStatus customstatus.CustomUserStatus
 	ErrorType        string
 }
 
-// do sends a request and reads the whole answer, which must be 200 or the refusal
-// of a name in use.
+// do sends a request and reads the whole answer, which must be 200 or an error
+// for a name in use.
 func (c *client) do(method, endpoint string, body map[string]string) (http.Header, answer, error) {
 	var a answer
 	var sent []byte

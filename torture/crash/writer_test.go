@@ -18,9 +18,9 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// event is a line that a child writes to the pipe it has as descriptor 3. A line
-// is shorter than PIPE_BUF, so that it is written whole or not at all, whenever
-// the child is killed.
+// event is a line that a child writes to the pipe at descriptor 3. A line is
+// shorter than PIPE_BUF, so a killed child has written it as a whole or not at
+// all.
 type event struct {
 	Writer   int
 	Begin    *write                `json:",omitempty"`
@@ -29,7 +29,7 @@ type event struct {
 	Ready    bool                  `json:",omitempty"` // the file is open
 }
 
-// take reads what children write into the ledger, until all of them are gone.
+// take reads the children's events into the ledger until all children are gone.
 func (l *ledger) take(pipe io.Reader, ready func()) error {
 	lines := bufio.NewScanner(pipe)
 	for lines.Scan() {
@@ -51,7 +51,7 @@ func (l *ledger) take(pipe io.Reader, ready func()) error {
 	return lines.Err()
 }
 
-// name draws one of the names that writers fight for.
+// name draws one of the names that the writers compete for.
 func name(r *rand.Rand) string { return fmt.Sprintf("status %d", r.IntN(400)) }
 
 func statusType(r *rand.Rand) customstatus.StatusType {
@@ -111,7 +111,7 @@ func tell(pipe io.Writer, e event) error {
 	return err
 }
 
-// writer is one of many in a child.
+// writer is one of the concurrent writers in a child.
 type writer struct {
 	number  int
 	catalog *customstatus.Catalog
@@ -120,7 +120,7 @@ type writer struct {
 	own     []string // ids of the statuses that only it writes to
 }
 
-// next does one write, and says so before and after.
+// next makes one write and reports it before and after.
 func (w *writer) next() error {
 	ctx := context.Background()
 	fields := customstatus.Fields{Name: name(w.rand), StatusType: statusType(w.rand)}

@@ -22,7 +22,8 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// crowd is hostile clients, and honest ones that a server has to serve meanwhile.
+// crowd is a set of hostile clients, and of honest clients that a server must
+// serve meanwhile.
 type crowd struct {
 	addr        string
 	credentials http.Header
@@ -45,7 +46,7 @@ const endpoints = "/api/v1/custom-user-status."
 // beginning is the position of a catalog that was never written.
 const beginning = "0-0000000000000000"
 
-// act is what one kind of hostile client does on its connection, until it is
+// act is the behaviour of one kind of hostile client, until the client is
 // released.
 type act struct {
 	name string
@@ -190,7 +191,7 @@ func cutCreate(c *crowd, _ *testing.T, conn *net.TCPConn, n int) {
 	c.hangUp(conn)
 }
 
-// tries notes that a name is to be created. Names are not tried twice.
+// tries records that a client tries to create a name. No name is tried twice.
 func (c *crowd) tries(name string, whole bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -207,7 +208,8 @@ func (c *crowd) request(method, endpoint, body string) []byte {
 	return append(c.header(method, endpoint, fmt.Sprintf("Content-Length: %d", len(body))), body...)
 }
 
-// send sends what it can: a server may well hang up on such clients.
+// send sends as much as possible. It ignores errors, because the server may
+// close the connection.
 func (c *crowd) send(conn net.Conn, data []byte) { _, _ = conn.Write(data) }
 
 // hangUp cuts the connection, every other time with a reset.
@@ -234,8 +236,8 @@ func (c *crowd) answer(conn net.Conn, r *bufio.Reader) *http.Response {
 	return got
 }
 
-// run has the hostile clients connect and act, the honest ones do their work
-// meanwhile, and looks at what has come of it.
+// run runs the hostile clients and, meanwhile, the honest ones, and checks the
+// results.
 func (c *crowd) run(t *testing.T) {
 	t.Helper()
 	c.release, c.tick = make(chan struct{}), make(chan struct{}, 100)
@@ -286,8 +288,9 @@ func (c *crowd) run(t *testing.T) {
 	close(c.release)
 	acting.Wait()
 
-	// What hostile clients have sent before they went is done, or never will
-	// be, when the server has let go of their connections.
+	// Once the server has closed the hostile connections, it has handled all
+	// that it will ever handle of them. The server does not report that, so the
+	// test polls.
 	for c.open() > honestClients+1 {
 		time.Sleep(10 * time.Millisecond)
 	}
@@ -304,7 +307,8 @@ const honestClients = 8
 // lastName is the name of the status that ends the feed.
 const lastName = "the end"
 
-// work is what an honest client does, who knows what each answer has to be.
+// work is the work of an honest client, which knows the right answer to each
+// request.
 func (c *crowd) work(t *testing.T, client *http.Client, n int) {
 	for i := range 40 {
 		if t.Failed() {
@@ -432,8 +436,7 @@ func (c *crowd) follow(ctx context.Context, t *testing.T, client *http.Client) (
 	return nil
 }
 
-// judge compares what the catalog has in the end, and what it was told on the way
-// there, with what was asked of it.
+// judge compares the final statuses and the events with the requests.
 func (c *crowd) judge(t *testing.T, statuses []customstatus.CustomUserStatus, events []event) {
 	t.Helper()
 	if t.Failed() {

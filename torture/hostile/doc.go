@@ -1,3 +1,4 @@
-// Package hostile has two thousand clients at once that are slow, deaf, cut off or
-// lying, and looks what honest clients are told meanwhile. Its tests run on Linux.
+// Package hostile runs two thousand concurrent clients that are slow, read
+// nothing, are cut off or send false lengths, and checks the answers to honest
+// clients meanwhile. Its tests run on Linux.
 package hostile

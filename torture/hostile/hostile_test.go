@@ -26,16 +26,16 @@ import (
 
 func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
 
-// connections is how many hostile clients there are at once.
+// connections is the number of concurrent hostile clients.
 const connections = 2000
 
-// What a server may hold on to for a connection on which somebody has sent a part
-// of a request, whatever that is: its buffers and two stacks, with some to spare.
-// It is a bound, not a measurement.
+// perConnection limits the memory in bytes that a server holds for a connection
+// with an incomplete request: buffers and two stacks, with a margin. It is a
+// bound, not a measurement.
 const perConnection = 128 << 10
 
-// TestHandler lets the hostile clients loose on the handler, in a server with the
-// limits that customstatusd sets, over a bbolt file.
+// TestHandler runs the hostile clients against the handler, in a server with
+// customstatusd's limits and a bbolt file.
 func TestHandler(t *testing.T) {
 	catalog, err := customstatus.OpenFile(context.Background(), filepath.Join(t.TempDir(), "catalog.db"), nil)
 	if err != nil {
@@ -98,7 +98,7 @@ func TestHandler(t *testing.T) {
 		peak.most(), c.honest.Load(), most>>20, before>>20, c.verdict)
 }
 
-// TestServer lets them loose on customstatusd itself.
+// TestServer runs the hostile clients against customstatusd itself.
 func TestServer(t *testing.T) {
 	program := harness.BuildServer(t)
 	path := filepath.Join(t.TempDir(), "catalog.db")
@@ -133,8 +133,8 @@ func TestServer(t *testing.T) {
 		c.size, c.honest.Load(), after>>20, before>>20, c.verdict)
 }
 
-// size is the number of connections, fewer if the process may not have as many
-// descriptors.
+// size returns the number of connections, which the limit on descriptors may
+// reduce.
 func size(t *testing.T, perConnection uint64) int {
 	t.Helper()
 	var limit syscall.Rlimit
@@ -143,8 +143,8 @@ func size(t *testing.T, perConnection uint64) int {
 	}
 	connections := connections
 	if raceDetector {
-		// It takes ten times the memory and the time, and what it looks for
-		// does not take a crowd.
+		// The race detector takes ten times the memory and time, and finds
+		// races with fewer connections too.
 		connections /= 10
 		t.Logf("only %d connections under the race detector", connections)
 	}
@@ -156,7 +156,7 @@ func size(t *testing.T, perConnection uint64) int {
 	return connections
 }
 
-// memory is what the process uses now, garbage not counted.
+// memory returns the bytes that the process uses now, without garbage.
 func memory() uint64 {
 	runtime.GC()
 	runtime.GC() // the first one leaves what was in a pool
@@ -165,7 +165,7 @@ func memory() uint64 {
 	return m.HeapAlloc + m.StackInuse
 }
 
-// status returns a figure in bytes of what Linux says of the process.
+// status returns a figure from Linux's status of the process, in bytes.
 func status(t *testing.T, s *harness.Server, name string) uint64 {
 	t.Helper()
 	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.Cmd.Process.Pid))
@@ -185,7 +185,7 @@ func status(t *testing.T, s *harness.Server, name string) uint64 {
 	return 0
 }
 
-// sockets returns how many the process has open.
+// sockets returns the number of open sockets of the process.
 func sockets(t *testing.T, s *harness.Server) int {
 	t.Helper()
 	directory := fmt.Sprintf("/proc/%d/fd", s.Cmd.Process.Pid)
@@ -202,7 +202,7 @@ func sockets(t *testing.T, s *harness.Server) int {
 	return n
 }
 
-// openConnections counts those of a server.
+// openConnections counts the open connections of a server.
 type openConnections struct {
 	mu           sync.Mutex
 	now, highest int
@@ -232,7 +232,7 @@ func (o *openConnections) most() int {
 	return o.highest
 }
 
-// problems keeps the lines of a log that are errors.
+// problems keeps the error lines of a log.
 type problems struct {
 	mu    sync.Mutex
 	lines strings.Builder

@@ -1,4 +1,4 @@
-// Package linear records what concurrent clients of a catalog are told, and
-// checks that it could also have happened one operation after the other, each at
-// an instant between its call and its return.
+// Package linear records the results of concurrent clients of a catalog and
+// checks that they are linearizable: one operation after the other, each at an
+// instant between its call and its return, could have given the same results.
 package linear

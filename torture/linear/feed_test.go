@@ -15,13 +15,13 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// watcher knows a catalog from a page and the commits after it.
+// watcher has a page of a catalog and the commits after it.
 type watcher struct {
 	follows bool // by Follow, not by List and Watch
 	start   customstatus.Page
 	commits []customstatus.Commit
-	// gaps are the pages from which the watcher went on where it was not told
-	// of changes, by the number of commits before each.
+	// gaps are the pages from which the watcher continued after missing
+	// commits, by the number of commits before each page.
 	gaps map[int]customstatus.Page
 	// back says that the catalog may turn out to hold another history, of a
 	// lower revision, after a gap.
@@ -29,7 +29,7 @@ type watcher struct {
 	err  error
 }
 
-// source is what watchers use of a catalog.
+// source has the methods of a catalog that watchers use.
 type source interface {
 	List(customstatus.Query) (customstatus.Page, error)
 	Watch(context.Context, customstatus.Position) iter.Seq2[customstatus.Commit, error]
@@ -118,23 +118,24 @@ func pageOf(u customstatus.Update) customstatus.Page {
 	return customstatus.Page{Statuses: u.Statuses, Total: len(u.Statuses), Position: u.Position}
 }
 
-// take notes a commit and reports whether it has a status with the name.
+// take records a commit and reports whether the commit has a status with the
+// name.
 func (w *watcher) take(commit customstatus.Commit, until string) bool {
 	w.commits = append(w.commits, commit)
 	return slices.ContainsFunc(commit.Changes, func(c customstatus.Change) bool { return c.Status().Name == until })
 }
 
-// skip notes a page after a gap, and reports whether it has a status with the
-// name.
+// skip records a page after a gap, and reports whether the page has a status
+// with the name.
 func (w *watcher) skip(page customstatus.Page, until string) bool {
 	w.gaps[len(w.commits)] = page
 	return slices.ContainsFunc(page.Statuses, func(s customstatus.CustomUserStatus) bool { return s.Name == until })
 }
 
-// replay returns what the catalog held at each revision that the watcher knows
-// of, or why what it saw cannot have been the commits in their order. If positions
-// may stay, the watcher need not have been told that a status was written anew as
-// it was.
+// replay returns the catalog's statuses at each revision that the watcher
+// knows. The error says why the watcher's commits can't be the catalog's
+// commits in order. If positions may stay, the watcher may miss commits that
+// rewrote a status unchanged.
 func (w *watcher) replay(stays bool) (at map[customstatus.Revision]customstatus.Page, err error) {
 	at = map[customstatus.Revision]customstatus.Page{w.start.Position.Revision: w.start}
 	now := w.start
@@ -159,7 +160,7 @@ func (w *watcher) replay(stays bool) (at map[customstatus.Revision]customstatus.
 	}
 }
 
-// fingerprint is what the fingerprint of a catalog with the statuses has to be.
+// fingerprint returns the fingerprint of a catalog with the statuses.
 func fingerprint(statuses []customstatus.CustomUserStatus) (sum customstatus.Fingerprint) {
 	for _, s := range statuses {
 		sum += s.Fingerprint()
@@ -167,8 +168,8 @@ func fingerprint(statuses []customstatus.CustomUserStatus) (sum customstatus.Fin
 	return sum
 }
 
-// same reports whether the statuses are the same. If positions may stay, those
-// written anew as they were count as the same.
+// same reports whether the statuses are the same. If positions may stay, a
+// status that was rewritten unchanged counts as the same.
 func same(a, b []customstatus.CustomUserStatus, stays bool) bool {
 	return slices.EqualFunc(a, b, func(s, t customstatus.CustomUserStatus) bool {
 		if stays {
@@ -178,7 +179,7 @@ func same(a, b []customstatus.CustomUserStatus, stays bool) bool {
 	})
 }
 
-// apply returns the page that a commit makes of one.
+// apply returns the page after a commit.
 func apply(p customstatus.Page, c customstatus.Commit, stays bool) (customstatus.Page, error) {
 	if c.Revision <= p.Position.Revision {
 		return p, fmt.Errorf("revision %d follows %d", c.Revision, p.Position.Revision)
@@ -224,8 +225,8 @@ func apply(p customstatus.Page, c customstatus.Commit, stays bool) (customstatus
 	return customstatus.Page{Statuses: s.statuses, Total: len(s.statuses), Position: c.Position()}, nil
 }
 
-// ofSeveral reports whether several writes share the commit. Each changes one
-// status, but for imports.
+// ofSeveral reports whether several writes share the commit. Every write except
+// an import changes one status.
 func ofSeveral(commit customstatus.Commit) bool {
 	writes := make(map[string]bool)
 	for _, c := range commit.Changes {
@@ -238,13 +239,14 @@ func ofSeveral(commit customstatus.Commit) bool {
 	return len(writes) > 1
 }
 
-// account says which change nobody has made, and which write that was
-// acknowledged is in no commit; where the watcher has gaps, it may be missing.
+// account returns an error for a change that no client made, and for an
+// acknowledged write that is in no commit. If the watcher has gaps, a write may
+// be missing.
 //
-// A catalog over a shared store that had to load it may have left out commits that
-// undo each other, for a position that holds what the catalog holds is current. So
-// where it has loaded, a write may be missing that others of the same status can
-// have undone.
+// A catalog that had to load a shared store may have left out commits that undo
+// each other, because a position with the catalog's own fingerprint is current.
+// So after a load, a write may be missing that other writes of the same status
+// can have undone.
 func account(ops []porcupine.Operation, w *watcher, loaded bool) error {
 	var (
 		puts    = make(map[customstatus.CustomUserStatus]bool) // acknowledged creates and updates
@@ -320,9 +322,8 @@ func account(ops []porcupine.Operation, w *watcher, loaded bool) error {
 	return nil
 }
 
-// undone reports whether writes that may have been made can have taken a status
-// back to what it was before: a create or import and a delete, or several writes
-// of one millisecond.
+// undone reports whether possible writes can have restored a status: a create
+// or import and a delete, or several writes in one millisecond.
 func undone(ops []porcupine.Operation, id string, at time.Time) bool {
 	made, removed, sameTime := false, false, 0
 	for _, o := range ops {
@@ -351,7 +352,7 @@ func undone(ops []porcupine.Operation, id string, at time.Time) bool {
 	return made && removed || sameTime > 1
 }
 
-// explains reports whether the operation can have made the change.
+// explains reports whether the operation may have made the change.
 func (op operation) explains(c customstatus.Change) bool {
 	s := c.Status()
 	switch op.kind {
@@ -376,8 +377,9 @@ func (op operation) explains(c customstatus.Change) bool {
 	return false
 }
 
-// localReads says which page, of those that were read without Sync, shows what
-// its catalog never held or an older revision than was known there already.
+// localReads returns an error for a page, read without Sync, that the catalog
+// never had, or that has an older revision than a client of the catalog knew
+// already.
 func (h *history) localReads(at map[customstatus.Revision]customstatus.Page) error {
 	for _, l := range h.local {
 		revision := l.page.Position.Revision

@@ -19,7 +19,7 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// catalog is what a client uses of a customstatus.Catalog.
+// catalog has the methods of a customstatus.Catalog that a client uses.
 type catalog interface {
 	Create(context.Context, customstatus.Fields) (customstatus.CustomUserStatus, error)
 	Update(context.Context, string, customstatus.Fields, *customstatus.WriteOptions) (customstatus.CustomUserStatus, error)
@@ -32,7 +32,7 @@ type catalog interface {
 	Sync(context.Context) error
 }
 
-// history is what concurrent clients were told.
+// history has the results of concurrent clients.
 type history struct {
 	ops     []porcupine.Operation
 	local   []localPage
@@ -43,7 +43,7 @@ type history struct {
 	stays   bool // see workload
 }
 
-// localPage is a page that was read without Sync before it.
+// localPage is a page that was read without a Sync before.
 type localPage struct {
 	catalog int
 	call    int64
@@ -52,14 +52,14 @@ type localPage struct {
 	reached customstatus.Revision // by the catalog, after it
 }
 
-// known is a revision that one of the clients of a catalog had seen at a time.
+// known is a revision that a client of a catalog had seen at a time.
 type known struct {
 	catalog  int
 	at       int64
 	revision customstatus.Revision
 }
 
-// workload says what clients do.
+// workload says what the clients do.
 type workload struct {
 	clients, ops int
 	names        []string
@@ -79,7 +79,7 @@ type workload struct {
 // short histories with few names: most writes collide with another one.
 var collide = workload{clients: 5, ops: 7, names: []string{"a", "b", "c"}, cancels: 0.1}
 
-// errInjected is what a faulty store fails with.
+// errInjected is the error of a faulty store.
 var errInjected = errors.New("injected fault")
 
 // run has clients use the catalogs, each its own of them in turn, and returns

@@ -92,8 +92,8 @@ func (m *machine) Delete(t *rapid.T) {
 	}
 }
 
-// Import imports statuses of all kinds: new ones, with an id and without, some
-// that are there already, changed or not, and some that are none.
+// Import imports statuses of all kinds: new ones with and without an id,
+// existing ones with and without a change, and invalid ones.
 func (m *machine) Import(t *rapid.T) {
 	c := m.catalog(t)
 	m.drawFault(t)
@@ -255,8 +255,8 @@ func (m *machine) ListInvalid(t *rapid.T) {
 	}
 }
 
-// from draws a position: one that the catalog was at, and one that differs from
-// such in the revision, in the fingerprint, or in both.
+// from draws a position: one that the catalog had, or one that differs in the
+// revision, the fingerprint or both.
 func (m *machine) from(t *rapid.T) customstatus.Position {
 	p := rapid.SampledFrom(m.past).Draw(t, "position")
 	if n := rapid.IntRange(0, 9).Draw(t, "other"); n < 3 {
@@ -267,8 +267,8 @@ func (m *machine) from(t *rapid.T) customstatus.Position {
 	return p
 }
 
-// Watch watches from a position of the past, of now, of the future, or of another
-// catalog.
+// Watch watches from a past, the current, a future or another catalog's
+// position.
 func (m *machine) Watch(t *rapid.T) {
 	after := m.from(t)
 	c := m.catalog(t)
@@ -312,7 +312,7 @@ func (m *machine) sameCommits(t *rapid.T, after customstatus.Position, got, want
 }
 
 // Follow follows from such a position. It begins with the whole catalog where
-// Watch can't tell.
+// Watch does not know the position.
 func (m *machine) Follow(t *rapid.T) {
 	after := m.from(t)
 	want, ok := m.log.since(after)
@@ -342,14 +342,14 @@ func (m *machine) Follow(t *rapid.T) {
 	m.sameCommits(t, after, got, want)
 }
 
-// byID sorts changes, whose order within a commit says nothing.
+// byID sorts changes, because their order within a commit does not matter.
 func byID(changes []customstatus.Change) []customstatus.Change {
 	return slices.SortedFunc(slices.Values(changes), func(a, b customstatus.Change) int {
 		return strings.Compare(a.ID(), b.ID())
 	})
 }
 
-// Clock sets the clock, back as well as on.
+// Clock sets the clock back or forward.
 func (m *machine) Clock(t *rapid.T) {
 	m.now = m.now.Add(time.Duration(rapid.Int64Range(-5e9, 10e9).Draw(t, "clock")))
 }
@@ -370,7 +370,7 @@ func (m *machine) Reopen(t *rapid.T) {
 	m.log.reset(m.shown.position)
 }
 
-// Backup makes a backup and looks what is in it.
+// Backup makes a backup and checks its contents.
 func (m *machine) Backup(t *rapid.T) {
 	if m.place.backup == nil || rapid.IntRange(0, 4).Draw(t, "backup") > 0 {
 		t.Skip("not so often")
@@ -388,7 +388,7 @@ func (m *machine) Backup(t *rapid.T) {
 	m.samePage(t, page, m.stored.list(customstatus.Query{}))
 }
 
-// Check compares all that the catalogs show.
+// Check compares all that the catalogs show with the model.
 func (m *machine) Check(t *rapid.T) {
 	m.fault = works
 	if m.past[len(m.past)-1] != m.shown.position {

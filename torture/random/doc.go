@@ -1,3 +1,3 @@
-// Package random performs random operations on a catalog and on a naive model of
-// one, and compares all that can be seen of them.
+// Package random performs random operations on a catalog and on a naive model,
+// and compares all visible results.
 package random

@@ -10,7 +10,7 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// naive is a catalog as one would write it on a napkin.
+// naive is the simplest possible catalog.
 type naive struct {
 	statuses map[string]customstatus.CustomUserStatus // by id
 	revision customstatus.Revision
@@ -22,7 +22,7 @@ func (n naive) clone() naive {
 	return n
 }
 
-// fingerprint adds up those of all statuses.
+// fingerprint returns the sum of the statuses' fingerprints.
 func (n naive) fingerprint() (sum customstatus.Fingerprint) {
 	for _, s := range n.statuses {
 		sum += s.Fingerprint()
@@ -30,7 +30,7 @@ func (n naive) fingerprint() (sum customstatus.Fingerprint) {
 	return sum
 }
 
-// ids returns all ids in their order.
+// ids returns all ids in order.
 func (n naive) ids() []string { return slices.Sorted(maps.Keys(n.statuses)) }
 
 func (n naive) byName(name string) (customstatus.CustomUserStatus, bool) {
@@ -97,8 +97,8 @@ func (n naive) delete(id string, opts customstatus.WriteOptions) ([]customstatus
 	return []customstatus.Change{{Kind: customstatus.Deleted, Before: s}}, nil
 }
 
-// add is an import of statuses of which some are invalid. Of all that are
-// refused, it returns the sentinels by index.
+// add imports statuses, some of them invalid. It returns the sentinel of each
+// refused status by index.
 func (n naive) add(statuses []customstatus.CustomUserStatus, invalid map[int]error, newID func() string, now time.Time) ([]customstatus.Change, map[int]error) {
 	var changes []customstatus.Change
 	bad := maps.Clone(invalid)
@@ -138,7 +138,7 @@ func (n naive) add(statuses []customstatus.CustomUserStatus, invalid map[int]err
 	return changes, nil
 }
 
-// apply makes changes and returns the commit that watchers see.
+// apply makes the changes and returns the commit for watchers.
 func (n *naive) apply(changes []customstatus.Change, revision customstatus.Revision) customstatus.Commit {
 	n.revision = revision
 	changes = slices.Clone(changes)
@@ -155,7 +155,7 @@ func (n *naive) apply(changes []customstatus.Change, revision customstatus.Revis
 	return customstatus.Commit{Revision: revision, Changes: changes, Fingerprint: n.position.Fingerprint, FingerprintKnown: true}
 }
 
-// list returns what a query with no error in it asks for.
+// list returns the page for a valid query.
 func (n naive) list(q customstatus.Query) customstatus.Page {
 	page := customstatus.Page{Position: n.position, Statuses: []customstatus.CustomUserStatus{}}
 	for _, s := range n.statuses {
@@ -210,10 +210,10 @@ func containsFold(name, part string) bool {
 	return false
 }
 
-// milliseconds is t as a catalog keeps times.
+// milliseconds returns t as a catalog keeps it.
 func milliseconds(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
-// log is the commits that a catalog keeps for watchers.
+// log has the commits that a catalog keeps for watchers.
 type log struct {
 	limit   int // changes
 	base    customstatus.Position
@@ -241,8 +241,8 @@ func (l *log) reset(base customstatus.Position) {
 	l.base, l.reached, l.commits = base, base.Revision, nil
 }
 
-// since returns the commits after a position, and false if a watcher can't be told
-// what came after it.
+// since returns the commits after a position. It reports false if the log does
+// not know them.
 func (l *log) since(after customstatus.Position) ([]customstatus.Commit, bool) {
 	last := l.base
 	rest := l.commits

@@ -64,10 +64,11 @@ func TestCatalog(t *testing.T) {
 	}
 }
 
-// place is where catalogs are opened, and opened again.
+// place opens catalogs, and opens them again.
 type place struct {
 	store func(t *rapid.T) customstatus.Store
-	// backup opens a copy of what is stored; nil if there is no such thing.
+	// backup opens a copy of the stored statuses, or is nil if the store has no
+	// backups.
 	backup func(t *rapid.T) customstatus.Store
 }
 
@@ -123,7 +124,7 @@ func sharedPlace(_ *rapid.T, m *machine) place {
 	return place{store: func(*rapid.T) customstatus.Store { return faultyShared{shared.Open(), m} }}
 }
 
-// fault is what a store does instead of the next commit.
+// fault says what a store does instead of the next commit.
 type fault int
 
 const (
@@ -135,7 +136,7 @@ const (
 
 var errInjected = errors.New("injected fault")
 
-// faulty is a store that has the machine's next fault.
+// faulty is a store with the machine's next fault.
 type faulty struct {
 	customstatus.Store
 	m *machine
@@ -154,8 +155,8 @@ func (s faultyShared) Commit(ctx context.Context, changes []customstatus.Change)
 	return s.m.commit(ctx, changes, s.SharedMemoryStore)
 }
 
-// machine is the catalogs and their model. Its exported methods are the actions
-// that rapid chooses from.
+// machine has the catalogs and their model. Its exported methods are the
+// actions from which rapid chooses.
 type machine struct {
 	place    place
 	shared   bool
@@ -240,8 +241,7 @@ func (m *machine) closeAll(t *rapid.T) {
 	m.catalogs = nil
 }
 
-// newID is the source of ids. It gives some that are in use, and some that are
-// none.
+// newID is the source of ids. Some of its ids are in use, and some are invalid.
 func (m *machine) newID() string {
 	if len(m.ids) > 0 {
 		id := m.ids[0]
@@ -252,7 +252,8 @@ func (m *machine) newID() string {
 	return fmt.Sprintf("made-%d", m.made)
 }
 
-// oddIDs puts before the good ids of the source some that a catalog must not use.
+// oddIDs adds ids that a catalog must not use in front of the source's good
+// ids.
 func (m *machine) oddIDs(t *rapid.T) {
 	m.ids = nil
 	if rapid.IntRange(0, 9).Draw(t, "oddIDs") > 0 {
@@ -262,10 +263,10 @@ func (m *machine) oddIDs(t *rapid.T) {
 	m.ids = rapid.SliceOfN(rapid.SampledFrom(odd), 1, 9).Draw(t, "ids")
 }
 
-// nextID is the id that the source gives after those.
+// nextID returns the first good id of the source.
 func (m *machine) nextID() string { return fmt.Sprintf("made-%d", m.made+1) }
 
-// catalog returns one of the catalogs, and counts an operation.
+// catalog draws one of the catalogs and counts an operation.
 func (m *machine) catalog(t *rapid.T) *customstatus.Catalog {
 	m.operations.Add(1)
 	if len(m.catalogs) == 1 {
@@ -274,8 +275,8 @@ func (m *machine) catalog(t *rapid.T) *customstatus.Catalog {
 	return rapid.SampledFrom(m.catalogs).Draw(t, "catalog")
 }
 
-// Names that collide, that fold to each other, that are as long as they may be;
-// and in the end such as are none.
+// Names that collide, that fold to each other, and that have the greatest
+// length; the last ones are invalid.
 var names = []string{
 	"a", "A", "ab", "B", "s", "S", "ſ", "k", "K", "\u212a", "ß", "ẞ", "ss", "i", "I", "ı", "İ", "i̇",
 	"σ", "ς", "Σ", "Ǆ", "ǅ", "ǆ", "日本", "é", "e\u0301", "x y", " x", "\u00a0z", "\ufffd", "%_.*[", "🙂",
@@ -291,7 +292,7 @@ var noNames = map[string]error{
 	strings.Repeat("x", customstatus.MaxNameCharacters+1): customstatus.ErrInvalid,
 }
 
-// Metadata of hosts: nothing, text, bytes that are no text, as long as it may be.
+// Metadata: none, text, bytes that are not text, and the greatest length.
 var metadata = []string{"", "🌴", "\xff\x00\n", strings.Repeat("m", customstatus.MaxMetadataBytes)}
 
 // fields draws fields and the error that the rules give for them.
@@ -329,13 +330,14 @@ func (m *machine) fields(t *rapid.T) (customstatus.Fields, error) {
 	return f, nil
 }
 
-// id draws the id of a status, or of none.
+// id draws an id that may or may not exist.
 func (m *machine) id(t *rapid.T) string {
 	return rapid.SampledFrom(append(m.shown.ids(), "nobody")).Draw(t, "id")
 }
 
-// condition draws a revision that a write is to be done at: none, the right one
-// or a wrong one. The options that are nil are the zero ones.
+// condition draws the revision that a write requires: none, the right one or a
+// wrong one. It returns the options as a value and as a pointer, which may be
+// nil for zero options.
 func (m *machine) condition(t *rapid.T, id string) (customstatus.WriteOptions, *customstatus.WriteOptions) {
 	var opts customstatus.WriteOptions
 	switch rapid.IntRange(0, 3).Draw(t, "condition") {
@@ -350,7 +352,7 @@ func (m *machine) condition(t *rapid.T, id string) (customstatus.WriteOptions, *
 	return opts, &opts
 }
 
-// drawFault decides what becomes of the next commit.
+// drawFault draws the fault of the next commit.
 func (m *machine) drawFault(t *rapid.T) {
 	m.fault = works
 	if rapid.IntRange(0, 9).Draw(t, "fault") == 0 {
@@ -358,7 +360,7 @@ func (m *machine) drawFault(t *rapid.T) {
 	}
 }
 
-// refresh is what a catalog does at a write after an unknown outcome.
+// refresh does what a catalog does at a write after an unknown outcome.
 func (m *machine) refresh() {
 	if !m.stale {
 		return
@@ -375,7 +377,7 @@ func (m *machine) refresh() {
 	m.log.reset(m.shown.position)
 }
 
-// settle compares what came of a write with what should have, and makes the
+// settle compares the result of a write with the wanted one, and makes the
 // changes in the model.
 func (m *machine) settle(t *rapid.T, changes []customstatus.Change, want, got error) {
 	t.Helper()
@@ -427,8 +429,9 @@ func (m *machine) settle(t *rapid.T, changes []customstatus.Change, want, got er
 	m.log.append(commit)
 }
 
-// adoptIDs puts the ids that a catalog has made into changes. Over a shared store
-// it may have thought twice, and taken later ones from the source.
+// adoptIDs sets the ids in changes to those that the catalog made. Over a
+// shared store, the catalog may have tried twice and taken later ids from the
+// source.
 func (m *machine) adoptIDs(t *rapid.T, changes []customstatus.Change) {
 	for i, c := range changes {
 		s, err := m.catalogs[0].GetByName(c.After.Name)
@@ -442,7 +445,7 @@ func (m *machine) adoptIDs(t *rapid.T, changes []customstatus.Change) {
 	}
 }
 
-// sync has all catalogs show what is stored.
+// sync makes all catalogs show the stored statuses.
 func (m *machine) sync(t *rapid.T) {
 	for _, c := range m.catalogs {
 		if err := c.Sync(context.Background()); err != nil {
@@ -451,7 +454,7 @@ func (m *machine) sync(t *rapid.T) {
 	}
 }
 
-// same fails unless a write has returned the status that the catalog has by now.
+// same fails unless a write returned the status that the catalog has now.
 func (m *machine) same(t *rapid.T, s customstatus.CustomUserStatus, err error) {
 	if err == nil && s != m.shown.statuses[s.ID] {
 		t.Fatalf("the write returned %+v, the model has %+v", s, m.shown.statuses[s.ID])

@@ -1,4 +1,4 @@
-// Package harness is what the test packages of this module have in common.
+// Package harness has the helpers that the test packages of this module share.
 package harness
 
 import (
@@ -13,10 +13,11 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Long reports whether CUSTOMSTATUS_TORTURE asks for the long rounds.
+// Long reports whether the environment variable CUSTOMSTATUS_TORTURE asks for
+// the long rounds.
 func Long() bool { return os.Getenv("CUSTOMSTATUS_TORTURE") != "" }
 
-// Rounds returns few, or many if the long rounds are asked for.
+// Rounds returns many if [Long] reports true, and otherwise few.
 func Rounds(few, many int) int {
 	if Long() {
 		return many
@@ -24,8 +25,8 @@ func Rounds(few, many int) int {
 	return few
 }
 
-// Report hands out a figure of a test: to "go test -v" as a line, and to
-// "go test -json" as an attribute.
+// Report reports a figure of a test: as a line in "go test -v", and as an
+// attribute in "go test -json".
 func Report(t *testing.T, key, format string, args ...any) {
 	t.Helper()
 	value := fmt.Sprintf(format, args...)
@@ -33,8 +34,8 @@ func Report(t *testing.T, key, format string, args ...any) {
 	t.Logf("%s: %s", key, value)
 }
 
-// Main runs the tests of a package and returns the exit code. It is a failure if
-// one of them leaves a goroutine or a file descriptor behind.
+// Main runs the tests of a package and returns the exit code. A goroutine or
+// file descriptor left behind is a failure.
 func Main(m *testing.M) int {
 	before := descriptors()
 	if code := m.Run(); code != 0 {
@@ -51,14 +52,15 @@ func Main(m *testing.M) int {
 	return 0
 }
 
-// profiling reports whether a profile was asked for, whose file stays open until
-// the process ends.
+// profiling reports whether the tests write a profile. The file of a profile
+// stays open until the process ends.
 func profiling() bool {
 	return flag.Lookup("test.cpuprofile").Value.String() != "" || flag.Lookup("test.trace").Value.String() != ""
 }
 
-// leftBehind returns what is open now and was not before. The kernel closes a
-// socket of a killed process, or of a cut connection, in its own time.
+// leftBehind returns the files that are open now and were not before. It tries
+// for a second, because the kernel takes its time to close the socket of a
+// killed process or a cut connection.
 func leftBehind(before map[string]int) []string {
 	for attempt := 0; ; attempt++ {
 		var left []string
@@ -74,8 +76,8 @@ func leftBehind(before map[string]int) []string {
 	}
 }
 
-// descriptors returns what the process has open and how often, where the system
-// shows it. What the Go runtime opens for itself does not count.
+// descriptors returns the process's open files with their number, if the system
+// shows them. It leaves out the files of the Go runtime.
 func descriptors() map[string]int {
 	const directory = "/proc/self/fd"
 	open := make(map[string]int)

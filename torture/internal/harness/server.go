@@ -15,8 +15,8 @@ import (
 	"testing"
 )
 
-// BuildServer builds customstatusd and returns the path of the program. It skips
-// the test without go.work, for customstatusd is in another module.
+// BuildServer builds customstatusd and returns the path of the program. Without
+// go.work it skips the test, because customstatusd is in another module.
 func BuildServer(t *testing.T) string {
 	t.Helper()
 	work, err := exec.Command("go", "env", "GOWORK").Output()
@@ -31,8 +31,8 @@ func BuildServer(t *testing.T) string {
 	return program
 }
 
-// NewToken has the program make a token for the database at path, and returns the
-// headers that the token is sent in.
+// NewToken makes a token for the database at path with the program, and returns
+// the headers with the token.
 func NewToken(t *testing.T, program, path string) http.Header {
 	t.Helper()
 	out, err := exec.Command(program, "token", "add", "--db", path).Output()
@@ -46,19 +46,19 @@ func NewToken(t *testing.T, program, path string) http.Header {
 	return http.Header(header)
 }
 
-// Server is a running customstatusd. Whoever starts one has to end it, and then
-// to call Wait.
+// Server is a running customstatusd. The test that starts it must end the
+// process and then call Wait.
 type Server struct {
 	Cmd *exec.Cmd
-	// URL is where it listens, with no slash at the end.
+	// URL is the base URL of the server, without a slash at the end.
 	URL string
 
 	log    bytes.Buffer
 	logged sync.WaitGroup
 }
 
-// StartServer starts the program on the database at path, and waits until it
-// listens.
+// StartServer starts the program with the database at path, and waits until the
+// server listens.
 func StartServer(t *testing.T, program, path string) *Server {
 	t.Helper()
 	s := &Server{Cmd: exec.Command(program, "serve", "--addr", "127.0.0.1:0", "--db", path, "--log-format", "json")}
@@ -91,8 +91,8 @@ func StartServer(t *testing.T, program, path string) *Server {
 	return s
 }
 
-// Wait waits for the end of the server, and returns its log and what
-// [exec.Cmd.Wait] says.
+// Wait waits for the end of the server. It returns the log and the error of
+// [exec.Cmd.Wait].
 func (s *Server) Wait() (log string, err error) {
 	s.logged.Wait()
 	err = s.Cmd.Wait()
