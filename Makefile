@@ -24,9 +24,9 @@ run: ## the single binary, on 127.0.0.1:3000
 	@go run ./cmd/customstatusd $(ARGS)
 
 # The benchmarks are left out: their rivals take long to compile, and are tested
-# by others.
+# by others. So are the clients: the server that they use is another process.
 race: ## all tests under the race detector; fails if too little is covered
-	@scripts/test -without benchmarks -race -cover | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
+	@scripts/test -without benchmarks -without compat/clients -race -cover | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
 
 cover: ## how much of the library and the adapter their tests cover
 	@go test -cover . ./httpadapter | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
