@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"os"
 	"sync"
@@ -31,8 +31,9 @@ const (
 
 // health finds out whether writes to the catalog can succeed, without a write.
 type health struct {
-	db  *localDatabase
-	now func() time.Time
+	db     *localDatabase
+	tokens func() error
+	now    func() time.Time
 
 	mu     sync.Mutex
 	next   time.Time     // when the next probe may be made
@@ -42,8 +43,10 @@ type health struct {
 	probed bool          // whether there was a probe since commits began to fail
 }
 
-func newHealth(db *localDatabase) *health {
-	return &health{db: db, now: time.Now, every: probeEvery}
+// newHealth returns the health check of a database. The function tokens returns why
+// the tokens file can't be read, or nil.
+func newHealth(db *localDatabase, tokens func() error) *health {
+	return &health{db: db, tokens: tokens, now: time.Now, every: probeEvery}
 }
 
 // wrap answers the health check and passes other requests to next. (A ServeMux would
@@ -55,12 +58,17 @@ func (h *health) wrap(next http.Handler) http.Handler {
 			return
 		}
 		header := w.Header()
-		status, body := http.StatusOK, `{"status":"ok"}`
+		status, body := http.StatusOK, healthAnswer{Status: "ok"}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			header.Set("Allow", "GET, HEAD")
-			status, body = http.StatusMethodNotAllowed, `{"success":false,"error":"Method not allowed"}`
-		} else if problem := h.problem(r.Context()); problem != "" {
-			status, body = http.StatusServiceUnavailable, `{"status":"`+problem+`"}`
+			status = http.StatusMethodNotAllowed
+		} else {
+			if problem := h.problem(r.Context()); problem != "" {
+				status, body.Status = http.StatusServiceUnavailable, problem
+			}
+			if h.tokens() != nil {
+				body.Warning = tokensUnreadable
+			}
 		}
 		if r.ContentLength != 0 {
 			// Without a deadline, net/http waits long for a body that nobody wants,
@@ -72,9 +80,23 @@ func (h *health) wrap(next http.Handler) http.Handler {
 		header.Set("Cache-Control", "no-store")
 		header.Set("X-Content-Type-Options", "nosniff")
 		w.WriteHeader(status)
-		_, _ = io.WriteString(w, body) // fails only if the client has gone
+		text := []byte(`{"success":false,"error":"Method not allowed"}`)
+		if status != http.StatusMethodNotAllowed {
+			text, _ = json.Marshal(body) // two strings can't fail
+		}
+		_, _ = w.Write(text) // fails only if the client has gone
 	})
 }
+
+// healthAnswer is the body of an answer.
+type healthAnswer struct {
+	Status string `json:"status"`
+	// Warning is what needs attention, but does not keep writes from succeeding. So
+	// a restart would not help.
+	Warning string `json:"warning,omitempty"`
+}
+
+const tokensUnreadable = "the tokens file can't be read"
 
 // The results of problem.
 const (

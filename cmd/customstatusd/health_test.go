@@ -27,7 +27,7 @@ type checkup struct {
 }
 
 func newCheckup(t *testing.T, db *localDatabase) *checkup {
-	c := &checkup{health: newHealth(db), t: t, clock: time.Unix(1_700_000_000, 0)}
+	c := &checkup{health: newHealth(db, func() error { return nil }), t: t, clock: time.Unix(1_700_000_000, 0)}
 	c.health.now = func() time.Time { return c.clock }
 	return c
 }
@@ -72,6 +72,20 @@ func TestHealthMethods(t *testing.T) {
 		require.Equal(t, want.body, rec.Body.String(), method)
 	}
 	require.Equal(t, "GET, HEAD", c.ask(http.MethodPost).Header().Get("Allow"))
+}
+
+// A tokens file that can't be read is a warning: a restart would not help.
+func TestHealthWarnsOfTokens(t *testing.T) {
+	db := openTemp(t)
+	c := newCheckup(t, db)
+	c.tokens = func() error { return os.ErrNotExist }
+	rec := c.ask(http.MethodGet)
+	require.Equal(t, http.StatusOK, rec.Code)
+	require.Equal(t, `{"status":"ok","warning":"the tokens file can't be read"}`, rec.Body.String())
+	require.NoError(t, db.close())
+	rec = c.ask(http.MethodGet)
+	require.Equal(t, http.StatusServiceUnavailable, rec.Code)
+	require.Equal(t, `{"status":"restart needed","warning":"the tokens file can't be read"}`, rec.Body.String())
 }
 
 func TestHealthOfAClosedCatalog(t *testing.T) {

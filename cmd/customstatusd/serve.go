@@ -38,7 +38,10 @@ than the database, writes 64 KiB to it, and removes it. So 200 then says that a 
 should succeed, not that a write has succeeded.
 
 If there is no tokens file, the first start makes one with one user and prints the
-credentials once. Only a hash of the token is kept. "token add" makes more tokens.
+credentials once. Only a hash of the token is kept. "token add" makes more tokens. If
+the tokens file vanishes or can't be read while the server runs, the tokens that were
+read last stay valid until the file can be read again or the server ends. The log says
+so, and the answer of /healthz has a "warning".
 
 Only one process can hold the database. The other commands reach the server that
 holds it by a socket beside the database, whose name ends in .sock. Only its owner
@@ -163,10 +166,6 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 	if err != nil {
 		return err
 	}
-	tokensAt, err := tokensPlace(config.tokens, config.path)
-	if err != nil {
-		return err
-	}
 	db, control, err := openServed(starting, config, log)
 	if err != nil {
 		if starting.Err() != nil && errors.Is(err, context.Canceled) {
@@ -177,34 +176,17 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 	}
 	closeDB := func() error { return errors.Join(control.remove(), db.close()) }
 	log.Debug("opened", "db", config.path)
-	first, err := makeFirstToken(tokensAt)
+	tokens, err := p.readyTokens(starting, config, ln.Addr(), log)
+	if starting.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
+		log.Info("stopped before listening")
+		return closeDB()
+	}
 	if err != nil {
 		return errors.Join(err, closeDB())
-	}
-	// giveUp ends a start whose first token nobody has seen: the next start must
-	// be the first again.
-	giveUp := func(err error, stop func() error) error {
-		if first != nil {
-			err = errors.Join(err, os.Remove(tokensAt.path))
-		}
-		return errors.Join(err, stop())
-	}
-	tokens, err := openTokens(tokensAt.path, log)
-	if err != nil {
-		return giveUp(err, closeDB)
-	}
-	if starting.Err() != nil {
-		log.Info("stopped before listening")
-		return giveUp(nil, closeDB)
 	}
 	started() // wait takes the signals from here on
 
 	s := start(config, log, ln, certs, db, control, tokens)
-	if first != nil {
-		if err := config.welcome(p.stdout, ln.Addr(), tokensAt.given, first); err != nil {
-			return giveUp(err, s.stop)
-		}
-	}
 	log.Info("listening", "addr", ln.Addr().String(), "url", config.url(ln.Addr()),
 		"db", config.path, "revision", uint64(db.catalog.Revision()))
 	failed := s.wait(ctx, signals)
@@ -212,6 +194,22 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 	stopped := make(chan error, 1)
 	go func() { stopped <- s.stop() }()
 	return errors.Join(failed, awaitStop(stopped, signals))
+}
+
+// readyTokens returns the tokens. The first start makes one, and prints it with the
+// address at which it is valid.
+func (p *process) readyTokens(ctx context.Context, config *serveConfig, addr net.Addr, log *slog.Logger) (*tokenFile, error) {
+	at, err := tokensPlace(config.tokens, config.path)
+	if err != nil {
+		return nil, err
+	}
+	err = makeFirstToken(ctx, at, func(made newToken) error {
+		return config.welcome(p.stdout, addr, at.given, made)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return openTokens(at.path, log)
 }
 
 // openServed opens the database for a server, and the control socket beside it. The
@@ -296,7 +294,7 @@ func (c *serveConfig) url(addr net.Addr) string {
 }
 
 // welcome prints the credentials of the first start, and a command that uses them.
-func (c *serveConfig) welcome(w io.Writer, addr net.Addr, tokens string, t *newToken) error {
+func (c *serveConfig) welcome(w io.Writer, addr net.Addr, tokens string, t newToken) error {
 	trust := ""
 	if c.tlsCert != "" {
 		trust = "  --cacert " + shellQuote(c.tlsCert) + " \\\n"

@@ -54,7 +54,7 @@ func start(config *serveConfig, log *slog.Logger, ln net.Listener, certs *certif
 	})
 	tokens.onChange(api.RecheckLogins)
 	limited := loginlimit.New(api, &loginlimit.Options{ClientAddr: config.clientAddr, Logger: log})
-	handler := s.requests.count(logRequests(log, config.clientAddr, newHealth(db).wrap(limited)))
+	handler := s.requests.count(logRequests(log, config.clientAddr, newHealth(db, tokens.problem).wrap(limited)))
 	tcp, isTCP := ln.Addr().(*net.TCPAddr)
 	if certs != nil {
 		ln = certs.listen(ln)

@@ -185,24 +185,32 @@ func (r *tokenRecords) addToken(userID string, mayManage bool, label string) new
 // errTokensExist is returned when this is not the first start.
 var errTokensExist = errors.New("there is a tokens file")
 
-// makeFirstToken makes a tokens file with one token. If there is a file already, it
-// returns nil.
-func makeFirstToken(at place) (*newToken, error) {
+// makeFirstToken makes a tokens file with one token, unless there is a file. It calls
+// show with the token before the file exists: a kill in between must not leave a token
+// that nobody has seen.
+func makeFirstToken(ctx context.Context, at place, show func(newToken) error) error {
 	if _, err := os.Stat(at.path); !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
+		return err
 	}
-	var made newToken
+	shown := false
 	err := editTokens(at, func(r *tokenRecords) error {
 		if _, err := os.Stat(at.path); !errors.Is(err, fs.ErrNotExist) {
-			return errTokensExist // made by another process meanwhile
+			return errTokensExist // another process has made it meanwhile
 		}
-		made = r.addToken("", true, "first start")
-		return nil
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		made := r.addToken("", true, "first start")
+		shown = true
+		return show(made)
 	})
-	if errors.Is(err, errTokensExist) {
-		return nil, nil
+	switch {
+	case errors.Is(err, errTokensExist):
+		return nil
+	case err != nil && shown:
+		return fmt.Errorf("the first token is not valid, because the tokens file was not made: %w", err)
 	}
-	return &made, err
+	return err
 }
 
 // tokenFile authenticates callers by the tokens in a file. When somebody logs in, and
@@ -213,12 +221,12 @@ type tokenFile struct {
 	now    func() time.Time
 	tokens tokenauth.Tokens
 
-	mu       sync.Mutex
-	changed  func()      // called when the tokens have been read, unless nil
-	info     os.FileInfo // of the file that the tokens were read from
-	loaded   time.Time   // when the tokens were read
-	checked  time.Time   // when the file was last looked at
-	reported string      // the last error that was logged
+	mu      sync.Mutex
+	changed func()      // called when the tokens have been read, unless nil
+	info    os.FileInfo // of the file that the tokens were read from
+	loaded  time.Time   // when the tokens were read
+	checked time.Time   // when the file was last looked at
+	failed  error       // why the file could not be read when it was last tried
 }
 
 const (
@@ -270,26 +278,43 @@ func (f *tokenFile) refresh() {
 	f.checked = now
 	info, err := os.Stat(f.path)
 	if err == nil {
-		if os.SameFile(info, f.info) && info.Size() == f.info.Size() && info.ModTime().Equal(f.info.ModTime()) &&
+		if f.failed == nil && os.SameFile(info, f.info) && info.Size() == f.info.Size() && info.ModTime().Equal(f.info.ModTime()) &&
 			f.loaded.Sub(f.info.ModTime()) > tokensSettle {
 			return
 		}
 		err = f.load()
 	}
+	f.note(err)
+}
+
+// note keeps the result of a read, and logs a change.
+func (f *tokenFile) note(err error) {
 	switch {
-	case err == nil:
-		f.reported = ""
-	case err.Error() != f.reported:
-		f.reported = err.Error()
-		f.log.Error("the tokens stay as they were", "error", err)
+	case err != nil && (f.failed == nil || err.Error() != f.failed.Error()):
+		f.log.Error("the tokens file can't be read; the tokens that were read last stay valid", "error", err)
+	case err == nil && f.failed != nil:
+		f.log.Info("the tokens file can be read again", "tokens", f.path)
 	}
+	f.failed = err
+}
+
+// problem returns why the file can't be read, or nil.
+func (f *tokenFile) problem() error {
+	f.refresh()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.failed
 }
 
 // reload reads the file again, even if it has not changed.
 func (f *tokenFile) reload() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.load()
+	err := f.load()
+	if f.info != nil { // else the server does not start
+		f.note(err)
+	}
+	return err
 }
 
 func (f *tokenFile) load() error {

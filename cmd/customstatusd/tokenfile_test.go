@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -259,29 +260,124 @@ func TestTokenEditsAtOnce(t *testing.T) {
 	require.Len(t, records.Tokens, 1+n*each)
 }
 
-// Of concurrent first starts on one tokens file, one makes it.
+// Of concurrent first starts on one tokens file, one makes it and shows the token.
 func TestFirstTokenOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.tokens")
-	made := make(chan *newToken, 8)
+	var shown atomic.Int64
 	var starts sync.WaitGroup
-	for range cap(made) {
+	for range 8 {
 		starts.Go(func() {
-			token, err := makeFirstToken(at(path))
+			err := makeFirstToken(t.Context(), at(path), func(newToken) error {
+				shown.Add(1)
+				return nil
+			})
 			if err != nil {
 				t.Error(err)
 			}
-			made <- token
 		})
 	}
 	starts.Wait()
-	close(made)
-	n := 0
-	for token := range made {
-		if token != nil {
-			n++
-		}
+	require.Equal(t, int64(1), shown.Load())
+}
+
+// printer is standard output on which nothing may be printed after a file exists.
+type printer struct {
+	t    *testing.T
+	path string
+	text strings.Builder
+}
+
+func (p *printer) Write(b []byte) (int, error) {
+	require.NoFileExists(p.t, p.path)
+	return p.text.Write(b)
+}
+
+// A kill during the first start leaves no token that nobody has seen: the token is
+// printed before the tokens file exists.
+func TestFirstTokenIsShownFirst(t *testing.T) {
+	db := filepath.Join(t.TempDir(), "x.db")
+	tokens := tokensPath("", db)
+	out := &printer{t: t, path: tokens}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	log, ended := newLog(), make(chan int, 1)
+	go func() {
+		ended <- run(ctx, []string{"--db", db, "--addr", "127.0.0.1:0"}, nil, out, log, noEnv)
+	}()
+	<-log.listening
+	cancel()
+	require.Equal(t, exitOK, <-ended)
+	require.Contains(t, out.text.String(), "X-Auth-Token: ")
+	require.FileExists(t, tokens)
+}
+
+// newLog returns a log of a server that says when the server listens.
+func newLog() *serverLog { return &serverLog{listening: make(chan struct{})} }
+
+type serverLog struct {
+	once      sync.Once
+	listening chan struct{}
+}
+
+func (l *serverLog) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte("msg=listening")) {
+		l.once.Do(func() { close(l.listening) })
 	}
-	require.Equal(t, 1, n)
+	return len(b), nil
+}
+
+// A tokens file that can't be written after its token was shown is an error that says
+// so.
+func TestFirstTokenThatIsNotValid(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.tokens")
+	err := makeFirstToken(t.Context(), at(path), func(newToken) error { return os.Mkdir(path, 0o700) })
+	require.ErrorContains(t, err, "the first token is not valid, because the tokens file was not made: ")
+}
+
+// A tokens file that vanishes or can't be read is reported, once, until it is back.
+func TestTokensThatCannotBeRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.tokens")
+	made := add(t, path, "alice")
+	var log bytes.Buffer
+	f, err := openTokens(path, slog.New(slog.NewTextHandler(&log, nil)))
+	require.NoError(t, err)
+	now := time.Now()
+	f.now = func() time.Time { return now }
+	require.NoError(t, f.problem())
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for name, spoil := range map[string]func() error{
+		"gone":       func() error { return os.Remove(path) },
+		"not tokens": func() error { return os.WriteFile(path, []byte("{"), 0o600) },
+	} {
+		log.Reset()
+		require.NoError(t, spoil(), name)
+		for range 3 { // nobody logs in
+			now = now.Add(tokensCheckEvery)
+			require.Error(t, f.problem(), name)
+		}
+		require.Error(t, f.reload(), name)
+		require.Error(t, f.problem(), name)
+		require.Equal(t, 1, strings.Count(log.String(), "level=ERROR"), log.String())
+		require.Contains(t, log.String(), "the tokens that were read last stay valid")
+		_, err := f.Login(t.Context(), made.userID, made.token)
+		require.NoError(t, err, name)
+
+		require.NoError(t, os.WriteFile(path, text, 0o600))
+		now = now.Add(tokensCheckEvery)
+		require.NoError(t, f.problem(), name)
+		require.Contains(t, log.String(), "the tokens file can be read again")
+	}
+
+	// After a failed reload, a file that looks as it did counts only when it is read.
+	old := time.Now().Add(-time.Hour)
+	require.NoError(t, os.Chtimes(path, old, old))
+	require.NoError(t, f.reload())
+	require.NoError(t, os.Rename(path, path+".away"))
+	require.Error(t, f.reload())
+	require.NoError(t, os.Rename(path+".away", path))
+	now = now.Add(tokensCheckEvery)
+	require.NoError(t, f.problem())
 }
 
 func TestFindToken(t *testing.T) {
