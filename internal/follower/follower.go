@@ -1,5 +1,5 @@
-// Package follower keeps a copy up to date with the feed of its original. Where the
-// feed can't, it has the copy loaded again.
+// Package follower keeps a copy up to date with the feed of the original. It
+// loads the copy again when the feed can't continue.
 package follower
 
 import (
@@ -14,25 +14,27 @@ import (
 	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
-// Copy is a copy of an original whose commits are of type C.
+// Copy is a copy of an original. The original's commits have the type C.
 type Copy[C any] interface {
 	// Revision returns the revision that the copy has reached.
 	Revision() uint64
-	// Feed yields the commits of the original after a revision, and one error.
+	// Feed yields the commits of the original after a revision, and at its end
+	// one error.
 	Feed(ctx context.Context, after uint64) iter.Seq2[C, error]
-	// Take makes a commit. It returns [ErrMisfit] if the commit doesn't fit the
-	// copy.
+	// Take applies a commit. [ErrMisfit] is returned when the commit does not
+	// fit the copy.
 	Take(commit C) error
 	// Load loads the copy again.
 	Load(ctx context.Context)
-	// Note is told the error that has ended the feed, or nil when there is a feed.
+	// Note receives the error at the end of a feed, and nil when a feed has
+	// begun.
 	Note(err error)
 }
 
-// ErrMisfit is returned for a commit that doesn't fit the copy.
+// ErrMisfit is returned when a commit does not fit the copy.
 var ErrMisfit = errors.New("the store's feed has a gap or a change that doesn't fit")
 
-// The waits between attempts to get a feed that fails, and between loads.
+// The delays between attempts to get a feed, and between loads.
 const (
 	firstWait = 10 * time.Millisecond
 	lastWait  = 2560 * time.Millisecond
@@ -45,7 +47,8 @@ type Follower[C any] struct {
 	stop atomic.Pointer[context.CancelCauseFunc] // of the feed
 }
 
-// New returns a follower for the copy, which [Follower.Run] has to be called for.
+// New returns a follower for the copy. The follower does nothing until
+// [Follower.Run] is called.
 func New[C any](h *host.Host, c Copy[C]) *Follower[C] { return &Follower[C]{host: h, copy: c} }
 
 // Reload ends the feed, so that the copy is loaded again.
@@ -55,9 +58,10 @@ func (f *Follower[C]) Reload() {
 	}
 }
 
-// Run follows the original until ctx is done. While the feed brings something new,
-// Run takes it up again at once when it ends, and otherwise after longer and longer
-// waits. The copy is loaded again after [ErrMisfit] and [sentinel.ErrCompacted].
+// Run follows the original until ctx is done. When a feed ends that has yielded
+// something new, Run starts the next feed at once; otherwise it waits first,
+// longer each time. Run loads the copy again after [ErrMisfit] and
+// [sentinel.ErrCompacted].
 func (f *Follower[C]) Run(ctx context.Context) {
 	failing := backoff.Delay{First: firstWait, Last: lastWait}
 	loading := failing
@@ -72,12 +76,13 @@ func (f *Follower[C]) Run(ctx context.Context) {
 		var wait time.Duration
 		switch {
 		case errors.Is(err, sentinel.ErrCompacted) || errors.Is(err, ErrMisfit):
-			// An original that forgets commits faster than they are read must not
-			// be loaded without end. Only time shows that it isn't one.
+			// An original may forget commits faster than the feed is read. It
+			// must not be loaded at full speed for ever, so the delay is reset
+			// only after some time without a load.
 			if time.Since(loaded) > 4*lastWait {
 				loading.Reset()
 			}
-			f.copy.Load(ctx) // if it fails, the feed returns the same error again
+			f.copy.Load(ctx) // if Load fails, the next feed returns the same error
 			loaded, wait = time.Now(), loading.Now
 			loading.Next()
 		case f.copy.Revision() > from:
@@ -91,7 +96,8 @@ func (f *Follower[C]) Run(ctx context.Context) {
 	}
 }
 
-// follow takes the commits of one feed, and returns why the feed ended.
+// follow applies the commits of one feed, and returns the error at the feed's
+// end.
 func (f *Follower[C]) follow(ctx context.Context) error {
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -1,5 +1,5 @@
-// Package health counts what a catalog does behind its host's back, and logs what is
-// new about it.
+// Package health counts the commits, loads, reopenings and feeds of a catalog,
+// and logs when one begins to fail or works again.
 package health
 
 import (
@@ -11,21 +11,21 @@ import (
 	"github.com/customstatus/customstatus/internal/host"
 )
 
-// Figures are what an [Account] has counted.
+// Figures are the counts of an [Account].
 type Figures struct {
 	Commits, Changes, FailedCommits uint64
 	Loads, Reopens, Rewinds         uint64
 	Commit, Feed                    Outage // of commits, and of the feed
 }
 
-// Outage is a failure that goes on. The zero value is none.
+// Outage is a failure that still lasts. The zero value is no failure.
 type Outage struct {
 	Err   error
 	Since time.Time
 }
 
-// note takes the outcome of an attempt, and reports whether it differs from the
-// one before.
+// note records the outcome of an attempt, and reports whether the outage begins
+// or ends with it.
 func (o *Outage) note(err error, now time.Time) (changed bool) {
 	changed = (o.Err == nil) != (err == nil)
 	if changed {
@@ -35,7 +35,7 @@ func (o *Outage) note(err error, now time.Time) (changed bool) {
 	return changed
 }
 
-// Account counts. Several goroutines may use it at once.
+// Account keeps the counts. Several goroutines may use it at once.
 type Account struct {
 	host *host.Host
 
@@ -43,18 +43,18 @@ type Account struct {
 	figures Figures
 }
 
-// New returns an account with nothing in it.
+// New returns an account whose counts are zero.
 func New(h *host.Host) *Account { return &Account{host: h} }
 
-// Figures returns what has been counted.
+// Figures returns the current counts.
 func (a *Account) Figures() Figures {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.figures
 }
 
-// since returns the time at which an outage with the error begins. The clock is the
-// host's, so it is not asked under the lock.
+// since returns the start time of an outage with the error. It must be called
+// without the lock, because it calls the host's clock.
 func (a *Account) since(err error) (now time.Time) {
 	if err != nil {
 		now = a.host.Now()
@@ -62,7 +62,7 @@ func (a *Account) since(err error) (now time.Time) {
 	return now
 }
 
-// Commit counts a commit that was tried.
+// Commit counts an attempt to commit.
 func (a *Account) Commit(revision uint64, changes int, err error) {
 	now := a.since(err)
 	a.mu.Lock()
@@ -88,7 +88,8 @@ func (a *Account) Commit(revision uint64, changes int, err error) {
 	}
 }
 
-// Load counts a load of the store. The position is the one that it led to.
+// Load counts an attempt to load the store. The position is the catalog's
+// position after the load.
 func (a *Account) Load(rewound bool, position fmt.Stringer, err error) {
 	a.mu.Lock()
 	a.figures.Loads++
@@ -118,8 +119,8 @@ func (a *Account) Reopen(cause, err error) {
 	a.host.Log.Warn("customstatus: the store was reopened", "cause", cause)
 }
 
-// Feed notes that the feed has ended with an error, or that there is one, and
-// reports whether that is new.
+// Feed records the error at the end of the feed, or nil for a working feed. It
+// reports whether an outage begins or ends with that.
 func (a *Account) Feed(err error) (changed bool) {
 	now := a.since(err)
 	a.mu.Lock()

@@ -1,6 +1,6 @@
-// Package host calls what the program around a catalog has given to it: a store, a
-// clock, a source of randomness, observers. A panic of one of them must not end
-// that program.
+// Package host calls the functions that the host program gives to a catalog: a
+// store, a clock, a source of randomness, and observers. It recovers their
+// panics, so that they don't end the program.
 package host
 
 import (
@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// Host is what the program gives beside the store. All fields are set. Several
-// goroutines may use a Host at once.
+// Host has the functions of the host program, except the store. All fields must
+// be set. Several goroutines may use a Host at once.
 type Host struct {
 	Log    *slog.Logger
 	Clock  func() time.Time
 	Random func() uint64
 }
 
-// Panic is the error for a panic that was caught.
+// Panic is the error for a recovered panic.
 type Panic struct {
 	What  string // says who panicked: "the store panicked in Load"
 	Value any
@@ -27,8 +27,8 @@ type Panic struct {
 
 func (p *Panic) Error() string { return fmt.Sprintf("%s: %v", p.What, p.Value) }
 
-// Try returns the error of call. If call panics, Try logs what with the stack and
-// returns a [*Panic].
+// Try calls call and returns its error. If call panics, Try logs the text what
+// with the stack and returns a [*Panic].
 func (h *Host) Try(what string, call func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
@@ -39,7 +39,7 @@ func (h *Host) Try(what string, call func() error) (err error) {
 	return call()
 }
 
-// Tell calls an observer, which may be nil.
+// Tell calls an observer with info. It does nothing if the observer is nil.
 func Tell[T any](h *Host, observer func(T), info T) {
 	if observer == nil {
 		return

@@ -1,5 +1,5 @@
-// Package pairs keeps values in memory under two unique keys, an id and a name, and
-// changes many of them or none.
+// Package pairs keeps values in memory under two unique keys, an id and a name.
+// It makes a list of changes as a whole or not at all.
 package pairs
 
 import (
@@ -8,14 +8,15 @@ import (
 	"github.com/customstatus/customstatus/internal/table"
 )
 
-// Set is a set of values. It is for one goroutine at a time. A value is never
-// changed, only replaced.
+// Set is a set of values. Only one goroutine at a time may use it. A value is
+// never changed, only replaced.
 type Set[T any] struct {
 	keys         table.Keys[T]
 	byID, byName map[string]*T
 }
 
-// New returns a set of values, of which no two have the same id or name.
+// New returns a set of values. No two values may have the same id or the same
+// name.
 func New[T any](keys table.Keys[T], values []T) Set[T] {
 	s := Set[T]{keys, make(map[string]*T, len(values)), make(map[string]*T, len(values))}
 	for i := range values {
@@ -39,9 +40,9 @@ func (s *Set[T]) Values() []T {
 	return all
 }
 
-// Change makes n changes, or none if one of them has an error. Each is asked for
-// when those before it are made, and puts one value in the place of another. Either
-// may be nil.
+// Change makes n changes, or none if one has an error, which it returns. It
+// calls change(i) after the changes before i are made. A change replaces old by
+// value; a nil old adds value, and a nil value removes old.
 func (s *Set[T]) Change(n int, change func(i int) (old, value *T, err error)) error {
 	made := make([][2]*T, 0, n)
 	for i := range n {
@@ -69,8 +70,7 @@ func (s *Set[T]) replace(old, value *T) {
 	}
 }
 
-// Repeated returns an id that stands twice among n of them, and whether there is
-// one.
+// Repeated reports whether two of n ids are the same, and returns such an id.
 func Repeated(n int, id func(i int) string) (string, bool) {
 	var seen map[string]struct{} // nil while the ids come in their order
 	for i := 1; i < n; i++ {

@@ -38,13 +38,14 @@ func Number[T any](number func(*T) uint64) Key[T] {
 	}
 }
 
-// Milliseconds returns a number by which times can be compared to the millisecond.
+// Milliseconds converts a time to a number with the same order, to the
+// millisecond.
 func Milliseconds(t time.Time) uint64 {
 	return uint64(t.UnixMilli()) ^ 1<<63 // times before 1970 come first
 }
 
-// By returns the order by keys, of which the first counts most. No two values have
-// all keys the same.
+// By returns the order by the given keys, the most significant first. No two
+// values may have the same keys.
 func By[T any](keys ...Key[T]) Order[T] {
 	order := Order[T]{Prefix: keys[0].Prefix, Compare: func(a, b *T) int {
 		for _, k := range keys {

@@ -1,4 +1,4 @@
-// Package text checks and cuts the strings that come from outside.
+// Package text checks and shortens strings from outside the program.
 package text
 
 import (
@@ -8,8 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// NameFault says what is wrong with a name, or returns "". A name has at most so
-// many characters, is valid UTF-8, and has none of > < & " ' or a control character.
+// NameFault describes what is wrong with a name, or returns "". A valid name is
+// UTF-8, has at most the given number of characters, and has no control
+// character and none of > < & " '.
 func NameFault(name string, most int) string {
 	switch {
 	case len(name) > most*utf8.UTFMax || utf8.RuneCountInString(name) > most:
@@ -30,8 +31,8 @@ func ValidID(id string, most int) bool {
 	return id != "" && len(id) <= most && utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl)
 }
 
-// Clip returns the first so many characters of s, with each run of bytes that is not
-// valid UTF-8 replaced by U+FFFD.
+// Clip returns the first characters of s, at most the given number, and
+// replaces each run of invalid UTF-8 by U+FFFD.
 func Clip(s string, most int) string {
 	n := 0
 	for i := range s {
