@@ -97,7 +97,7 @@ func Named(name string) Kind {
 			return kind
 		}
 	}
-	panic("contestant: nobody is called " + name)
+	panic("contestant: no kind is named " + name)
 }
 
 // newStatus makes the status of a rival's Create. The check, the kind of id and the

@@ -78,7 +78,7 @@ type user struct {
 	at     map[Hash]int // the index in tokens
 }
 
-// Login returns the caller whose user id and secret these are. Pass Login to
+// Login returns the caller of a user id and a secret. Pass Login to
 // [httpadapter.HeaderAuth]. [httpadapter.ErrUnauthenticated] is returned when the user
 // has no token with this secret. The time of a Login depends on the number of the
 // user's tokens, and not on how much of a secret is right.
@@ -115,8 +115,8 @@ func (t *Tokens) Add(tokens ...Token) error {
 // Replace makes tokens the whole set. Any other token is no longer valid. Replace
 // returns an error, and changes nothing, if a token has no user or no hash.
 //
-// Event streams of tokens that are gone end at
-// [httpadapter.Handler.RecheckLogins].
+// Event streams of tokens that are gone end at the next check of their logins.
+// [httpadapter.Handler.RecheckLogins] checks at once.
 func (t *Tokens) Replace(tokens []Token) error {
 	if err := check(tokens); err != nil {
 		return err
@@ -129,7 +129,8 @@ func (t *Tokens) Replace(tokens []Token) error {
 }
 
 // Revoke removes the user's token with this hash and reports whether there was one.
-// Event streams of the token end at [httpadapter.Handler.RecheckLogins].
+// Event streams of the token end at the next check of their logins.
+// [httpadapter.Handler.RecheckLogins] checks at once.
 func (t *Tokens) Revoke(userID string, hash Hash) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -152,8 +153,9 @@ func (t *Tokens) Revoke(userID string, hash Hash) bool {
 	return true
 }
 
-// RevokeUser removes all tokens of a user and returns their number. Event streams of
-// the tokens end at [httpadapter.Handler.RecheckLogins].
+// RevokeUser removes all tokens of a user and returns their number. Event streams of the
+// user end at the next check of their logins. [httpadapter.Handler.RecheckLogins] checks
+// at once.
 func (t *Tokens) RevokeUser(userID string) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
