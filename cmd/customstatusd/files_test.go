@@ -19,7 +19,7 @@ func text(s string) func(io.Writer) error {
 }
 
 // at is the place of a path without links.
-func at(path string) place { return place{path, path} }
+func at(path string) place { return place{given: path, path: path} }
 
 func names(t *testing.T, dir string) []string {
 	t.Helper()

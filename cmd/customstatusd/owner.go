@@ -68,15 +68,15 @@ func giveDirectorysOwner(path string) error {
 }
 
 // trusted returns an error if a file may be the work of another user. In a directory
-// where every user can make files, a file must belong to this user, to root or to the
-// owner of the directory, and nobody else may write it. Elsewhere, who can make files
-// was chosen by the owner of the directory.
-func trusted(path string, info os.FileInfo) error {
+// where every user can make files, a file must belong to this user, to root, or to the
+// owner of the directory or of the database, and nobody else may write it. Elsewhere,
+// the owner of the directory has chosen who can make files.
+func trusted(path, database string, info os.FileInfo) error {
 	uid, _, ok := ownerOf(info)
 	if !ok {
 		return nil
 	}
-	if err := trustedUser(path, uid); err != nil {
+	if err := trustedUser(path, database, uid); err != nil {
 		return err
 	}
 	if open, err := openToAll(path); err != nil || !open {
@@ -89,17 +89,18 @@ func trusted(path string, info os.FileInfo) error {
 }
 
 // trustedUser is trusted for the user that a file belongs to, or that listens on it.
-func trustedUser(path string, uid int) error {
+func trustedUser(path, database string, uid int) error {
 	open, err := openToAll(path)
 	if err != nil || !open || uid == 0 || uid == os.Geteuid() {
 		return err
 	}
-	directory, err := os.Stat(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	if owner, _, ok := ownerOf(directory); ok && owner == uid {
-		return nil
+	for _, trusted := range []string{filepath.Dir(path), database} {
+		// Without a database, nobody owns it.
+		if info, err := os.Stat(trusted); err == nil {
+			if owner, _, ok := ownerOf(info); ok && owner == uid {
+				return nil
+			}
+		}
 	}
 	return fmt.Errorf("%s is not trusted: it belongs to user %d, and its directory is open to all users", path, uid)
 }

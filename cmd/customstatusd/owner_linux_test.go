@@ -148,6 +148,19 @@ func TestFilesOfOthersAreNotTrusted(t *testing.T) {
 			})
 		}
 	}
+	t.Run("root beside the service of a user, in a directory that is open to all", func(t *testing.T) {
+		dir := directoryOf(t, 0, 0o777)
+		db := filepath.Join(dir, "x.db")
+		cli(t, "import", "--db", db, line(t, "a"))
+		cli(t, "token", "add", "--db", db)
+		for _, name := range names(t, dir) {
+			require.NoError(t, os.Chown(filepath.Join(dir, name), nobody, nobody))
+		}
+		cli(t, "token", "add", "--db", db)
+		requireOwner(t, filepath.Join(dir, "x.tokens"), nobody, 0o600)
+		require.NoError(t, os.Chown(db, 7, 7))
+		require.Contains(t, fails(t, "token", "add", "--db", db), "x.tokens.lock "+theirs)
+	})
 	t.Run("a lock that is a link", func(t *testing.T) {
 		dir := t.TempDir()
 		require.NoError(t, os.Symlink(filepath.Join(dir, "target"), filepath.Join(dir, "x.tokens.lock")))

@@ -14,6 +14,9 @@ import (
 type place struct {
 	given string // the path on the command line
 	path  string // absolute, with all links followed
+
+	// database is the path of the database that a tokens file is for.
+	database string
 }
 
 // maxLinks bounds how many links a path may lead through.
@@ -34,7 +37,7 @@ func findPlace(given string) (place, error) {
 		path = filepath.Join(directory, filepath.Base(path))
 		target, err := os.Readlink(path)
 		if err != nil { // path is not a link, or does not exist
-			return place{given, path}, nil
+			return place{given: given, path: path}, nil
 		}
 		if !filepath.IsAbs(target) {
 			target = filepath.Join(directory, target)
@@ -63,7 +66,9 @@ func tokensPlace(given, database string) (place, error) {
 	if err != nil {
 		return place{}, err
 	}
-	return findPlace(tokensPath(given, db.path))
+	at, err := findPlace(tokensPath(given, db.path))
+	at.database = db.path
+	return at, err
 }
 
 // tokensPath returns the path of the tokens file: the given one, or else that beside

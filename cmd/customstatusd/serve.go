@@ -73,6 +73,7 @@ type serveConfig struct {
 	metadata         bool
 	tlsCert, tlsKey  string
 	clientAddrHeader string
+	lockTimeout      time.Duration
 	shutdownTimeout  time.Duration
 	logFormat        string
 	logLevel         slog.Level
@@ -90,6 +91,7 @@ func addServeConfig(cmd *cobra.Command) *serveConfig {
 	flags.StringVar(&c.tlsCert, "tls-cert", "", "serve HTTPS with the certificate in the PEM `FILE`")
 	flags.StringVar(&c.tlsKey, "tls-key", "", "the PEM `FILE` with the certificate's private key")
 	flags.StringVar(&c.clientAddrHeader, "client-addr-header", "", "the `HEADER` in which a proxy names the client's address; the default\nis the address of the connection")
+	flags.DurationVar(&c.lockTimeout, "lock-timeout", 0, "the `DURATION`, such as 1m, to wait for a database that another process holds,\nsuch as the server that this one replaces")
 	flags.DurationVar(&c.shutdownTimeout, "shutdown-timeout", 30*time.Second, "the `DURATION`, such as 30s, that running requests get to end")
 	c.logFormat = "text"
 	addChoice(cmd, &c.logFormat, "log-format", "the `FORMAT` of the log on standard error: text or json", "text", "json")
@@ -111,6 +113,8 @@ func (c *serveConfig) check() error {
 	case (&url.URL{Path: c.prefix}).EscapedPath() != c.prefix:
 		// The address that the first start prints would be none.
 		return usagef("--prefix %q has characters other than letters, digits and -._~/:@&=+$,;", c.prefix)
+	case c.lockTimeout < 0:
+		return usagef("--lock-timeout is negative")
 	case c.shutdownTimeout < 0:
 		return usagef("--shutdown-timeout is negative")
 	}
@@ -209,7 +213,7 @@ func (p *process) readyTokens(ctx context.Context, config *serveConfig, addr net
 	if err != nil {
 		return nil, err
 	}
-	return openTokens(at.path, log)
+	return openTokens(at, log)
 }
 
 // openServed opens the database for a server, and the control socket beside it. The
@@ -225,7 +229,7 @@ func openServed(ctx context.Context, config *serveConfig, log *slog.Logger) (*lo
 			return nil, nil, err
 		}
 	}
-	db, err := openLocal(ctx, pl, true, customstatus.Options{Rules: *config.rules, Logger: log})
+	db, err := openLocked(ctx, pl, config, log)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -237,6 +241,25 @@ func openServed(ctx context.Context, config *serveConfig, log *slog.Logger) (*lo
 		log.Warn("no control socket: import, export and backup do not work while the server runs", "error", err)
 	}
 	return db, control, nil
+}
+
+// openLocked opens the database for a server, and waits while another process holds it,
+// as long as the configuration says.
+func openLocked(ctx context.Context, pl place, config *serveConfig, log *slog.Logger) (*localDatabase, error) {
+	deadline := time.Now().Add(config.lockTimeout)
+	for waits := 0; ; waits++ {
+		// Each try waits for half a second.
+		db, err := openLocal(ctx, pl, true, customstatus.Options{Rules: *config.rules, Logger: log})
+		if !errors.Is(err, customstatus.ErrLocked) || !time.Now().Before(deadline) {
+			return db, err
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		if waits == 0 {
+			log.Info("waiting for the process that holds the database", "db", pl.path, "timeout", config.lockTimeout.String())
+		}
+	}
 }
 
 // sameSignal is how long a further signal counts as the first one. A supervisor

@@ -15,6 +15,9 @@ import (
 // controlPath returns the path of the control socket for the database at path.
 func controlPath(path string) string { return path + controlEnding }
 
+// databasePath returns the path of the database for the control socket at path.
+func databasePath(path string) string { return strings.TrimSuffix(path, controlEnding) }
+
 const (
 	controlEnding = ".sock"
 	socketName    = "s" // of a socket that is not in its place yet
@@ -66,7 +69,7 @@ func listenControl(ctx context.Context, path string) (*controlListener, error) {
 		if there.Mode().Type() != fs.ModeSocket {
 			return nil, fmt.Errorf("%s is in the way: it is not a socket", path)
 		}
-		if err := trusted(path, there); err != nil {
+		if err := trusted(path, databasePath(path), there); err != nil {
 			return nil, err
 		}
 	}
@@ -142,7 +145,7 @@ func noServer(ctx context.Context, path string) error {
 	}
 	if err == nil || errors.Is(err, syscall.EAGAIN) { // many wait for it
 		return fmt.Errorf("%w: it answers on %s, but has opened another file than the one at %s; stop that server first",
-			errOtherServer, path, strings.TrimSuffix(path, controlEnding))
+			errOtherServer, path, databasePath(path))
 	}
 	return nil
 }
@@ -160,7 +163,7 @@ func connect(ctx context.Context, path string) (net.Conn, error) {
 		return nil, err
 	}
 	defer done()
-	if err := trusted(path, info); err != nil {
+	if err := trusted(path, databasePath(path), info); err != nil {
 		return nil, &untrusted{err}
 	}
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", short)
@@ -168,7 +171,7 @@ func connect(ctx context.Context, path string) (net.Conn, error) {
 		return nil, err
 	}
 	if user, ok := peerUser(conn); ok {
-		if err := trustedUser(path, user); err != nil {
+		if err := trustedUser(path, databasePath(path), user); err != nil {
 			conn.Close()
 			return nil, &untrusted{err}
 		}

@@ -50,19 +50,22 @@ of the token is kept. A running server accepts the token at once.`,
 		if utf8.RuneCountInString(*label) > maxLabel || !utf8.ValidString(*label) || strings.ContainsFunc(*label, unicode.IsControl) {
 			return usagef("--label must be at most %d printable characters", maxLabel)
 		}
-		var made newToken
+		printed := false
 		at, err := tokensPlace(tokens, path)
 		if err == nil {
 			err = editTokens(at, func(r *tokenRecords) error {
-				made = r.addToken(*user, !*readOnly, *label)
-				return nil
+				made := r.addToken(*user, !*readOnly, *label)
+				// Before the token is kept: nobody knows one that can't be printed.
+				_, err := fmt.Fprintf(p.stdout, "X-User-Id: %s\nX-Auth-Token: %s\n", made.userID, made.token)
+				printed = err == nil
+				return err
 			})
+		}
+		if err != nil && printed {
+			return fmt.Errorf("token add: the printed token is not valid: %w", err)
 		}
 		if err != nil {
 			return fmt.Errorf("token add: %w", err)
-		}
-		if _, err := fmt.Fprintf(p.stdout, "X-User-Id: %s\nX-Auth-Token: %s\n", made.userID, made.token); err != nil {
-			return err
 		}
 		return tellServer(cmd.Context(), path)
 	}
@@ -110,7 +113,7 @@ func (p *process) tokenList(tokens, database string) error {
 	if err != nil {
 		return fmt.Errorf("token list: %w", err)
 	}
-	records, _, err := readTokens(at.path)
+	records, _, err := readTokens(at)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("token list: %w", err)
 	}
@@ -146,7 +149,7 @@ and ends their event streams.`,
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		return completeIDs(at.path, ids), cobra.ShellCompDirectiveNoFileComp
+		return completeIDs(at, ids), cobra.ShellCompDirectiveNoFileComp
 	}
 	user := cmd.Flags().String("user", "", "revoke all tokens of the user with this `ID`")
 	cmd.RunE = func(cmd *cobra.Command, ids []string) error {
@@ -166,8 +169,8 @@ and ends their event streams.`,
 }
 
 // completeIDs returns the ids of the tokens, without those that are given already.
-func completeIDs(path string, given []string) []string {
-	records, _, err := readTokens(path)
+func completeIDs(at place, given []string) []string {
+	records, _, err := readTokens(at)
 	if err != nil {
 		return nil
 	}

@@ -49,9 +49,10 @@ const idDigits = 12
 
 func (r tokenRecord) hashDigits() string { return hex.EncodeToString(r.Hash[:]) }
 
-// readTokens reads the file at path, and returns the file's information from before
+// readTokens reads the file at a place, and returns the file's information from before
 // the read.
-func readTokens(path string) (tokenRecords, os.FileInfo, error) {
+func readTokens(at place) (tokenRecords, os.FileInfo, error) {
+	path := at.path
 	var records tokenRecords
 	// Look first: opening a pipe would wait for a writer.
 	if info, err := os.Stat(path); err != nil {
@@ -68,7 +69,7 @@ func readTokens(path string) (tokenRecords, os.FileInfo, error) {
 	if err != nil {
 		return records, nil, err
 	}
-	if err := trusted(path, info); err != nil {
+	if err := trusted(path, at.database, info); err != nil {
 		return records, nil, err
 	}
 	text, err := io.ReadAll(f)
@@ -96,12 +97,12 @@ func editTokens(at place, edit func(*tokenRecords) error) error {
 		return err
 	}
 	path := at.path
-	lock, err := lockTokens(path + ".lock")
+	lock, err := lockTokens(at)
 	if err != nil {
 		return err
 	}
 	defer lock.Close()
-	records, _, err := readTokens(path)
+	records, _, err := readTokens(at)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -121,12 +122,13 @@ func editTokens(at place, edit func(*tokenRecords) error) error {
 }
 
 // lockTokens waits for the lock of a tokens file, which is a file of its own.
-func lockTokens(path string) (*lockedfile.File, error) {
+func lockTokens(at place) (*lockedfile.File, error) {
+	path := at.path + ".lock"
 	if info, err := os.Lstat(path); err == nil {
 		if !info.Mode().IsRegular() {
 			return nil, fmt.Errorf("%s is in the way: it is not a regular file", path)
 		}
-		if err := trusted(path, info); err != nil {
+		if err := trusted(path, at.database, info); err != nil {
 			return nil, err
 		}
 	}
@@ -136,7 +138,7 @@ func lockTokens(path string) (*lockedfile.File, error) {
 	}
 	info, err := lock.Stat()
 	if err == nil {
-		err = trusted(path, info)
+		err = trusted(path, at.database, info)
 	}
 	if err == nil {
 		err = shareLock(lock, info)
@@ -216,7 +218,7 @@ func makeFirstToken(ctx context.Context, at place, show func(newToken) error) er
 // tokenFile authenticates callers by the tokens in a file. When somebody logs in, and
 // at most once a second, it looks whether the file has changed.
 type tokenFile struct {
-	path   string
+	at     place
 	log    *slog.Logger
 	now    func() time.Time
 	tokens tokenauth.Tokens
@@ -236,14 +238,14 @@ const (
 	tokensSettle = 2 * time.Second
 )
 
-// openTokens reads the file at path.
-func openTokens(path string, log *slog.Logger) (*tokenFile, error) {
-	f := &tokenFile{path: path, log: log, now: time.Now}
+// openTokens reads the file at a place.
+func openTokens(at place, log *slog.Logger) (*tokenFile, error) {
+	f := &tokenFile{at: at, log: log, now: time.Now}
 	if err := f.reload(); err != nil {
 		return nil, err
 	}
 	if len(f.tokens.All()) == 0 {
-		log.Warn("there are no tokens, so nobody can log in; 'customstatusd token add' makes one", "tokens", path)
+		log.Warn("there are no tokens, so nobody can log in; 'customstatusd token add' makes one", "tokens", at.path)
 	}
 	return f, nil
 }
@@ -276,7 +278,7 @@ func (f *tokenFile) refresh() {
 		return
 	}
 	f.checked = now
-	info, err := os.Stat(f.path)
+	info, err := os.Stat(f.at.path)
 	if err == nil {
 		if f.failed == nil && os.SameFile(info, f.info) && info.Size() == f.info.Size() && info.ModTime().Equal(f.info.ModTime()) &&
 			f.loaded.Sub(f.info.ModTime()) > tokensSettle {
@@ -293,7 +295,7 @@ func (f *tokenFile) note(err error) {
 	case err != nil && (f.failed == nil || err.Error() != f.failed.Error()):
 		f.log.Error("the tokens file can't be read; the tokens that were read last stay valid", "error", err)
 	case err == nil && f.failed != nil:
-		f.log.Info("the tokens file can be read again", "tokens", f.path)
+		f.log.Info("the tokens file can be read again", "tokens", f.at.path)
 	}
 	f.failed = err
 }
@@ -319,7 +321,7 @@ func (f *tokenFile) reload() error {
 
 func (f *tokenFile) load() error {
 	now := f.now()
-	records, info, err := readTokens(f.path)
+	records, info, err := readTokens(f.at)
 	if err != nil {
 		return err
 	}
@@ -328,10 +330,10 @@ func (f *tokenFile) load() error {
 		tokens[i] = r.Token
 	}
 	if err := f.tokens.Replace(tokens); err != nil {
-		return fmt.Errorf("%s: %w", f.path, err)
+		return fmt.Errorf("%s: %w", f.at.path, err)
 	}
 	if othersMayWrite(info) && (f.info == nil || !othersMayWrite(f.info)) {
-		f.log.Warn("users other than its owner may write the tokens file, and so make tokens", "tokens", f.path, "mode", info.Mode().String())
+		f.log.Warn("users other than its owner may write the tokens file, and so make tokens", "tokens", f.at.path, "mode", info.Mode().String())
 	}
 	f.info, f.loaded, f.checked = info, now, now
 	if f.changed != nil {

@@ -72,7 +72,7 @@ func TestTokenFileFollowsChanges(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.tokens")
 	first := add(t, path, "alice")
 	var log bytes.Buffer
-	f, err := openTokens(path, slog.New(slog.NewTextHandler(&log, nil)))
+	f, err := openTokens(at(path), slog.New(slog.NewTextHandler(&log, nil)))
 	require.NoError(t, err)
 	now := time.Now()
 	f.now = func() time.Time { return now }
@@ -151,7 +151,7 @@ func TestTokenFileOfManyTokens(t *testing.T) {
 		return stats.TotalAlloc
 	}
 	before := allocated()
-	f, err := openTokens(path, discard)
+	f, err := openTokens(at(path), discard)
 	require.NoError(t, err)
 	require.Less(t, allocated()-before, uint64(200<<20))
 	require.Len(t, f.tokens.All(), n)
@@ -177,7 +177,7 @@ func TestTokenFileRefuses(t *testing.T) {
 	}
 	for text, want := range tests {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
-		_, err := openTokens(path, slog.New(slog.DiscardHandler))
+		_, err := openTokens(at(path), slog.New(slog.DiscardHandler))
 		require.ErrorContains(t, err, want, text)
 		require.ErrorContains(t, err, path)
 	}
@@ -191,7 +191,7 @@ func TestTokenFileIsAFile(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.tokens")
 	made := add(t, path, "alice")
 	var log bytes.Buffer
-	f, err := openTokens(path, slog.New(slog.NewTextHandler(&log, nil)))
+	f, err := openTokens(at(path), slog.New(slog.NewTextHandler(&log, nil)))
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(path))
 	require.NoError(t, exec.Command("mkfifo", path).Run())
@@ -201,7 +201,7 @@ func TestTokenFileIsAFile(t *testing.T) {
 	require.Contains(t, log.String(), "x.tokens: not a regular file")
 	require.ErrorContains(t, f.reload(), "x.tokens: not a regular file")
 	require.ErrorContains(t, editTokens(at(path), func(*tokenRecords) error { return nil }), "not a regular file")
-	_, err = openTokens(filepath.Dir(path), f.log)
+	_, err = openTokens(at(filepath.Dir(path)), f.log)
 	require.ErrorContains(t, err, "not a regular file")
 }
 
@@ -217,7 +217,7 @@ func TestTokenFileThatOthersMayWrite(t *testing.T) {
 	}{{0o600, 0}, {0o644, 0}, {0o620, 1}, {0o602, 1}} {
 		require.NoError(t, os.Chmod(path, tt.mode))
 		var log bytes.Buffer
-		f, err := openTokens(path, slog.New(slog.NewTextHandler(&log, nil)))
+		f, err := openTokens(at(path), slog.New(slog.NewTextHandler(&log, nil)))
 		require.NoError(t, err)
 		require.NoError(t, f.reload())
 		require.Equal(t, tt.warns, strings.Count(log.String(), "level=WARN"), log.String())
@@ -232,7 +232,7 @@ func TestTokenEditsAtOnce(t *testing.T) {
 	var readers, writers sync.WaitGroup
 	readers.Go(func() {
 		for ctx.Err() == nil {
-			if _, _, err := readTokens(path); err != nil {
+			if _, _, err := readTokens(at(path)); err != nil {
 				t.Error(err)
 				return
 			}
@@ -255,7 +255,7 @@ func TestTokenEditsAtOnce(t *testing.T) {
 	writers.Wait()
 	cancel()
 	readers.Wait()
-	records, _, err := readTokens(path)
+	records, _, err := readTokens(at(path))
 	require.NoError(t, err)
 	require.Len(t, records.Tokens, 1+n*each)
 }
@@ -300,30 +300,15 @@ func TestFirstTokenIsShownFirst(t *testing.T) {
 	out := &printer{t: t, path: tokens}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	log, ended := newLog(), make(chan int, 1)
+	log, ended := newLog("msg=listening"), make(chan int, 1)
 	go func() {
 		ended <- run(ctx, []string{"--db", db, "--addr", "127.0.0.1:0"}, nil, out, log, noEnv)
 	}()
-	<-log.listening
+	<-log.said["msg=listening"]
 	cancel()
 	require.Equal(t, exitOK, <-ended)
 	require.Contains(t, out.text.String(), "X-Auth-Token: ")
 	require.FileExists(t, tokens)
-}
-
-// newLog returns a log of a server that says when the server listens.
-func newLog() *serverLog { return &serverLog{listening: make(chan struct{})} }
-
-type serverLog struct {
-	once      sync.Once
-	listening chan struct{}
-}
-
-func (l *serverLog) Write(b []byte) (int, error) {
-	if bytes.Contains(b, []byte("msg=listening")) {
-		l.once.Do(func() { close(l.listening) })
-	}
-	return len(b), nil
 }
 
 // A tokens file that can't be written after its token was shown is an error that says
@@ -339,7 +324,7 @@ func TestTokensThatCannotBeRead(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.tokens")
 	made := add(t, path, "alice")
 	var log bytes.Buffer
-	f, err := openTokens(path, slog.New(slog.NewTextHandler(&log, nil)))
+	f, err := openTokens(at(path), slog.New(slog.NewTextHandler(&log, nil)))
 	require.NoError(t, err)
 	now := time.Now()
 	f.now = func() time.Time { return now }
