@@ -11,6 +11,8 @@ import (
 	"os"
 	"sync/atomic"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/customstatus/customstatus"
 )
 
@@ -33,8 +35,8 @@ type database interface {
 }
 
 // openDatabase returns the database at a path. If a server runs there, the database is
-// that of the server, whatever is at the path now. Otherwise the file is opened, which
-// must exist unless create is set.
+// that of the server, whatever is at the path now. Otherwise the file is opened: to be
+// written and made, if create is set, or else only to be read.
 func openDatabase(ctx context.Context, given string, create bool, rules customstatus.Rules) (database, error) {
 	pl, err := findPlace(given)
 	if err != nil {
@@ -47,7 +49,11 @@ func openDatabase(ctx context.Context, given string, create bool, rules customst
 	case errors.As(dialErr, &notTrusted):
 		return nil, dialErr // or a server behind it would be passed over
 	}
-	db, err := openLocal(ctx, pl, create, customstatus.Options{Rules: rules})
+	opts := customstatus.Options{Rules: rules}
+	if !create {
+		opts.Bolt = readOnly()
+	}
+	db, err := openLocal(ctx, pl, create, opts)
 	if !errors.Is(err, customstatus.ErrLocked) {
 		return db, err
 	}
@@ -55,6 +61,11 @@ func openDatabase(ctx context.Context, given string, create bool, rules customst
 		return served, nil
 	}
 	return nil, fmt.Errorf("%w, and it does not answer: %w", err, dialErr)
+}
+
+// readOnly opens a file that may be on a disk that can only be read.
+func readOnly() *customstatus.BoltOptions {
+	return &customstatus.BoltOptions{Bolt: &bbolt.Options{ReadOnly: true}}
 }
 
 // localDatabase is a file that this process has opened.
@@ -74,7 +85,7 @@ func openLocal(ctx context.Context, pl place, create bool, opts customstatus.Opt
 	if statErr != nil && !(create && isNew) {
 		return nil, statErr
 	}
-	store, err := customstatus.OpenBolt(pl.path, nil)
+	store, err := customstatus.OpenBolt(pl.path, opts.Bolt)
 	if errors.Is(err, customstatus.ErrLocked) {
 		return nil, fmt.Errorf("%w: another process holds the file", err)
 	}

@@ -41,16 +41,13 @@ func writeFileLike(path string, replace bool, like os.FileInfo, write func(io.Wr
 		return errExists
 	}
 	sweep(path)
-	temp, unnamed, err := createTemporary(path)
+	temp, err := createTemporary(path)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		if err != nil {
-			temp.Close()
-			if !unnamed {
-				os.Remove(temp.Name())
-			}
+			_ = temp.discard()
 		}
 	}()
 	if err := write(temp); err != nil {
@@ -58,9 +55,9 @@ func writeFileLike(path string, replace bool, like os.FileInfo, write func(io.Wr
 	}
 	switch {
 	case old != nil:
-		err = keepOwner(temp, old)
+		err = keepOwner(temp.File, old)
 	case like != nil:
-		err = giveOwner(temp, like)
+		err = giveOwner(temp.File, like)
 	}
 	if err != nil {
 		return err
@@ -68,11 +65,7 @@ func writeFileLike(path string, replace bool, like os.FileInfo, write func(io.Wr
 	if err := temp.Sync(); err != nil {
 		return err
 	}
-	if unnamed {
-		err = publishUnnamed(temp, path, replace)
-	} else {
-		err = publish(temp.Name(), path, replace)
-	}
+	err = temp.publish(path, replace)
 	if errors.Is(err, fs.ErrExist) { // it appeared meanwhile
 		return errExists
 	}
@@ -80,47 +73,6 @@ func writeFileLike(path string, replace bool, like os.FileInfo, write func(io.Wr
 		return err
 	}
 	return errors.Join(temp.Close(), syncDirectory(filepath.Dir(path)))
-}
-
-// publishUnnamed gives a file without a name its name.
-func publishUnnamed(temp *os.File, path string, replace bool) error {
-	if !replace {
-		return giveName(temp, path)
-	}
-	// No system call puts a file without a name in the place of another file.
-	if !lockTemporary(temp) {
-		return fmt.Errorf("%s: the temporary file can't be locked", path)
-	}
-	named := temporaryPath(path)
-	if err := giveName(temp, named); err != nil {
-		return err
-	}
-	if err := os.Rename(named, path); err != nil {
-		return errors.Join(err, os.Remove(named))
-	}
-	return nil
-}
-
-// publish gives a temporary file its name.
-func publish(temp, path string, replace bool) error {
-	if replace {
-		return os.Rename(temp, path)
-	}
-	switch err := os.Link(temp, path); {
-	case errors.Is(err, fs.ErrExist):
-		return err
-	case err != nil: // a file system without links: take the name first
-		place, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return err
-		}
-		place.Close()
-		if err := os.Rename(temp, path); err != nil {
-			return errors.Join(err, os.Remove(path))
-		}
-		return nil
-	}
-	return os.Remove(temp)
 }
 
 func writeTo(path string, write func(io.Writer) error) error {

@@ -171,11 +171,11 @@ func probeRoom(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	f, drop, err := createScratch(path)
+	f, err := createScratch(path)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, drop()) }()
+	defer func() { err = errors.Join(err, f.discard()) }()
 	content := make([]byte, probeBytes)
 	_, _ = rand.Read(content) // never fails; some file systems store nothing for zeros
 	if _, err := f.WriteAt(content, info.Size()+probeGrowth-probeBytes); err != nil {

@@ -67,6 +67,25 @@ func TestHealthOnAFullDisk(t *testing.T) {
 	c.says(writesFail)
 }
 
+// Export, backup and check need not write beside the database.
+func TestReadOnlyDisk(t *testing.T) {
+	directory := t.TempDir()
+	if err := syscall.Mount("tmpfs", directory, "tmpfs", 0, ""); err != nil {
+		t.Skipf("no tmpfs can be mounted (%v), as root only: a read-only disk is NOT tested", err)
+	}
+	t.Cleanup(func() { require.NoError(t, syscall.Unmount(directory, syscall.MNT_DETACH)) })
+	path := filepath.Join(directory, "x.db")
+	cli(t, "import", "--db", path, line(t, "a"))
+	require.NoError(t, syscall.Mount("", directory, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	require.Contains(t, cli(t, "export", "--db", path), `"name":"a"`)
+	require.Contains(t, cli(t, "check", "--db", path), ": ok, statuses 1, ")
+	backup := filepath.Join(t.TempDir(), "backup.db")
+	cli(t, "backup", "--db", path, backup)
+	require.Equal(t, map[string]bool{"a": true}, stored(t, backup))
+	saved := filepath.Join(t.TempDir(), "saved.db")
+	require.Contains(t, cli(t, "salvage", "--db", path, saved), "saved all 1")
+}
+
 // A limit on the size of files: there is room on the disk, but not for this file.
 func TestHealthAtALimitOfFileSize(t *testing.T) {
 	var limit syscall.Rlimit

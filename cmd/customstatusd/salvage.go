@@ -100,16 +100,16 @@ func writeDatabase(ctx context.Context, damaged, path string, statuses []customs
 // scratchCatalog returns an empty catalog in a scratch file in the directory of path.
 // The file is gone after done.
 func scratchCatalog(ctx context.Context, path string) (catalog *customstatus.Catalog, done func() error, err error) {
-	file, drop, err := createScratch(path)
+	scratch, err := createScratch(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	open := func(string, int, os.FileMode) (*os.File, error) { return file, nil }
-	db, err := bbolt.Open(file.Name(), 0o600, &bbolt.Options{OpenFile: open, NoSync: true})
+	open := func(string, int, os.FileMode) (*os.File, error) { return scratch.File, nil }
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{OpenFile: open, NoSync: true})
 	if err != nil {
-		return nil, nil, errors.Join(err, drop())
+		return nil, nil, errors.Join(err, scratch.discard())
 	}
-	closeAll := func() error { return errors.Join(db.Close(), ignoreClosed(drop())) }
+	closeAll := func() error { return errors.Join(db.Close(), scratch.discard()) }
 	store, err := customstatus.NewBoltStore(db, nil)
 	if err != nil {
 		return nil, nil, errors.Join(err, closeAll())
@@ -119,13 +119,6 @@ func scratchCatalog(ctx context.Context, path string) (catalog *customstatus.Cat
 		return nil, nil, errors.Join(err, store.Close(), closeAll())
 	}
 	return catalog, func() error { return errors.Join(catalog.Close(), closeAll()) }, nil
-}
-
-func ignoreClosed(err error) error {
-	if errors.Is(err, os.ErrClosed) {
-		return nil
-	}
-	return err
 }
 
 // without returns the statuses that were not refused.

@@ -2,7 +2,9 @@ package main
 
 import (
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,44 +77,100 @@ func sweepSockets(path string) {
 	}
 }
 
-// createTemporary makes a temporary file of the file at path. Unnamed tells whether
-// it has no name, which giveName can change.
-func createTemporary(path string) (file *os.File, unnamed bool, err error) {
+// temporary is a temporary file.
+type temporary struct {
+	*os.File
+	unnamed bool // it has no name yet
+}
+
+// createTemporary makes a temporary file of the file at path, without a name if it can.
+func createTemporary(path string) (*temporary, error) {
 	if file, err := createUnnamed(path); err == nil {
-		return file, true, nil
+		return &temporary{file, true}, nil
 	}
+	return createNamed(path)
+}
+
+func createNamed(path string) (*temporary, error) {
 	// The sweep of another process can come before the lock.
 	for range 10 {
 		file, err := os.OpenFile(temporaryPath(path), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
 		if lockTemporary(file) && hasName(file) {
-			return file, false, nil
+			return &temporary{file, false}, nil
 		}
 		file.Close()
 	}
-	return nil, false, fmt.Errorf("the temporary file of %s was removed while it was made", path)
+	return nil, fmt.Errorf("the temporary file of %s was removed while it was made", path)
 }
 
-// createScratch makes a file in the directory of path that is gone when drop is
-// called or the process ends.
-func createScratch(path string) (file *os.File, drop func() error, err error) {
-	file, unnamed, err := createTemporary(path)
-	if err != nil {
-		return nil, nil, err
+// discard closes the file and removes it. That bbolt has closed it is no error.
+func (t *temporary) discard() error {
+	err := t.Close()
+	if errors.Is(err, os.ErrClosed) {
+		err = nil
 	}
-	// Most systems let an open file go on without a name.
-	if unnamed || os.Remove(file.Name()) == nil {
-		return file, file.Close, nil
-	}
-	return file, func() error {
-		err := file.Close()
-		if removed := os.Remove(file.Name()); err == nil {
-			err = removed
-		}
+	if t.unnamed {
 		return err
-	}, nil
+	}
+	return errors.Join(err, os.Remove(t.Name()))
+}
+
+// publish gives the file its name. With replace it takes the place of another file;
+// otherwise the error is fs.ErrExist if there is one.
+func (t *temporary) publish(path string, replace bool) error {
+	switch {
+	case !t.unnamed && replace:
+		return os.Rename(t.Name(), path)
+	case !t.unnamed:
+		return linkNew(t.Name(), path)
+	case !replace:
+		return giveName(t.File, path)
+	}
+	// No system call puts a file without a name in the place of another file.
+	if !lockTemporary(t.File) {
+		return fmt.Errorf("%s: the temporary file can't be locked", path)
+	}
+	named := temporaryPath(path)
+	if err := giveName(t.File, named); err != nil {
+		return err
+	}
+	if err := os.Rename(named, path); err != nil {
+		return errors.Join(err, os.Remove(named))
+	}
+	return nil
+}
+
+// linkNew gives the file at temp another name, which no file has.
+func linkNew(temp, path string) error {
+	switch err := os.Link(temp, path); {
+	case errors.Is(err, fs.ErrExist):
+		return err
+	case err != nil: // a file system without links: take the name first
+		place, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		place.Close()
+		if err := os.Rename(temp, path); err != nil {
+			return errors.Join(err, os.Remove(path))
+		}
+		return nil
+	}
+	return os.Remove(temp)
+}
+
+// createScratch makes a file in the directory of path that is gone after discard, or
+// when the process ends.
+func createScratch(path string) (*temporary, error) {
+	scratch, err := createTemporary(path)
+	if err == nil && !scratch.unnamed {
+		// Most systems let an open file go on without a name.
+		scratch.unnamed = os.Remove(scratch.Name()) == nil
+	}
+	return scratch, err
 }
 
 // hasName reports whether an open file still has its name.

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -131,10 +132,47 @@ func TestScratchFilesHaveNoName(t *testing.T) {
 	require.Empty(t, names(t, dir))
 	require.Zero(t, catalog.Len())
 	require.NoError(t, done())
-	_, drop, err := createScratch(filepath.Join(dir, "x.db"))
+	scratch, err := createScratch(filepath.Join(dir, "x.db"))
 	require.NoError(t, err)
 	require.Empty(t, names(t, dir))
-	require.NoError(t, drop())
+	require.NoError(t, scratch.discard())
+}
+
+// Where the system has no files without names, the same holds by other means.
+func TestNamedTemporaryFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "x")
+	create := func(content string) *temporary {
+		file, err := createNamed(path)
+		require.NoError(t, err)
+		_, err = io.WriteString(file, content)
+		require.NoError(t, err)
+		sweep(path)
+		require.FileExists(t, file.Name(), "it is in use")
+		return file
+	}
+	requireOnly := func(content string) {
+		t.Helper()
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.Equal(t, content, string(text))
+		require.Equal(t, []string{"x"}, names(t, dir))
+	}
+	file := create("one")
+	require.NoError(t, file.publish(path, false))
+	require.NoError(t, file.Close())
+	requireOnly("one")
+	file = create("two")
+	require.ErrorIs(t, file.publish(path, false), fs.ErrExist)
+	require.NoError(t, file.discard())
+	requireOnly("one")
+	file = create("three")
+	require.NoError(t, file.publish(path, true))
+	require.NoError(t, file.Close())
+	requireOnly("three")
+	require.NoError(t, create("four").Close()) // as a kill would
+	sweep(path)
+	requireOnly("three")
 }
 
 // Names as long as a file system allows leave room for those of temporary files.

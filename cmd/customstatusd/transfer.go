@@ -254,7 +254,7 @@ func (p *process) check(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	db, err := openLocal(ctx, pl, false, customstatus.Options{Rules: customstatus.Rules{StatusTypeOptional: true}})
+	db, err := openLocal(ctx, pl, false, customstatus.Options{Rules: customstatus.Rules{StatusTypeOptional: true}, Bolt: readOnly()})
 	if errors.Is(err, customstatus.ErrLocked) {
 		return fmt.Errorf("check: %w; check a backup of it:\n  customstatusd backup --db %s copy.db && customstatusd check --db copy.db",
 			err, shellQuote(path))
