@@ -6,6 +6,7 @@ require (
 	github.com/customstatus/customstatus v0.1.0
 	github.com/go-chi/chi/v5 v5.5.0
 	github.com/rogpeppe/go-internal v1.16.0
+	github.com/rs/cors v1.11.1
 	github.com/spf13/cobra v1.10.2
 	github.com/spf13/pflag v1.1.0
 	github.com/stretchr/testify v1.12.1

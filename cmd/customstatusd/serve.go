@@ -43,6 +43,12 @@ the tokens file vanishes or can't be read while the server runs, the tokens that
 read last stay valid until the file can be read again or the server ends. The log says
 so, and the answer of /healthz has a "warning".
 
+A browser can exchange its token for a session. POST /session with the JSON object
+{"userId":"...","authToken":"..."} sets a cookie that scripts can't read; GET /session
+tells whose it is; DELETE /session ends it. A session also ends with its token, and
+after --session-time. A file beside the database, whose name ends in .sessions, keeps
+hashes of the sessions, so that they survive a restart.
+
 Only one process can hold the database. The other commands reach the server that
 holds it by a socket beside the database, whose name ends in .sock. Only its owner
 can use the socket. If the database is replaced while the server runs, a second server
@@ -74,6 +80,7 @@ type serveConfig struct {
 	tlsCert, tlsKey  string
 	clientAddrHeader string
 	lockTimeout      time.Duration
+	browsers         browserConfig
 	shutdownTimeout  time.Duration
 	logFormat        string
 	logLevel         slog.Level
@@ -92,6 +99,7 @@ func addServeConfig(cmd *cobra.Command) *serveConfig {
 	flags.StringVar(&c.tlsKey, "tls-key", "", "the PEM `FILE` with the certificate's private key")
 	flags.StringVar(&c.clientAddrHeader, "client-addr-header", "", "the `HEADER` in which a proxy names the client's address; the default\nis the address of the connection")
 	flags.DurationVar(&c.lockTimeout, "lock-timeout", 0, "the `DURATION`, such as 1m, to wait for a database that another process holds,\nsuch as the server that this one replaces")
+	c.browsers.declare(flags)
 	flags.DurationVar(&c.shutdownTimeout, "shutdown-timeout", 30*time.Second, "the `DURATION`, such as 30s, that running requests get to end")
 	c.logFormat = "text"
 	addChoice(cmd, &c.logFormat, "log-format", "the `FORMAT` of the log on standard error: text or json", "text", "json")
@@ -119,6 +127,9 @@ func (c *serveConfig) check() error {
 		return usagef("--shutdown-timeout is negative")
 	}
 	if err := checkRules(c.rules); err != nil {
+		return err
+	}
+	if err := c.browsers.check(); err != nil {
 		return err
 	}
 	if _, _, err := net.SplitHostPort(c.addr); err != nil {

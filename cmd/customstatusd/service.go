@@ -46,15 +46,21 @@ func start(config *serveConfig, log *slog.Logger, ln net.Listener, certs *certif
 		controlEnded: make(chan error, 1),
 		reload:       func() error { return errors.Join(tokens.reload(), certs.reload()) },
 	}
-	api := httpadapter.New(db.catalog, httpadapter.HeaderAuth(tokens.Login), &httpadapter.Options{
+	sessions := openSessions(db.path, config.browsers.sessionTime, tokens, log)
+	api := httpadapter.New(db.catalog, sessions.authenticator(), &httpadapter.Options{
 		Prefix:          config.prefix,
 		Logger:          log,
 		Metadata:        config.metadata,
 		ShutdownTimeout: max(config.shutdownTimeout, 1), // 0 is a default there
+		TrustedOrigins:  config.browsers.origins,
 	})
 	tokens.onChange(api.RecheckLogins)
-	limited := loginlimit.New(api, &loginlimit.Options{ClientAddr: config.clientAddr, Logger: log})
-	handler := s.requests.count(logRequests(log, config.clientAddr, newHealth(db, tokens.problem).wrap(limited)))
+	sessions.recheck = api.RecheckLogins
+	limit := func(h http.Handler) http.Handler {
+		return loginlimit.New(h, &loginlimit.Options{ClientAddr: config.clientAddr, Logger: log})
+	}
+	public := allowOrigins(config.browsers.origins, sessions.handler(api, limit, config.browsers.origins))
+	handler := s.requests.count(logRequests(log, config.clientAddr, newHealth(db, tokens.problem).wrap(public)))
 	tcp, isTCP := ln.Addr().(*net.TCPAddr)
 	if certs != nil {
 		ln = certs.listen(ln)

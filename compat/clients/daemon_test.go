@@ -21,7 +21,7 @@ import (
 
 // patience bounds waits that would otherwise hang. A busy machine runs a dozen
 // clients and a browser at once.
-const patience = 2 * time.Minute
+const patience = time.Minute
 
 // missing skips a test for want of something, or fails it where all must be there.
 func missing(t *testing.T, format string, args ...any) {

@@ -100,6 +100,22 @@ func (t *Tokens) Login(_ context.Context, userID, secret string) (httpadapter.Ca
 	return httpadapter.Caller{UserID: userID, MayManage: u.tokens[found].MayManage}, nil
 }
 
+// Find returns the user's token with this hash, and whether there is one. It is for
+// logins that began with a token, such as a browser's session, and end with it.
+func (t *Tokens) Find(userID string, hash Hash) (Token, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	u := t.users[userID]
+	if u == nil {
+		return Token{}, false
+	}
+	i, found := u.at[hash]
+	if !found {
+		return Token{}, false
+	}
+	return u.tokens[i], true
+}
+
 // Add adds tokens, all or none. A token with the user and hash of an earlier token
 // replaces that token. Add returns an error if a token has no user or no hash.
 func (t *Tokens) Add(tokens ...Token) error {

@@ -35,7 +35,19 @@ func TestTokens(t *testing.T) {
 		return tokenauth.Token{UserID: userID, Hash: tokenauth.HashOf(text), MayManage: manage}
 	}
 
+	finds := func(userID, text string, manage, there bool) {
+		t.Helper()
+		var want tokenauth.Token
+		if there {
+			want = token(userID, text, manage)
+		}
+		found, ok := tokens.Find(userID, tokenauth.HashOf(text))
+		require.Equal(t, there, ok)
+		require.Equal(t, want, found)
+	}
+
 	require.Equal(t, "out", in("", ""), "the zero value lets nobody in")
+	finds("a", "1", false, false)
 	require.Empty(t, tokens.All())
 	require.False(t, tokens.Revoke("a", tokenauth.HashOf("1")))
 	require.Zero(t, tokens.RevokeUser("a"))
@@ -46,10 +58,15 @@ func TestTokens(t *testing.T) {
 
 	require.NoError(t, tokens.Add(token("a", "1", true)))
 	require.Equal(t, "manages", in("a", "1"), "the permission is the new one")
+	finds("a", "1", true, true)
+	finds("a", "3", false, false)
+	finds("c", "1", false, false)
 	require.Len(t, tokens.All(), 3)
 
 	require.True(t, tokens.Revoke("a", tokenauth.HashOf("1")))
 	require.False(t, tokens.Revoke("a", tokenauth.HashOf("1")))
+	finds("a", "1", false, false)
+	finds("a", "2", true, true)
 	require.Equal(t, []string{"out", "manages", "manages"}, []string{in("a", "1"), in("a", "2"), in("b", "1")})
 
 	require.NoError(t, tokens.Add(token("a", "4", false)))

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/customstatus/customstatus/httpadapter"
+	"github.com/customstatus/customstatus/httpadapter/tokenauth"
+)
+
+// A browser's own EventSource sends no headers, and a page should not keep a token
+// where scripts can read it. So a browser can exchange its token for a session: a
+// random id in a cookie. The server keeps the hash of the id, and which token the
+// session began with. The session ends with that token.
+//
+// The sessions are in a file of their own beside the database, because a plain
+// EventSource that is answered 401 after a restart never comes back. The code is ours
+// because the tokens decide about every session; a library for sessions would add its
+// own file format and leave the rest to do.
+
+// sessionsVersion is the version of the file's format.
+const sessionsVersion = 1
+
+// maxSessions is the greatest number of sessions of one token. A further session ends
+// the oldest.
+const maxSessions = 100
+
+type sessionRecord struct {
+	IDHash    tokenauth.Hash `json:"idHash"`
+	UserID    string         `json:"userId"`
+	TokenHash tokenauth.Hash `json:"tokenHash"`
+	ExpiresAt time.Time      `json:"expiresAt"`
+}
+
+// sessionRecords is the content of the file.
+type sessionRecords struct {
+	Version  int             `json:"version"`
+	Sessions []sessionRecord `json:"sessions"` // the oldest first
+}
+
+// sessions are the browsers' logins.
+type sessions struct {
+	path     string
+	lifetime time.Duration
+	tokens   *tokenFile
+	log      *slog.Logger
+	now      func() time.Time
+	recheck  func() // called when a session has ended
+
+	saving sync.Mutex // held while the file is written, so that reads don't wait for that
+
+	mu      sync.Mutex
+	records []sessionRecord // the oldest first
+	byID    map[tokenauth.Hash]sessionRecord
+}
+
+// sessionsPath returns the path of the sessions file of a database.
+func sessionsPath(database string) string { return strings.TrimSuffix(database, ".db") + ".sessions" }
+
+// openSessions reads the file beside the database. A file that can't be read is no reason not to
+// start: its browsers sign in again. With a lifetime of 0 there are no sessions.
+func openSessions(database string, lifetime time.Duration, tokens *tokenFile, log *slog.Logger) *sessions {
+	s := &sessions{path: sessionsPath(database), lifetime: lifetime, tokens: tokens, log: log, now: time.Now}
+	if lifetime == 0 {
+		return s
+	}
+	records, err := readSessions(s.path, database)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.Warn("the sessions can't be read, so browsers have to sign in again", "error", err)
+	}
+	s.set(records)
+	return s
+}
+
+func readSessions(path, database string) ([]sessionRecord, error) {
+	// Look first: opening a pipe would wait for a writer.
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file", path)
+	}
+	if err := trusted(path, database, info); err != nil {
+		return nil, err
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var read sessionRecords
+	if err := json.Unmarshal(text, &read); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if read.Version != sessionsVersion {
+		return nil, fmt.Errorf("%s: version %d; this program knows version %d", path, read.Version, sessionsVersion)
+	}
+	return read.Sessions, nil
+}
+
+// set makes records the sessions. The caller holds the lock, or is the only one.
+func (s *sessions) set(records []sessionRecord) {
+	s.records, s.byID = records, make(map[tokenauth.Hash]sessionRecord, len(records))
+	for _, r := range records {
+		s.byID[r.IDHash] = r
+	}
+}
+
+// begin makes a session of the user's token and returns its id. Sessions that are over
+// are forgotten.
+func (s *sessions) begin(userID string, token tokenauth.Hash) (id string, made sessionRecord) {
+	id = tokenauth.NewSecret()
+	now := s.now().UTC()
+	made = sessionRecord{tokenauth.HashOf(id), userID, token, now.Add(s.lifetime).Truncate(time.Second)}
+	s.mu.Lock()
+	var kept []sessionRecord
+	same := 0
+	for _, r := range slices.Backward(s.records) {
+		if _, valid := s.tokens.tokens.Find(r.UserID, r.TokenHash); !valid || !now.Before(r.ExpiresAt) {
+			continue
+		}
+		if r.UserID == userID && r.TokenHash == token {
+			if same++; same >= maxSessions {
+				continue
+			}
+		}
+		kept = append(kept, r)
+	}
+	slices.Reverse(kept)
+	s.set(append(kept, made))
+	s.mu.Unlock()
+	if err := s.save(); err != nil {
+		s.log.Error("the sessions can't be saved, so they end with the server", "error", err)
+	}
+	return id, made
+}
+
+// end ends the session with the id, if there is one. On error the session is over, but
+// a restart would bring it back.
+func (s *sessions) end(id string) error {
+	hash := tokenauth.HashOf(id)
+	s.mu.Lock()
+	_, found := s.byID[hash]
+	if found {
+		s.set(slices.DeleteFunc(slices.Clone(s.records), func(r sessionRecord) bool { return r.IDHash == hash }))
+	}
+	s.mu.Unlock()
+	if !found {
+		return nil
+	}
+	s.recheck()
+	return s.save()
+}
+
+// find returns the session with the id and its token.
+func (s *sessions) find(id string) (sessionRecord, tokenauth.Token, error) {
+	s.tokens.refresh()
+	s.mu.Lock()
+	r, found := s.byID[tokenauth.HashOf(id)]
+	s.mu.Unlock()
+	if !found || !s.now().Before(r.ExpiresAt) {
+		return sessionRecord{}, tokenauth.Token{}, httpadapter.ErrUnauthenticated
+	}
+	token, found := s.tokens.tokens.Find(r.UserID, r.TokenHash)
+	if !found {
+		return sessionRecord{}, tokenauth.Token{}, httpadapter.ErrUnauthenticated
+	}
+	return r, token, nil
+}
+
+// save writes the file.
+func (s *sessions) save() error {
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	s.mu.Lock()
+	records := s.records
+	s.mu.Unlock()
+	directory, err := os.Stat(filepath.Dir(s.path))
+	if err != nil {
+		return err
+	}
+	return writeFileLike(s.path, true, directory, func(w io.Writer) error {
+		return json.NewEncoder(w).Encode(sessionRecords{sessionsVersion, records})
+	})
+}
+
+// authenticator takes the headers of a request, and without any of them its session.
+func (s *sessions) authenticator() httpadapter.Authenticator {
+	headers := httpadapter.HeaderAuth(s.tokens.Login)
+	return httpadapter.AuthenticatorFunc(func(r *http.Request) (httpadapter.Caller, error) {
+		if r.Header["X-User-Id"] != nil || r.Header["X-Auth-Token"] != nil {
+			return headers.Authenticate(r)
+		}
+		_, token, err := s.find(sessionID(r))
+		if err != nil {
+			return httpadapter.Caller{}, err
+		}
+		noteUser(r.Context(), token.UserID)
+		return httpadapter.Caller{UserID: token.UserID, MayManage: token.MayManage}, nil
+	})
+}
