@@ -73,9 +73,9 @@ func controlHandler(db database, reload func() error, log *slog.Logger) http.Han
 			failed(r, 0, err)
 			last.Failed = newControlError(err)
 		}
-		if bad := result.Bad; len(bad.Lines) > 0 {
-			log.Warn("control: import refused", "path", r.URL.Path, "bad", len(bad.Lines)+bad.More,
-				"where", bad.Lines[0].Where, "reason", bad.Lines[0].Reason)
+		if bad := result.Bad; bad.Len() > 0 {
+			log.Warn("control: import refused", "path", r.URL.Path, "bad", bad.Len(),
+				"where", bad.Values[0].Where, "reason", bad.Values[0].Reason)
 		}
 		log.Info("control", "path", r.URL.Path, "added", result.Added, "commits", result.Commits)
 		report(last)

@@ -79,11 +79,12 @@ func TestDatabases(t *testing.T) {
 			require.Equal(t, importResult{Read: 1, Added: 1, Commits: 1}, result)
 			result, err = db.importFrom(ctx, strings.NewReader(one+one[:20]), noParts)
 			require.NoError(t, err)
-			require.Equal(t, 1, result.Read)
-			require.Len(t, result.Bad.Lines, 1)
-			require.Equal(t, "line 2", result.Bad.Lines[0].Where)
-			_, err = db.importFrom(ctx, strings.NewReader("\xff\xfe{"), noParts)
-			require.ErrorContains(t, err, "UTF-16")
+			require.Equal(t, 2, result.Read)
+			require.Len(t, result.Bad.Values, 1)
+			require.Equal(t, "line 2 (value 2)", result.Bad.Values[0].Where)
+			result, err = db.importFrom(ctx, strings.NewReader("\xff\xfe{"), noParts)
+			require.NoError(t, err)
+			require.Contains(t, result.Bad.Values[0].Reason, "UTF-16")
 
 			var out bytes.Buffer
 			require.NoError(t, db.export(ctx, &out))
@@ -183,8 +184,9 @@ func TestImportServerGone(t *testing.T) {
 // An import doesn't wait for more input when the server has answered.
 func TestImportAnsweredEarly(t *testing.T) {
 	client := serveControl(t, openTemp(t), nil)
-	_, err := client.importFrom(t.Context(), idleInput(t, "\xff\xfe{"), noParts)
-	require.ErrorContains(t, err, "UTF-16")
+	result, err := client.importFrom(t.Context(), idleInput(t, "\xff\xfe{"), noParts)
+	require.NoError(t, err)
+	require.Contains(t, result.Bad.Values[0].Reason, "UTF-16")
 }
 
 // An incomplete answer counts as no answer.

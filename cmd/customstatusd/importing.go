@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/cmd/customstatusd/internal/statusfile"
 )
 
 // importResult is the result of an import.
@@ -17,8 +18,8 @@ type importResult struct {
 	Read    int `json:"read"`
 	Added   int `json:"added"`
 	Commits int `json:"commits"`
-	// Bad holds the lines that stopped the import.
-	Bad badLines `json:"bad"`
+	// Bad holds the values that stopped the import.
+	Bad statusfile.Bad `json:"bad"`
 }
 
 // importParts is the progress of an import that does not fit into one commit.
@@ -29,32 +30,30 @@ type importParts struct {
 }
 
 func (db *localDatabase) importFrom(ctx context.Context, r io.Reader, said func(importParts)) (importResult, error) {
-	src, err := readSource(r, db.catalog.Rules())
+	src, err := statusfile.Read(r, db.catalog.Rules())
 	if err != nil {
 		return importResult{}, err
 	}
-	result := importResult{Read: len(src.statuses)}
-	if len(src.bad.Lines) > 0 {
-		result.Bad = src.bad
+	result := importResult{Read: src.Read, Bad: src.Bad}
+	if src.Bad.Len() > 0 {
 		return result, nil
 	}
-	for i := range src.statuses {
-		complete(db.catalog, &src.statuses[i])
+	for i := range src.Statuses {
+		complete(db.catalog, &src.Statuses[i])
 	}
-	parts, err := importAll(ctx, db.catalog, src.statuses, said)
+	parts, err := importAll(ctx, db.catalog, src.Statuses, said)
 	result.Added, result.Commits = parts.Added, parts.Commits
 	if refused := (*customstatus.ImportError)(nil); errors.As(err, &refused) {
 		for _, refusal := range refused.Refused {
-			src.bad.add(src.where(src.numbers[refusal.Index]), refusal.Err)
+			result.Bad.Add(src.Where(refusal.Index), refusal.Err)
 		}
-		result.Bad = src.bad
 		return result, nil
 	}
 	return result, err
 }
 
 // complete fills in the id and the time that a status lacks, if the catalog has the
-// same status otherwise. Without it, a repeated import would refuse a line without an
+// same status otherwise. Without it, a repeated import would refuse a status without an
 // id, because the first import has taken its name.
 func complete(catalog *customstatus.Catalog, s *customstatus.CustomUserStatus) {
 	if s.ID != "" && !s.UpdatedAt.IsZero() {

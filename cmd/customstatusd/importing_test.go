@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/cmd/customstatusd/internal/statusfile"
 )
 
 // smallStore takes few changes in one commit.
@@ -99,9 +101,9 @@ func TestImportOfTheRestIsOneCommit(t *testing.T) {
 // All bad lines are named before the first commit, wherever they are.
 func TestImportInPartsChecksFirst(t *testing.T) {
 	for name, tt := range map[string]struct{ more, want string }{
-		"a bad line":   {`{"name":"<","statusType":"busy"}`, `line 101: name "<" is not valid`},
-		"a taken name": {`{"_id":"x","name":"taken","statusType":"busy"}`, `line 101: the name "taken" belongs to status`},
-		"a name twice": {`{"_id":"x","name":"name 99","statusType":"busy"}`, `line 101: the name "name 99" belongs to status`},
+		"a bad line":   {`{"name":"<","statusType":"busy"}`, `line 101 (value 101): name "<" is not valid`},
+		"a taken name": {`{"_id":"x","name":"taken","statusType":"busy"}`, `line 101 (value 101): the name "taken" belongs to status`},
+		"a name twice": {`{"_id":"x","name":"name 99","statusType":"busy"}`, `line 101 (value 101): the name "name 99" belongs to status`},
 	} {
 		for _, kind := range []string{"local", "served"} {
 			t.Run(name+" "+kind, func(t *testing.T) {
@@ -111,8 +113,8 @@ func TestImportInPartsChecksFirst(t *testing.T) {
 				result, err := db.importFrom(t.Context(), strings.NewReader(sourceLines(100)+tt.more), noParts)
 				require.NoError(t, err)
 				require.Zero(t, result.Commits)
-				require.Len(t, result.Bad.Lines, 1)
-				require.Contains(t, result.Bad.Lines[0].Where+": "+result.Bad.Lines[0].Reason, tt.want)
+				require.Len(t, result.Bad.Values, 1)
+				require.Contains(t, result.Bad.Values[0].Where+": "+result.Bad.Values[0].Reason, tt.want)
 				require.Equal(t, 1, store.made)
 			})
 		}
@@ -179,7 +181,7 @@ func TestImportInPartsEndsEarly(t *testing.T) {
 				result, err = local.importFrom(t.Context(), strings.NewReader(sourceLines(100)), noParts)
 				require.NoError(t, err)
 				require.LessOrEqual(t, result.Added, 100-tt.added)
-				require.Empty(t, result.Bad.Lines)
+				require.Zero(t, result.Bad.Len())
 				require.Equal(t, 100, catalog.Len())
 			})
 		}
@@ -199,8 +201,8 @@ func TestImportInPartsMeetsAnotherWriter(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 80, result.Added)
 	require.Equal(t, 2, result.Commits)
-	require.Len(t, result.Bad.Lines, 1)
-	require.Equal(t, "line 100", result.Bad.Lines[0].Where)
+	require.Len(t, result.Bad.Values, 1)
+	require.Equal(t, "line 100 (value 100)", result.Bad.Values[0].Where)
 	require.Equal(t, 81, local.catalog.Len())
 }
 
@@ -208,9 +210,9 @@ func TestImportInPartsMeetsAnotherWriter(t *testing.T) {
 func TestImportRefusedHalfway(t *testing.T) {
 	var errs bytes.Buffer
 	p := &process{stderr: &errs}
-	err := p.importRefused("x.jsonl", importResult{Read: 100, Added: 80, Commits: 2, Bad: badLines{Lines: []badLine{{"line 100", "taken"}}}}, false)
+	err := p.importRefused("x.jsonl", importResult{Read: 100, Added: 80, Commits: 2, Bad: statusfile.Bad{Values: []statusfile.BadValue{{Where: "line 100 (value 100)", Reason: "taken"}}}}, false)
 	require.EqualError(t, err, "imported 80 in 2 commits, but not the rest; run the import again to import the rest: 1 bad")
-	require.Equal(t, "customstatusd: x.jsonl: line 100: taken\n", errs.String())
+	require.Equal(t, "customstatusd: x.jsonl: line 100 (value 100): taken\n", errs.String())
 }
 
 // A line without an id or a time is left out if the catalog has the same status
@@ -240,10 +242,31 @@ func TestImportCompletesLines(t *testing.T) {
 			require.NoError(t, err)
 			require.Zero(t, result.Added)
 			if tt.bad == "" {
-				require.Empty(t, result.Bad.Lines)
+				require.Zero(t, result.Bad.Len())
 				return
 			}
-			require.Equal(t, []badLine{{"line 1", tt.bad}}, result.Bad.Lines)
+			require.Equal(t, []statusfile.BadValue{{Where: "line 1 (value 1)", Reason: tt.bad}}, result.Bad.Values)
 		})
+	}
+}
+
+// Text of a file that a report repeats can't control a terminal.
+func TestReportsAreQuoted(t *testing.T) {
+	const evil = `\u001b[2J\nline 7: \u202e`
+	const quoted = `"\x1b[2J\nline 7: \u202e"`
+	for text, want := range map[string]string{
+		`{"name":"` + evil + `","statusType":"busy"}`:                                        `name ` + quoted + ` is not valid`,
+		`{"name":"a","statusType":"` + evil + `"}`:                                           `status type ` + quoted + ` is not valid`,
+		`{"_id":"` + evil + `","name":"a","statusType":"busy"}`:                              `id ` + quoted,
+		`{"` + evil + `":1}`:                                                                 `key ` + quoted + `: unknown key`,
+		`{"_id":{"` + evil + `":1}}`:                                                         `key "_id": key ` + quoted,
+		`{"name":"name","statusType":"busy"}` + "\n" + `{"name":"name","statusType":"busy"}`: `the name "name" belongs to status "`,
+	} {
+		db, err := openLocal(t.Context(), at(filepath.Join(t.TempDir(), "x.db")), true, customstatus.Options{})
+		require.NoError(t, err)
+		result, err := db.importFrom(t.Context(), strings.NewReader(text), noParts)
+		require.NoError(t, errors.Join(err, db.close()))
+		require.Len(t, result.Bad.Values, 1)
+		require.Contains(t, result.Bad.Values[0].Reason, want)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -18,7 +19,7 @@ func TestSalvageWhatTheRulesRefuse(t *testing.T) {
 	require.NoError(t, err)
 	var changes []customstatus.Change
 	for id, name := range map[string]string{"1": "<one>", "2": "two", "3": "three&", "4": "four"} {
-		changes = append(changes, customstatus.Change{Kind: customstatus.Created, After: customstatus.CustomUserStatus{ID: id, Name: name, StatusType: customstatus.Busy, UpdatedAt: mediaTime}})
+		changes = append(changes, customstatus.Change{Kind: customstatus.Created, After: customstatus.CustomUserStatus{ID: id, Name: name, StatusType: customstatus.Busy, UpdatedAt: time.UnixMilli(1)}})
 	}
 	_, err = store.Commit(t.Context(), changes)
 	require.NoError(t, err)

@@ -34,7 +34,7 @@ func checkRules(rules *customstatus.Rules) error {
 func (p *process) importCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE",
-		Short: "Add statuses from a file of JSON lines",
+		Short: "Add statuses from a JSON file",
 		Long: `Adds the statuses in FILE to the catalog. "-" is standard input.
 
 One commit holds up to 50,000 statuses and 32 MiB. An import that fits into one commit
@@ -42,23 +42,28 @@ adds all statuses or none. A larger import first checks all statuses, and then m
 several commits. It says so before it begins and when it ends. If it ends early, it
 says how many statuses it imported; run it again to import the rest.
 
-FILE has one status on each line, as JSON, which is what export writes:
+FILE has statuses as JSON objects, in UTF-8:
 
     {"_id":"1","name":"Lunch","statusType":"away","_updatedAt":"2023-11-04T11:51:28.353Z"}
 
+They may stand one on each line, which is what export writes, or on several lines each,
+one behind another, in arrays, or in answers of custom-user-status.list as they came.
+Ids and times may be MongoDB's extended JSON, version 1 or 2, relaxed or canonical. So
+import reads what mongoexport writes of Rocket.Chat's collection, also with --jsonArray
+or --pretty. Use --fields _id,name,statusType,_updatedAt there, because a status with an
+unknown key is refused.
+
 A status without _id gets a new one. A status without _updatedAt gets the current time.
 The key metadata holds what a host keeps with a status; metadataBase64 holds metadata
-that is not text. Import also reads what mongoexport writes of Rocket.Chat's collection,
-as lines or with --jsonArray. Use --fields _id,name,statusType,_updatedAt there,
-because a status with an unknown key is refused.
+that is not text. A null is as if the key were missing.
 
 A status that is in the catalog already is left alone, so the same file can be imported
-twice. A line without _id or _updatedAt counts as already there if the catalog has a
-status with its name and with everything else that the line gives.
+twice. A status without _id or _updatedAt counts as already there if the catalog has a
+status with its name and with everything else that FILE gives.
 
-If a line can't be read or breaks a rule, nothing is imported, and the first 100 such
-lines are named with their numbers. If there are none, the lines whose id or name is
-taken are named.
+If a value can't be read or breaks a rule, nothing is imported, and the first 100 such
+values are named with their lines and numbers. If there are none, the values whose id or
+name is taken are named.
 
 While a server runs, the server does the import, by its own rules. If the file at the
 path is not the file of the server any more, nothing is imported.`,
@@ -106,8 +111,8 @@ func (p *process) importFrom(ctx context.Context, path, name string, rules custo
 	if err != nil {
 		return errors.Join(importFailed(result, err), closeErr)
 	}
-	if len(result.Bad.Lines) > 0 {
-		// By the rules of this process, a line without a type is not bad.
+	if result.Bad.Len() > 0 {
+		// By the rules of this process, a status without a type is not bad.
 		return errors.Join(p.importRefused(name, result, rules.StatusTypeOptional), closeErr)
 	}
 	several := ""
@@ -121,16 +126,19 @@ func (p *process) importFrom(ctx context.Context, path, name string, rules custo
 	return nil
 }
 
-// importRefused prints the lines that can't be imported, and returns an error.
+// importRefused prints the values that can't be imported, and returns an error.
 func (p *process) importRefused(name string, result importResult, typeOptional bool) error {
 	bad := result.Bad
-	for _, line := range bad.Lines {
-		fmt.Fprintf(p.stderr, "customstatusd: %s: %s: %s\n", name, line.Where, line.Reason)
+	if whole := bad.Values[0]; whole.Where == "" {
+		return importFailed(result, fmt.Errorf("%s: %s", name, whole.Reason))
+	}
+	for _, value := range bad.Values {
+		fmt.Fprintf(p.stderr, "customstatusd: %s: %s: %s\n", name, value.Where, value.Reason)
 	}
 	if bad.More > 0 {
 		fmt.Fprintf(p.stderr, "customstatusd: %s: and %d more\n", name, bad.More)
 	}
-	err := fmt.Errorf("%d bad", len(bad.Lines)+bad.More)
+	err := fmt.Errorf("%d bad", bad.Len())
 	if bad.NoType && typeOptional {
 		err = fmt.Errorf("%w; the server that holds the database applies its own rules; start the server with --status-type-optional", err)
 	}

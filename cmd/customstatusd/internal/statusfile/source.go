@@ -1,0 +1,122 @@
+// Package statusfile reads and writes files of statuses: what the commands import and
+// export.
+//
+// Its reader splits a text into JSON values itself, because no decoder that we know
+// bounds the size of a value, names lines, and goes on after an error. Of MongoDB's
+// extended JSON, a status needs object ids and dates only.
+package statusfile
+
+import (
+	"bufio"
+	"errors"
+	"io"
+
+	"github.com/customstatus/customstatus"
+)
+
+// MaxBad is the number of bad values that a report names one by one: some screens of
+// them.
+const MaxBad = 100
+
+// BadValue is a value that can't be imported.
+type BadValue struct {
+	// Where is the line and the number of the value. It is empty if the reason
+	// concerns the whole text.
+	Where  string `json:"where,omitempty"`
+	Reason string `json:"reason"`
+}
+
+// Bad holds the bad values of an import, in order.
+type Bad struct {
+	Values []BadValue `json:"values"`
+	// More is the number of bad values beyond MaxBad. Values does not have them.
+	More int `json:"more,omitempty"`
+	// NoType is true if a bad value lacks the type that the rules require.
+	NoType bool `json:"noType,omitempty"`
+}
+
+// Add notes a bad value.
+func (b *Bad) Add(where string, err error) {
+	var e *customstatus.Error
+	if errors.As(err, &e) && e.Code == customstatus.CodeRequired && e.Field == customstatus.FieldStatusType {
+		b.NoType = true
+	}
+	if len(b.Values) == MaxBad {
+		b.More++
+		return
+	}
+	b.Values = append(b.Values, BadValue{where, err.Error()})
+}
+
+// Len returns the number of bad values.
+func (b *Bad) Len() int { return len(b.Values) + b.More }
+
+// Source holds the statuses of an import.
+type Source struct {
+	// Read is the number of values.
+	Read int
+	// Statuses are nil if there are bad values.
+	Statuses []customstatus.CustomUserStatus
+	Bad      Bad
+
+	lines []int // of each status
+}
+
+// Where returns the line and the number of the value of Statuses[i].
+func (s *Source) Where(i int) string { return where(s.lines[i], i+1) }
+
+// Read reads the statuses of an import and checks their fields. Its error is that of
+// r. What else is wrong is in the source.
+func Read(r io.Reader, rules customstatus.Rules) (*Source, error) {
+	br := bufio.NewReaderSize(r, 64<<10)
+	s := new(Source)
+	for n := 1; n <= sniffed; n++ { // no more than needed, for the rest may be long in coming
+		head, err := br.Peek(n)
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := foreign(head); err != nil {
+			s.Bad.Add("", err)
+			return s, nil
+		}
+	}
+	for values := newScanner(br); ; {
+		text, line, err := values.next()
+		if err == io.EOF {
+			s.Read = values.value
+			return s, nil
+		}
+		if f := (*fault)(nil); errors.As(err, &f) {
+			s.add(where(f.line, f.value), f.err)
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		status, err := parseStatus(text)
+		if err == nil {
+			// The catalog checks again, but never sees a source with a bad value.
+			err = rules.Check(customstatus.Fields{Name: status.Name, StatusType: status.StatusType, Metadata: &status.Metadata})
+		}
+		if err != nil {
+			s.add(where(line, values.value), err)
+			continue
+		}
+		if status.StatusType == "" {
+			status.StatusType = rules.StatusTypeDefault
+		}
+		if s.Bad.Len() == 0 {
+			s.Statuses = append(s.Statuses, status)
+			s.lines = append(s.lines, line)
+		}
+	}
+}
+
+// add notes a bad value. The statuses are not needed any more.
+func (s *Source) add(where string, err error) {
+	s.Bad.Add(where, err)
+	s.Statuses, s.lines = nil, nil
+}
