@@ -63,7 +63,7 @@ Exit codes: 0 success, 1 failure, 2 a command line that can't be understood.`,
 			root.AddCommand(cmd)
 		}
 	}
-	add("serving", p.serveCommand(), p.tokenCommand())
+	add("serving", p.serveCommand(), p.tokenCommand(), p.healthCheckCommand())
 	add("data", p.importCommand(), p.exportCommand(), p.backupCommand(), p.checkCommand(), p.salvageCommand())
 	add("", p.versionCommand(), p.manCommand())
 	root.InitDefaultCompletionCmd()
@@ -283,6 +283,11 @@ func (p *process) readEnvironment(cmd *cobra.Command) error {
 		}
 	})
 	return failed
+}
+
+// addAddr declares the flag that names the address of the server.
+func addAddr(cmd *cobra.Command, addr *string) {
+	cmd.Flags().StringVar(addr, "addr", "127.0.0.1:3000", "the `HOST:PORT` to listen on; port 0 is any free port")
 }
 
 // addFile declares the flag that names the database file.

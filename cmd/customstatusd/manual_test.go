@@ -71,7 +71,8 @@ func TestFlagsFromTheEnvironment(t *testing.T) {
 	everyCommand(new(process).commands(), func(cmd *cobra.Command) {
 		cmd.InitDefaultHelpFlag()
 		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
-			want := allowed[f.Name] || cmd.Name() == serveName && f.Name != "help"
+			ofServe := cmd.Name() == serveName || cmd.Name() == "healthcheck"
+			want := allowed[f.Name] || ofServe && f.Name != "help"
 			variable := f.Annotations[environmentAnnotation]
 			require.Equal(t, want, len(variable) == 1, "%s --%s", cmd.Name(), f.Name)
 			if want {

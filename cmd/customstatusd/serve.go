@@ -92,7 +92,7 @@ type serveConfig struct {
 func addServeConfig(cmd *cobra.Command) *serveConfig {
 	c := new(serveConfig)
 	flags := cmd.Flags()
-	flags.StringVar(&c.addr, "addr", "127.0.0.1:3000", "the `HOST:PORT` to listen on; port 0 is any free port")
+	addAddr(cmd, &c.addr)
 	flags.StringVar(&c.prefix, "prefix", "/api/v1/", "the `PATH` under which the endpoints are")
 	flags.BoolVar(&c.metadata, "metadata", false, "show the metadata of statuses on the wire, and let create and update\nchange it; Rocket.Chat's clients may not expect it")
 	flags.StringVar(&c.tlsCert, "tls-cert", "", "serve HTTPS with the certificate in the PEM `FILE`")
