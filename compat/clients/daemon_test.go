@@ -42,6 +42,27 @@ func program(t *testing.T, name, debian string) string {
 	return path
 }
 
+// TestMain builds customstatusd for all tests.
+func TestMain(m *testing.M) { os.Exit(withProgram(m.Run)) }
+
+func withProgram(run func() int) int {
+	dir, err := os.MkdirTemp("", "clients-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		var out []byte
+		out, err = exec.Command("go", "build", "-o", dir+string(filepath.Separator), "github.com/customstatus/customstatus/cmd/customstatusd").CombinedOutput()
+		os.Stderr.Write(out)
+	}
+	if err == nil {
+		err = os.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return run()
+}
+
 // daemon is a customstatusd with a place of its own: one server after the other, all
 // at the same address.
 type daemon struct {
@@ -68,14 +89,12 @@ type logLine struct {
 	Addr   string
 }
 
-// newDaemon builds the program and makes an admin. It starts nothing.
+// newDaemon makes an admin. It starts nothing.
 func newDaemon(t *testing.T, args ...string) *daemon {
 	t.Helper()
-	dir := t.TempDir()
-	d := &daemon{t: t, program: filepath.Join(dir, "customstatusd"), dir: dir, addr: freeAddr(t), args: args}
-	build := exec.Command("go", "build", "-o", d.program, "github.com/customstatus/customstatus/cmd/customstatusd")
-	out, err := build.CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	path, err := exec.LookPath("customstatusd")
+	require.NoError(t, err)
+	d := &daemon{t: t, program: path, dir: t.TempDir(), addr: freeAddr(t), args: args}
 	d.admin = d.newLogin("admin")
 	return d
 }

@@ -3,6 +3,7 @@ module github.com/customstatus/customstatus/compat/clients
 go 1.26.0
 
 require (
+	github.com/chromedp/chromedp v0.23.0
 	github.com/launchdarkly/eventsource v1.11.0
 	github.com/r3labs/sse/v2 v2.10.0
 	github.com/stretchr/testify v1.12.1
@@ -11,6 +12,8 @@ require (
 )
 
 require (
+	github.com/chromedp/cdproto v0.159.0 // indirect
+	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/net v0.0.0-20191116160921-f9c825593386 // indirect
 )

@@ -203,6 +203,7 @@ func (r *received) await(t *testing.T, enough func() bool) {
 // TestEventStreams runs all libraries at once through the lives of three servers.
 // The second goes on where the first ended. The third has an older backup for a file.
 func TestEventStreams(t *testing.T) {
+	t.Parallel()
 	libraries, dir := goLibraries(), t.TempDir()
 	t.Run("npm", func(t *testing.T) { maps.Copy(libraries, npmLibraries(t, dir)) }) // a skip of these leaves the others
 	d := newDaemon(t)
