@@ -227,7 +227,7 @@ func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (
 // error is [ErrRequired], [ErrInvalid], [ErrNameInUse], [ErrFull], [ErrClosed], or
 // that of ctx or of the store.
 func (c *Catalog) Create(ctx context.Context, f Fields) (CustomUserStatus, error) {
-	if err := c.opts.Rules.Check(f); err != nil {
+	if err := c.opts.Rules.apply(&f); err != nil {
 		return CustomUserStatus{}, err
 	}
 	var made *CustomUserStatus
@@ -263,7 +263,7 @@ func (c *Catalog) Update(ctx context.Context, id string, f Fields, opts *WriteOp
 	if keepType {
 		f.StatusType, rules.StatusTypeOptional = "", true
 	}
-	if err := rules.Check(f); err != nil {
+	if err := rules.apply(&f); err != nil {
 		return CustomUserStatus{}, err
 	}
 	var made *CustomUserStatus

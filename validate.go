@@ -2,7 +2,6 @@ package customstatus
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/customstatus/customstatus/internal/text"
@@ -40,18 +39,35 @@ type Rules struct {
 	// StatusTypeDefault, one of the four types, is stored instead of an empty
 	// StatusType. It requires StatusTypeOptional.
 	StatusTypeDefault StatusType
+	// NameRule, if not nil, is called with each name that is written, and
+	// returns the name to check and store, or what is wrong with it: a name to
+	// which it gives no error must stay the same when the rule is applied again.
+	// Ready-made rules are in the module namerules. Names that are stored
+	// already are not changed. It must be safe for concurrent use.
+	NameRule func(name string) (string, error)
 }
 
 // Check returns nil if f may be written. Otherwise it returns an [*Error] that is
 // [ErrRequired] or [ErrInvalid], for the first of name, status type and metadata
 // that is at fault.
 //
-// A name needs a character that is not white space. It has at most
-// [MaxNameCharacters] characters, is valid UTF-8, and contains neither a control
-// character nor one of > < & " '. It is stored as it is given. Metadata has at most
-// [MaxMetadataBytes] bytes.
-func (r Rules) Check(f Fields) error {
-	if strings.TrimSpace(f.Name) == "" {
+// A name needs a character that can be seen: white space and invisible characters
+// alone are no name. A name has at most [MaxNameCharacters] characters, is valid
+// UTF-8, and contains neither a control character nor one of > < & " '. Without a
+// NameRule it is stored as it is given. Metadata has at most [MaxMetadataBytes]
+// bytes.
+func (r Rules) Check(f Fields) error { return r.apply(&f) }
+
+// apply is Check, and gives f the name to store.
+func (r Rules) apply(f *Fields) error {
+	if r.NameRule != nil && f.Name != "" {
+		name, err := r.NameRule(f.Name)
+		if err != nil {
+			return errInvalid(FieldName, f.Name, err.Error())
+		}
+		f.Name = name
+	}
+	if text.Blank(f.Name) {
 		return errRequired(FieldName)
 	}
 	if detail := text.NameFault(f.Name, MaxNameCharacters); detail != "" {
@@ -76,11 +92,13 @@ func (r Rules) stored(t StatusType) StatusType {
 	return t
 }
 
-// checkRecord checks a status to be imported.
+// checkRecord checks a status to be imported, and gives it the name to store.
 func (r Rules) checkRecord(s *CustomUserStatus) error {
-	if err := r.Check(Fields{Name: s.Name, StatusType: s.StatusType, Metadata: &s.Metadata}); err != nil {
+	f := Fields{Name: s.Name, StatusType: s.StatusType, Metadata: &s.Metadata}
+	if err := r.apply(&f); err != nil {
 		return err
 	}
+	s.Name = f.Name
 	if s.ID != "" && !text.ValidID(s.ID, MaxIDBytes) {
 		return errInvalid(FieldID, s.ID, fmt.Sprintf("it must be valid UTF-8 of at most %d bytes without control characters", MaxIDBytes))
 	}

@@ -41,6 +41,10 @@ func TestRules(t *testing.T) {
 		"OK other punctuation":     {fields("50% off; (really) [x] /\\ `~#", "offline"), nil},
 		"ErrName missing":          {fields("", ""), nameRequired},
 		"ErrName white space":      {fields(" \t\n\u00a0\u2003", "busy"), nameRequired},
+		"ErrName invisible":        {fields("\ufeff\u200b \u3164\u2800\ufe0f", "busy"), nameRequired},
+		"ErrName byte order mark":  {fields("\ufeff", "busy"), nameRequired},
+		"OK emoji of several":      {fields("👩\u200d💻", "busy"), nil},
+		"OK a seen mark":           {fields("\u0600", "busy"), nil},
 		"ErrName before type":      {fields("", "Busy"), nameRequired},
 		"ErrName >":                {fields("a>b", "busy"), badName("a>b", markup)},
 		"ErrName <":                {fields("<", "busy"), badName("<", markup)},
@@ -163,4 +167,53 @@ func TestErrorsInPlainEnglish(t *testing.T) {
 	} {
 		require.EqualError(t, err, want)
 	}
+}
+
+// A rule of the host's sees every name that is written, and what it returns is
+// checked and stored.
+func TestNameRule(t *testing.T) {
+	rules := customstatus.Rules{NameRule: func(name string) (string, error) {
+		if strings.Contains(name, "secret") {
+			return "", errors.New("it has a secret")
+		}
+		return strings.Trim(name, "."), nil
+	}}
+	c := open(t, customstatus.NewMemoryStore(), &customstatus.Options{Rules: rules})
+	made, err := c.Create(ctx, customstatus.Fields{Name: "..lunch.", StatusType: "away"})
+	require.NoError(t, err)
+	require.Equal(t, "lunch", made.Name)
+	made, err = c.Update(ctx, made.ID, customstatus.Fields{Name: "break.", StatusType: "away"}, nil)
+	require.NoError(t, err)
+	require.Equal(t, "break", made.Name)
+	_, err = c.Create(ctx, customstatus.Fields{Name: "break...", StatusType: "busy"})
+	require.ErrorIs(t, err, customstatus.ErrNameInUse)
+	_, err = c.Create(ctx, customstatus.Fields{Name: "...", StatusType: "busy"})
+	require.ErrorIs(t, err, customstatus.ErrRequired)
+	refused := (*customstatus.Error)(nil)
+	for _, write := range []func() error{
+		func() error {
+			_, err := c.Create(ctx, customstatus.Fields{Name: "a secret", StatusType: "busy"})
+			return err
+		},
+		func() error {
+			_, err := c.Update(ctx, made.ID, customstatus.Fields{Name: "a secret", StatusType: "busy"}, nil)
+			return err
+		},
+		func() error {
+			_, err := c.Import(ctx, []customstatus.CustomUserStatus{{Name: "a secret", StatusType: "busy"}})
+			return err
+		},
+	} {
+		err := write()
+		require.ErrorIs(t, err, customstatus.ErrInvalid)
+		require.ErrorAs(t, err, &refused)
+		require.Equal(t, "it has a secret", refused.Detail)
+	}
+	for range 2 { // the second time, all is there
+		result, err := c.Import(ctx, []customstatus.CustomUserStatus{{ID: "1", Name: ".gym.", StatusType: "busy", UpdatedAt: start}})
+		require.NoError(t, err)
+		require.Equal(t, 1, result.Added+result.Unchanged)
+	}
+	_, err = c.GetByName("gym")
+	require.NoError(t, err)
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// addRules declares the flags that loosen the rules.
+// addRules declares the flags that change the rules.
 func addRules(cmd *cobra.Command) *customstatus.Rules {
 	rules := new(customstatus.Rules)
 	cmd.Flags().BoolVar(&rules.StatusTypeOptional, "status-type-optional", false, "accept a status without a statusType, as a running Rocket.Chat does; an\nempty type makes Rocket.Chat's web client stop loading its menu")
@@ -21,6 +21,7 @@ func addRules(cmd *cobra.Command) *customstatus.Rules {
 		string(customstatus.Online), string(customstatus.Away), string(customstatus.Busy), string(customstatus.Offline))
 	fromEnvironment(cmd.Flags().Lookup("status-type-optional"))
 	fromEnvironment(cmd.Flags().Lookup("status-type-default"))
+	addNameRules(cmd, rules)
 	return rules
 }
 

@@ -25,6 +25,20 @@ func NameFault(name string, most int) string {
 	return ""
 }
 
+// Blank reports whether s is empty or has only white space and invisible
+// characters.
+func Blank(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsSpace(r) && !invisible(r) })
+}
+
+// invisible reports whether a character has no shape: joiners, marks of direction,
+// fillers, selectors of variants, the byte order mark.
+func invisible(r rune) bool {
+	return unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) &&
+		!unicode.Is(unicode.Prepended_Concatenation_Mark, r) || // Cf too, but they can be seen
+		r == '\u2800' // the empty Braille pattern
+}
+
 // ValidID reports whether id is valid UTF-8 of 1 to most bytes without control
 // characters.
 func ValidID(id string, most int) bool {

@@ -26,6 +26,15 @@ func TestNameFault(t *testing.T) {
 	}
 }
 
+func TestBlank(t *testing.T) {
+	for _, s := range []string{"", " ", "\t\u00a0\u2003\u3000", "\ufeff", "\u200b\u200d\u2060", "\u202e", "\u115f\u3164\uffa0", "\ufe0f\U000e0100", "\u2800", "\u00ad", "\u180e"} {
+		require.True(t, text.Blank(s), "%+q", s)
+	}
+	for _, s := range []string{"a", " a ", "\u0600", "👩\u200d💻", "\u0301", "日", "\x00", "\xff", "."} {
+		require.False(t, text.Blank(s), "%+q", s)
+	}
+}
+
 func TestValidID(t *testing.T) {
 	for id, want := range map[string]bool{
 		"": false, "a": true, "abcde": true, "abcdef": false, "éé": true, "ééé": false,
