@@ -63,7 +63,13 @@ func controlHandler(db database, reload func() error, log *slog.Logger) http.Han
 			_ = json.NewEncoder(w).Encode(report)
 			_ = http.NewResponseController(w).Flush()
 		}
-		result, err := db.importFrom(r.Context(), r.Body, func(parts importParts) { report(importReport{Parts: &parts}) })
+		opts, err := parseImportQuery(r.URL.RawQuery)
+		if err != nil {
+			fail(w, r, err)
+			return
+		}
+		opts.found = func(c conflict) { report(importReport{Conflict: &c}) }
+		result, err := db.importFrom(r.Context(), r.Body, opts, func(parts importParts) { report(importReport{Parts: &parts}) })
 		if err != nil && !begun {
 			fail(w, r, err)
 			return
@@ -77,7 +83,9 @@ func controlHandler(db database, reload func() error, log *slog.Logger) http.Han
 			log.Warn("control: import refused", "path", r.URL.Path, "bad", bad.Len(),
 				"where", bad.Values[0].Where, "reason", bad.Values[0].Reason)
 		}
-		log.Info("control", "path", r.URL.Path, "added", result.Added, "commits", result.Commits)
+		if !opts.dryRun {
+			log.Info("control", "path", r.URL.Path, "added", result.Added, "updated", result.Updated, "commits", result.Commits)
+		}
 		report(last)
 	})
 	mux.HandleFunc("GET /state", func(w http.ResponseWriter, r *http.Request) {
@@ -116,12 +124,13 @@ func (e *controlError) error() error {
 	return fmt.Errorf("the server that holds the file: %s", e.Error)
 }
 
-// importReport is one line of the answer to an import: its progress, and in the last
-// line its result.
+// importReport is one line of the answer to an import: its progress or a conflict, and
+// in the last line its result.
 type importReport struct {
-	Parts  *importParts  `json:"parts,omitempty"`
-	Result *importResult `json:"result,omitempty"`
-	Failed *controlError `json:"failed,omitempty"`
+	Parts    *importParts  `json:"parts,omitempty"`
+	Conflict *conflict     `json:"conflict,omitempty"`
+	Result   *importResult `json:"result,omitempty"`
+	Failed   *controlError `json:"failed,omitempty"`
 }
 
 type countingWriter struct {

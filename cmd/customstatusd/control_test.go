@@ -74,15 +74,15 @@ func TestDatabases(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			db, local := kind(t)
 			ctx := t.Context()
-			result, err := db.importFrom(ctx, strings.NewReader(one), noParts)
+			result, err := db.importFrom(ctx, strings.NewReader(one), importOptions{}, noParts)
 			require.NoError(t, err)
 			require.Equal(t, importResult{Read: 1, Added: 1, Commits: 1}, result)
-			result, err = db.importFrom(ctx, strings.NewReader(one+one[:20]), noParts)
+			result, err = db.importFrom(ctx, strings.NewReader(one+one[:20]), importOptions{}, noParts)
 			require.NoError(t, err)
 			require.Equal(t, 2, result.Read)
 			require.Len(t, result.Bad.Values, 1)
 			require.Equal(t, "line 2 (value 2)", result.Bad.Values[0].Where)
-			result, err = db.importFrom(ctx, strings.NewReader("\xff\xfe{"), noParts)
+			result, err = db.importFrom(ctx, strings.NewReader("\xff\xfe{"), importOptions{}, noParts)
 			require.NoError(t, err)
 			require.Contains(t, result.Bad.Values[0].Reason, "UTF-16")
 
@@ -96,7 +96,7 @@ func TestDatabases(t *testing.T) {
 			require.NoError(t, local.close())
 			require.ErrorContains(t, db.export(ctx, io.Discard), customstatus.ErrClosed.Error())
 			require.ErrorContains(t, db.backup(ctx, io.Discard), customstatus.ErrClosed.Error())
-			_, err = db.importFrom(ctx, strings.NewReader(one), noParts)
+			_, err = db.importFrom(ctx, strings.NewReader(one), importOptions{}, noParts)
 			require.ErrorContains(t, err, customstatus.ErrClosed.Error())
 		})
 	}
@@ -112,7 +112,7 @@ func TestImportCutShort(t *testing.T) {
 		io.WriteString(w, `{"name":"a","statusType":"busy"}`+"\n")
 		w.CloseWithError(gone)
 	}()
-	_, err := client.importFrom(t.Context(), r, noParts)
+	_, err := client.importFrom(t.Context(), r, importOptions{}, noParts)
 	require.Equal(t, gone, err, "it is not the server's")
 	require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
 	require.Zero(t, db.catalog.Revision())
@@ -124,7 +124,7 @@ type lostDatabase struct {
 	err error
 }
 
-func (db lostDatabase) importFrom(_ context.Context, r io.Reader, _ func(importParts)) (importResult, error) {
+func (db lostDatabase) importFrom(_ context.Context, r io.Reader, _ importOptions, _ func(importParts)) (importResult, error) {
 	if _, err := io.Copy(io.Discard, r); err != nil {
 		return importResult{}, err
 	}
@@ -142,13 +142,13 @@ func TestImportOutcomeUnknown(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := serveControl(t, lostDatabase{err: err}, nil)
-			_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"), noParts)
+			_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"), importOptions{}, noParts)
 			require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
 			require.ErrorContains(t, importFailed(importResult{}, err), "it is unknown whether anything was imported")
 		})
 	}
 	client := serveControl(t, lostDatabase{err: errors.New("disk full")}, nil)
-	_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"), noParts)
+	_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"), importOptions{}, noParts)
 	require.EqualError(t, importFailed(importResult{}, err), "nothing was imported: the server that holds the file: disk full")
 }
 
@@ -176,7 +176,7 @@ func TestImportServerGone(t *testing.T) {
 		}
 		far.Close()
 	}()
-	_, err := client.importFrom(t.Context(), idleInput(t, line), noParts)
+	_, err := client.importFrom(t.Context(), idleInput(t, line), importOptions{}, noParts)
 	require.EqualError(t, err, "the server that holds the file: it has ended the connection")
 	require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
 }
@@ -184,7 +184,7 @@ func TestImportServerGone(t *testing.T) {
 // An import doesn't wait for more input when the server has answered.
 func TestImportAnsweredEarly(t *testing.T) {
 	client := serveControl(t, openTemp(t), nil)
-	result, err := client.importFrom(t.Context(), idleInput(t, "\xff\xfe{"), noParts)
+	result, err := client.importFrom(t.Context(), idleInput(t, "\xff\xfe{"), importOptions{}, noParts)
 	require.NoError(t, err)
 	require.Contains(t, result.Bad.Values[0].Reason, "UTF-16")
 }
@@ -208,7 +208,7 @@ func TestImportAnswerCut(t *testing.T) {
 			client := &servedDatabase{func(ctx context.Context) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, "tcp", srv.Listener.Addr().String())
 			}}
-			_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"), noParts)
+			_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"), importOptions{}, noParts)
 			require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
 		})
 	}
@@ -217,7 +217,7 @@ func TestImportAnswerCut(t *testing.T) {
 // A request that reaches no server has done nothing.
 func TestImportReachesNobody(t *testing.T) {
 	client := &servedDatabase{func(context.Context) (net.Conn, error) { return nil, os.ErrNotExist }}
-	_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"), noParts)
+	_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"), importOptions{}, noParts)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
 }

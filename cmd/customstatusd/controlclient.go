@@ -154,12 +154,12 @@ func (db *servedDatabase) backup(ctx context.Context, w io.Writer) error {
 	return db.copyTo(ctx, w, "/backup")
 }
 
-func (db *servedDatabase) importFrom(ctx context.Context, r io.Reader, said func(importParts)) (importResult, error) {
+func (db *servedDatabase) importFrom(ctx context.Context, r io.Reader, opts importOptions, said func(importParts)) (importResult, error) {
 	sent := newUpload(r)
-	body, err := db.do(ctx, http.MethodPost, "/import", sent)
+	body, err := db.do(ctx, http.MethodPost, "/import?"+opts.query(), sent)
 	var result importResult
 	if err == nil {
-		result, err = readReports(body, said)
+		result, err = readReports(body, opts, said)
 		_ = body.Close() // the result has been read
 	}
 	if input := (*inputError)(nil); errors.As(err, &input) {
@@ -174,7 +174,7 @@ func (db *servedDatabase) importFrom(ctx context.Context, r io.Reader, said func
 
 // readReports reads the answer to an import. If the end of the answer is missing, the
 // result is that of the last report.
-func readReports(r io.Reader, said func(importParts)) (importResult, error) {
+func readReports(r io.Reader, opts importOptions, said func(importParts)) (importResult, error) {
 	var result importResult
 	for lines := json.NewDecoder(r); ; {
 		var report importReport
@@ -187,8 +187,10 @@ func readReports(r io.Reader, said func(importParts)) (importResult, error) {
 		case report.Result != nil:
 			return *report.Result, nil
 		case report.Parts != nil:
-			result.Added, result.Commits = report.Parts.Added, report.Parts.Commits
+			result.Added, result.Commits, result.Updated = report.Parts.Added, report.Parts.Commits, report.Parts.Updated
 			said(*report.Parts)
+		case report.Conflict != nil && opts.found != nil:
+			opts.found(*report.Conflict)
 		}
 	}
 }

@@ -26,8 +26,9 @@ type database interface {
 	backup(ctx context.Context, w io.Writer) error
 	// importFrom adds the statuses that r holds. One commit adds all or none. If
 	// they don't fit into one commit, importFrom makes several, and calls said
-	// before the first and after each. The result is valid with an error, too.
-	importFrom(ctx context.Context, r io.Reader, said func(importParts)) (importResult, error)
+	// before the first and after each. Updates are commits of their own; importFrom
+	// calls said now and then. The result is valid with an error, too.
+	importFrom(ctx context.Context, r io.Reader, opts importOptions, said func(importParts)) (importResult, error)
 	// state returns what keeps the database from being written, such as another
 	// file in the place of the open one, or nil.
 	state(ctx context.Context) error
@@ -108,6 +109,15 @@ func openLocal(ctx context.Context, pl place, create bool, opts customstatus.Opt
 		return nil, errors.Join(saySalvage(pl.given, err), store.Close())
 	}
 	return db, nil
+}
+
+// openEmpty returns a database without a file, to try what a new one would take.
+func openEmpty(ctx context.Context, rules customstatus.Rules) (*localDatabase, error) {
+	catalog, err := customstatus.Open(ctx, customstatus.NewMemoryStore(), &customstatus.Options{Rules: rules})
+	if err != nil {
+		return nil, err
+	}
+	return &localDatabase{catalog: catalog}, nil
 }
 
 // reopen opens the file again for the catalog. It does not make a new file where the

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
+	"sync"
 
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/cmd/customstatusd/internal/statusfile"
@@ -18,38 +20,150 @@ type importResult struct {
 	Read    int `json:"read"`
 	Added   int `json:"added"`
 	Commits int `json:"commits"`
+	// Updated is the number of statuses of the catalog that were updated. Skipped is
+	// the number of statuses that conflict with the catalog and were left out. Refused
+	// is the number of those that stop the import, in a dry run.
+	Updated int `json:"updated,omitempty"`
+	Skipped int `json:"skipped,omitempty"`
+	Refused int `json:"refused,omitempty"`
 	// Bad holds the values that stopped the import.
 	Bad statusfile.Bad `json:"bad"`
 }
 
-// importParts is the progress of an import that does not fit into one commit.
+// importParts is the progress of an import that makes several commits.
 type importParts struct {
-	Most    int `json:"most"`    // how many commits the import makes at most
-	Commits int `json:"commits"` // how many commits it has made
+	Most    int `json:"most"`    // how many commits that add statuses the import makes at most
+	Commits int `json:"commits"` // how many of them it has made
 	Added   int `json:"added"`   // how many statuses these commits added
+	Updated int `json:"updated,omitempty"`
 }
 
-func (db *localDatabase) importFrom(ctx context.Context, r io.Reader, said func(importParts)) (importResult, error) {
+func (db *localDatabase) importFrom(ctx context.Context, r io.Reader, opts importOptions, said func(importParts)) (importResult, error) {
 	src, err := statusfile.Read(r, db.catalog.Rules())
 	if err != nil {
 		return importResult{}, err
 	}
-	result := importResult{Read: src.Read, Bad: src.Bad}
+	im := &importing{catalog: db.catalog, src: src, said: said, result: importResult{Read: src.Read, Bad: src.Bad}}
 	if src.Bad.Len() > 0 {
-		return result, nil
+		return im.result, nil
 	}
 	for i := range src.Statuses {
 		complete(db.catalog, &src.Statuses[i])
 	}
-	parts, err := importAll(ctx, db.catalog, src.Statuses, said)
-	result.Added, result.Commits = parts.Added, parts.Commits
+	if opts.onConflict == conflictUpdates {
+		err = im.run(ctx, planUpdating(db.catalog, src, opts.dryRun), opts)
+	} else if opts.onConflict == conflictSkips || opts.dryRun {
+		err = im.run(ctx, planAdding(db.catalog, src, opts.onConflict == conflictSkips, opts.dryRun), opts)
+	} else {
+		err = im.add(ctx, src.Statuses, func(i int) int { return i })
+	}
+	return im.result, err
+}
+
+// importing is a running import.
+type importing struct {
+	catalog *customstatus.Catalog
+	src     *statusfile.Source
+	said    func(importParts)
+	result  importResult
+}
+
+// run carries out a plan. What Catalog.Import can refuse comes first, as far as it
+// needs no update.
+func (im *importing) run(ctx context.Context, plan *importPlan, opts importOptions) error {
+	im.result.Skipped = plan.skipped
+	if opts.dryRun {
+		im.result.Added, im.result.Updated, im.result.Refused = len(plan.free)+len(plan.freed), plan.updated(), len(plan.refused)
+		for i := range im.src.Statuses {
+			if note, found := plan.notes[i]; found && opts.found != nil {
+				opts.found(conflict{im.src.Where(i), im.src.Statuses[i].Name, note.does, note.why})
+			}
+		}
+		return nil
+	}
+	slices.SortFunc(plan.refused, func(a, b refusal) int { return a.index - b.index })
+	for _, r := range plan.refused {
+		im.result.Bad.Add(im.src.Where(r.index), r.err)
+	}
+	if len(plan.refused) > 0 {
+		return nil
+	}
+	err := im.addOnly(ctx, plan.free)
+	for _, part := range plan.updates {
+		for chunk := range slices.Chunk(part, updatesAtOnce) {
+			if err == nil && im.result.Bad.Len() == 0 {
+				err = im.update(ctx, chunk)
+			}
+		}
+	}
+	if err == nil && im.result.Bad.Len() == 0 {
+		err = im.addOnly(ctx, plan.freed)
+	}
+	return err
+}
+
+// updatesAtOnce is the number of updates that are made before progress is reported.
+// The catalog groups them into few commits.
+const updatesAtOnce = 256
+
+// update updates statuses. It notes those that are refused, because another writer was
+// faster, and returns any other error.
+func (im *importing) update(ctx context.Context, part []planned) error {
+	errs := make([]error, len(part))
+	var wg sync.WaitGroup
+	for n, u := range part {
+		wg.Go(func() {
+			s := &im.src.Statuses[u.index]
+			f := customstatus.Fields{Name: s.Name, StatusType: s.StatusType}
+			if s.Metadata != "" {
+				f.Metadata = &s.Metadata
+			}
+			_, errs[n] = im.catalog.Update(ctx, u.id, f, &customstatus.WriteOptions{KeepStatusType: s.StatusType == ""})
+		})
+	}
+	wg.Wait()
+	var failed error
+	for n, err := range errs {
+		var refused *customstatus.Error
+		switch {
+		case err == nil:
+			im.result.Updated++
+		case errors.As(err, &refused):
+			im.result.Bad.Add(im.src.Where(part[n].index), err)
+		case failed == nil || errors.Is(err, customstatus.ErrOutcomeUnknown):
+			failed = err
+		}
+	}
+	im.said(importParts{Commits: im.result.Commits, Added: im.result.Added, Updated: im.result.Updated})
+	return failed
+}
+
+// addOnly adds the statuses of the source with the given indices.
+func (im *importing) addOnly(ctx context.Context, indices []int) error {
+	statuses := make([]customstatus.CustomUserStatus, len(indices))
+	for n, i := range indices {
+		statuses[n] = im.src.Statuses[i]
+	}
+	return im.add(ctx, statuses, func(n int) int { return indices[n] })
+}
+
+// add adds statuses, whose indices in the source are given by index. It notes those
+// that the catalog refuses, and returns any other error.
+func (im *importing) add(ctx context.Context, statuses []customstatus.CustomUserStatus, index func(n int) int) error {
+	before := im.result
+	parts, err := importAll(ctx, im.catalog, statuses, func(parts importParts) {
+		parts.Commits, parts.Added, parts.Updated = parts.Commits+before.Commits, parts.Added+before.Added, before.Updated
+		im.said(parts)
+	})
+	im.result.Added += parts.Added
+	im.result.Commits += parts.Commits
 	if refused := (*customstatus.ImportError)(nil); errors.As(err, &refused) {
 		for _, refusal := range refused.Refused {
-			result.Bad.Add(src.Where(refusal.Index), refusal.Err)
+			im.result.Bad.Add(im.src.Where(index(refusal.Index)), refusal.Err)
 		}
-		return result, nil
+		return nil
 	}
-	return result, err
+	return err
 }
 
 // complete fills in the id and the time that a status lacks, if the catalog has the
@@ -126,15 +240,26 @@ func commits(n int) string {
 // importFailed adds to err what the failed import has put into the catalog.
 func importFailed(result importResult, err error) error {
 	unknown := errors.Is(err, customstatus.ErrOutcomeUnknown)
+	done := made(result)
 	switch {
-	case result.Commits == 0 && unknown:
+	case done == "" && unknown:
 		return fmt.Errorf("it is unknown whether anything was imported; compare an export: %w", err)
-	case result.Commits == 0:
+	case done == "":
 		return fmt.Errorf("nothing was imported: %w", err)
 	case unknown:
-		return fmt.Errorf("imported %d in %s, and it is unknown whether more; run the import again to import the rest: %w",
-			result.Added, commits(result.Commits), err)
+		return fmt.Errorf("%s, and it is unknown whether more; run the import again to import the rest: %w", done, err)
 	}
-	return fmt.Errorf("imported %d in %s, but not the rest; run the import again to import the rest: %w",
-		result.Added, commits(result.Commits), err)
+	return fmt.Errorf("%s, but not the rest; run the import again to import the rest: %w", done, err)
+}
+
+// made says what an import has written, or "" if it has written nothing.
+func made(result importResult) string {
+	var parts []string
+	if result.Commits > 0 {
+		parts = append(parts, fmt.Sprintf("imported %d in %s", result.Added, commits(result.Commits)))
+	}
+	if result.Updated > 0 {
+		parts = append(parts, fmt.Sprintf("updated %d", result.Updated))
+	}
+	return strings.Join(parts, ", ")
 }

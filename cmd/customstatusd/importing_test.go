@@ -73,13 +73,13 @@ func TestImportInParts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			db, local, store, _ := openSmall(t, name)
 			var said []importParts
-			result, err := db.importFrom(t.Context(), strings.NewReader(sourceLines(100)), func(p importParts) { said = append(said, p) })
+			result, err := db.importFrom(t.Context(), strings.NewReader(sourceLines(100)), importOptions{}, func(p importParts) { said = append(said, p) })
 			require.NoError(t, err)
 			require.Equal(t, importResult{Read: 100, Added: 100, Commits: 3}, result)
-			require.Equal(t, []importParts{{Most: 3}, {3, 1, 40}, {3, 2, 80}, {3, 3, 100}}, said, "before the first part and after each")
+			require.Equal(t, []importParts{{Most: 3}, {3, 1, 40, 0}, {3, 2, 80, 0}, {3, 3, 100, 0}}, said, "before the first part and after each")
 			require.Equal(t, 3, store.made)
 
-			result, err = db.importFrom(t.Context(), strings.NewReader(sourceLines(100)), func(importParts) { t.Error("there is nothing to do") })
+			result, err = db.importFrom(t.Context(), strings.NewReader(sourceLines(100)), importOptions{}, func(importParts) { t.Error("there is nothing to do") })
 			require.NoError(t, err)
 			require.Equal(t, importResult{Read: 100}, result)
 			require.Equal(t, 100, local.catalog.Len())
@@ -90,9 +90,9 @@ func TestImportInParts(t *testing.T) {
 // If the new statuses of a large source fit into one commit, one commit is made.
 func TestImportOfTheRestIsOneCommit(t *testing.T) {
 	db, _, store, _ := openSmall(t, "local")
-	_, err := db.importFrom(t.Context(), strings.NewReader(sourceLines(70)), noParts)
+	_, err := db.importFrom(t.Context(), strings.NewReader(sourceLines(70)), importOptions{}, noParts)
 	require.NoError(t, err)
-	result, err := db.importFrom(t.Context(), strings.NewReader(sourceLines(110)), func(importParts) { t.Error("it fits") })
+	result, err := db.importFrom(t.Context(), strings.NewReader(sourceLines(110)), importOptions{}, func(importParts) { t.Error("it fits") })
 	require.NoError(t, err)
 	require.Equal(t, importResult{Read: 110, Added: 40, Commits: 1}, result)
 	require.Equal(t, 3, store.made)
@@ -110,7 +110,7 @@ func TestImportInPartsChecksFirst(t *testing.T) {
 				db, local, store, _ := openSmall(t, kind)
 				_, err := local.catalog.Create(t.Context(), customstatus.Fields{Name: "taken", StatusType: "away"})
 				require.NoError(t, err)
-				result, err := db.importFrom(t.Context(), strings.NewReader(sourceLines(100)+tt.more), noParts)
+				result, err := db.importFrom(t.Context(), strings.NewReader(sourceLines(100)+tt.more), importOptions{}, noParts)
 				require.NoError(t, err)
 				require.Zero(t, result.Commits)
 				require.Len(t, result.Bad.Values, 1)
@@ -165,7 +165,7 @@ func TestImportInPartsEndsEarly(t *testing.T) {
 					}
 					return nil
 				}
-				result, err := db.importFrom(ctx, strings.NewReader(sourceLines(100)), func(p importParts) {
+				result, err := db.importFrom(ctx, strings.NewReader(sourceLines(100)), importOptions{}, func(p importParts) {
 					if p.Commits == 1 {
 						close(told)
 					}
@@ -178,7 +178,7 @@ func TestImportInPartsEndsEarly(t *testing.T) {
 
 				settled()
 				store.before = nil
-				result, err = local.importFrom(t.Context(), strings.NewReader(sourceLines(100)), noParts)
+				result, err = local.importFrom(t.Context(), strings.NewReader(sourceLines(100)), importOptions{}, noParts)
 				require.NoError(t, err)
 				require.LessOrEqual(t, result.Added, 100-tt.added)
 				require.Zero(t, result.Bad.Len())
@@ -192,7 +192,7 @@ func TestImportInPartsEndsEarly(t *testing.T) {
 // imported.
 func TestImportInPartsMeetsAnotherWriter(t *testing.T) {
 	db, local, _, _ := openSmall(t, "local")
-	result, err := db.importFrom(t.Context(), strings.NewReader(sourceLines(100)), func(p importParts) {
+	result, err := db.importFrom(t.Context(), strings.NewReader(sourceLines(100)), importOptions{}, func(p importParts) {
 		if p.Commits == 0 { // all are checked, and none imported
 			_, err := local.catalog.Create(t.Context(), customstatus.Fields{Name: "name 99", StatusType: "away"})
 			require.NoError(t, err)
@@ -234,11 +234,11 @@ func TestImportCompletesLines(t *testing.T) {
 		"another name":     {`{"_id":"1","name":"b","statusType":"busy"}`, `the id "1" is in use: by the status named "a"`},
 	}
 	db := openTemp(t)
-	_, err := db.importFrom(t.Context(), strings.NewReader(there), noParts)
+	_, err := db.importFrom(t.Context(), strings.NewReader(there), importOptions{}, noParts)
 	require.NoError(t, err)
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			result, err := db.importFrom(t.Context(), strings.NewReader(tt.line), noParts)
+			result, err := db.importFrom(t.Context(), strings.NewReader(tt.line), importOptions{}, noParts)
 			require.NoError(t, err)
 			require.Zero(t, result.Added)
 			if tt.bad == "" {
@@ -264,7 +264,7 @@ func TestReportsAreQuoted(t *testing.T) {
 	} {
 		db, err := openLocal(t.Context(), at(filepath.Join(t.TempDir(), "x.db")), true, customstatus.Options{})
 		require.NoError(t, err)
-		result, err := db.importFrom(t.Context(), strings.NewReader(text), noParts)
+		result, err := db.importFrom(t.Context(), strings.NewReader(text), importOptions{}, noParts)
 		require.NoError(t, errors.Join(err, db.close()))
 		require.Len(t, result.Bad.Values, 1)
 		require.Contains(t, result.Bad.Values[0].Reason, want)

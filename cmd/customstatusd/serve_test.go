@@ -222,7 +222,7 @@ func TestExportUnderLoad(t *testing.T) {
 	for i := range others { // so that an export takes a while, most of it behind the new ones
 		fmt.Fprintf(&lines, `{"name":"z %d","statusType":"busy"}`+"\n", i)
 	}
-	_, err = db.importFrom(t.Context(), strings.NewReader(lines.String()), noParts)
+	_, err = db.importFrom(t.Context(), strings.NewReader(lines.String()), importOptions{}, noParts)
 	require.NoError(t, err)
 	c := startCreators(t, s.addr, login(t, dir), 0, workers, 200)
 	first, total := -1, 0

@@ -62,9 +62,24 @@ A status that is in the catalog already is left alone, so the same file can be i
 twice. A status without _id or _updatedAt counts as already there if the catalog has a
 status with its name and with everything else that FILE gives.
 
+A status conflicts if the catalog has its id, or else its name, but not all that FILE
+gives. --on-conflict says what happens then:
+
+    fail    Nothing is imported.
+    skip    The status is left out.
+    update  The status in the catalog gets the name, the type and the metadata that
+            FILE gives. It keeps its id, and the time is that of the update.
+
+An update is a commit of its own, so an import that ends early may have updated a part.
+It says how many. Run it again to import the rest. Two statuses can't exchange their
+names in one import.
+
+With --dry-run nothing is written. Each conflict is printed with its line, number and
+name, and then how many statuses would be imported, updated, skipped and refused.
+
 If a value can't be read or breaks a rule, nothing is imported, and the first 100 such
-values are named with their lines and numbers. If there are none, the values whose id or
-name is taken are named.
+values are named with their lines and numbers. If there are none, the values that
+conflict with the catalog or with each other are named.
 
 While a server runs, the server does the import, by its own rules. If the file at the
 path is not the file of the server any more, nothing is imported.`,
@@ -73,11 +88,15 @@ path is not the file of the server any more, nothing is imported.`,
 	var path string
 	addFile(cmd, &path)
 	rules := addRules(cmd)
+	var opts importOptions
+	opts.onConflict = conflictFails
+	addChoice(cmd, &opts.onConflict, "on-conflict", "what to do with a status whose id or name the catalog has: `fail`,\nskip or update", conflictFails, conflictSkips, conflictUpdates)
+	cmd.Flags().BoolVar(&opts.dryRun, "dry-run", false, "write nothing; print each conflict and what would happen")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkRules(rules); err != nil {
 			return err
 		}
-		if err := p.importFrom(cmd.Context(), path, args[0], *rules); err != nil {
+		if err := p.importFrom(cmd.Context(), path, args[0], *rules, opts); err != nil {
 			return fmt.Errorf("import: %w", err)
 		}
 		return nil
@@ -85,13 +104,16 @@ path is not the file of the server any more, nothing is imported.`,
 	return cmd
 }
 
-func (p *process) importFrom(ctx context.Context, path, name string, rules customstatus.Rules) error {
+func (p *process) importFrom(ctx context.Context, path, name string, rules customstatus.Rules, opts importOptions) error {
 	in, size, err := p.openInput(name)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	db, err := openDatabase(ctx, path, true, rules)
+	db, err := openDatabase(ctx, path, !opts.dryRun, rules)
+	if opts.dryRun && errors.Is(err, fs.ErrNotExist) {
+		db, err = openEmpty(ctx, rules)
+	}
 	if err != nil {
 		return err
 	}
@@ -100,8 +122,12 @@ func (p *process) importFrom(ctx context.Context, path, name string, rules custo
 	if bar != nil {
 		r = bar
 	}
-	result, err := db.importFrom(ctx, r, func(parts importParts) {
-		if parts.Commits == 0 {
+	opts.found = func(c conflict) {
+		bar.clear()
+		fmt.Fprintf(p.stdout, "%s: %s: %q: would %s: %s\n", name, c.Where, c.Name, c.Does, c.Why)
+	}
+	result, err := db.importFrom(ctx, r, opts, func(parts importParts) {
+		if parts.Most > 0 && parts.Commits == 0 {
 			bar.clear()
 			fmt.Fprintf(p.stderr, "customstatusd: %s: too large for one commit, so up to %s follow; if the import ends early, run it again to import the rest\n",
 				name, commits(parts.Most))
@@ -116,11 +142,26 @@ func (p *process) importFrom(ctx context.Context, path, name string, rules custo
 		// By the rules of this process, a status without a type is not bad.
 		return errors.Join(p.importRefused(name, result, rules.StatusTypeOptional), closeErr)
 	}
-	several := ""
-	if result.Commits > 1 {
-		several = " in " + commits(result.Commits)
+	there := result.Read - result.Added - result.Updated - result.Skipped - result.Refused
+	if opts.dryRun {
+		_, err = fmt.Fprintf(p.stdout, "would import %d, update %d, skip %d, refuse %d, already there %d\n",
+			result.Added, result.Updated, result.Skipped, result.Refused, there)
+		if result.Refused > 0 {
+			err = errors.Join(err, fmt.Errorf("nothing would be imported: %d bad", result.Refused))
+		}
+		return errors.Join(err, closeErr)
 	}
-	_, err = fmt.Fprintf(p.stdout, "imported %d%s, already there %d\n", result.Added, several, result.Read-result.Added)
+	did := fmt.Sprintf("imported %d", result.Added)
+	if result.Commits > 1 {
+		did += " in " + commits(result.Commits)
+	}
+	switch opts.onConflict {
+	case conflictUpdates:
+		did += fmt.Sprintf(", updated %d", result.Updated)
+	case conflictSkips:
+		did += fmt.Sprintf(", skipped %d", result.Skipped)
+	}
+	_, err = fmt.Fprintf(p.stdout, "%s, already there %d\n", did, there)
 	if err := errors.Join(err, closeErr); err != nil {
 		return fmt.Errorf("all was imported, but then: %w", err)
 	}

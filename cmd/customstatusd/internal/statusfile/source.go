@@ -9,9 +9,12 @@ package statusfile
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
+	"time"
 
 	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/internal/text"
 )
 
 // MaxBad is the number of bad values that a report names one by one: some screens of
@@ -84,7 +87,7 @@ func Read(r io.Reader, rules customstatus.Rules) (*Source, error) {
 		}
 	}
 	for values := newScanner(br); ; {
-		text, line, err := values.next()
+		value, line, err := values.next()
 		if err == io.EOF {
 			s.Read = values.value
 			return s, nil
@@ -96,10 +99,10 @@ func Read(r io.Reader, rules customstatus.Rules) (*Source, error) {
 		if err != nil {
 			return nil, err
 		}
-		status, err := parseStatus(text)
+		status, err := parseStatus(value)
 		if err == nil {
 			// The catalog checks again, but never sees a source with a bad value.
-			err = rules.Check(customstatus.Fields{Name: status.Name, StatusType: status.StatusType, Metadata: &status.Metadata})
+			err = check(&status, rules)
 		}
 		if err != nil {
 			s.add(where(line, values.value), err)
@@ -113,6 +116,29 @@ func Read(r io.Reader, rules customstatus.Rules) (*Source, error) {
 			s.lines = append(s.lines, line)
 		}
 	}
+}
+
+// check reports what the catalog would refuse, whatever it holds, and gives the status
+// the name to store.
+func check(s *customstatus.CustomUserStatus, rules customstatus.Rules) error {
+	if err := rules.Check(customstatus.Fields{Name: s.Name, StatusType: s.StatusType, Metadata: &s.Metadata}); err != nil {
+		return err
+	}
+	if rules.NameRule != nil {
+		var err error
+		if s.Name, err = rules.NameRule(s.Name); err != nil {
+			return err
+		}
+	}
+	if s.ID != "" && !text.ValidID(s.ID, customstatus.MaxIDBytes) {
+		return &customstatus.Error{Code: customstatus.CodeInvalid, Field: customstatus.FieldID, Input: s.ID[:min(len(s.ID), customstatus.MaxIDBytes)],
+			Detail: fmt.Sprintf("it must be valid UTF-8 of at most %d bytes without control characters", customstatus.MaxIDBytes)}
+	}
+	if year := s.UpdatedAt.Year(); year < 0 || year > 9999 {
+		return &customstatus.Error{Code: customstatus.CodeInvalid, Field: customstatus.FieldUpdatedAt, Input: s.UpdatedAt.Format(time.RFC3339Nano),
+			Detail: "the year must be from 0 to 9999"}
+	}
+	return nil
 }
 
 // add notes a bad value. The statuses are not needed any more.
