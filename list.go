@@ -2,11 +2,10 @@ package customstatus
 
 import (
 	"iter"
-	"slices"
 	"strconv"
 
-	"github.com/customstatus/customstatus/internal/fold"
 	"github.com/customstatus/customstatus/internal/selection"
+	"github.com/customstatus/customstatus/internal/table"
 )
 
 // Query says which statuses [Catalog.List] returns, and in which order. The zero
@@ -110,72 +109,20 @@ func (q Query) check() error {
 
 // list returns a page. The query has been checked.
 func (s *snapshot) list(q Query) Page {
-	page := Page{Position: s.position}
-	desc, byName := nameFirst(q.Sort)
-	all := q.ID == "" && q.Name == "" && q.NameContains == "" && q.Filter == nil
-	var matches []*CustomUserStatus
-	page.Total = s.table.Len()
-	if !all {
-		matches = s.matches(q)
-		page.Total = len(matches)
+	query := table.Query[CustomUserStatus]{
+		ID: q.ID, Name: q.Name, NameContains: q.NameContains, Filter: q.Filter,
+		Offset: q.Offset, Limit: q.Limit,
 	}
-	from, to := min(q.Offset, page.Total), page.Total
-	if q.Limit > 0 {
-		to = from + min(to-from, q.Limit)
-	}
-	switch {
-	case all && byName:
-		page.Statuses = s.table.Window(from, to-from, desc)
-		return page
-	case all:
-		matches = orderOf(q.Sort).WindowOf(&s.table, from, to)
-	case !byName:
-		matches = orderOf(q.Sort).Window(matches, from, to)
-	default:
-		if desc {
-			slices.Reverse(matches)
+	if len(q.Sort) > 0 {
+		// Names are unique, so that keys after the name don't count.
+		if first := q.Sort[0]; first.Field == SortByName {
+			query.Descending = first.Descending
+		} else {
+			query.Order = orderOf(q.Sort)
 		}
-		matches = matches[from:to]
 	}
-	page.Statuses = make([]CustomUserStatus, len(matches))
-	for i, m := range matches {
-		page.Statuses[i] = *m
-	}
-	return page
-}
-
-// matches returns the statuses that meet the query's conditions, sorted by name.
-func (s *snapshot) matches(q Query) (out []*CustomUserStatus) {
-	add := func(status *CustomUserStatus) bool {
-		if q.Filter == nil || q.Filter(*status) {
-			out = append(out, status)
-		}
-		return true
-	}
-	var only *CustomUserStatus
-	switch {
-	case q.ID != "":
-		only = s.table.ByID(q.ID)
-	case q.Name != "":
-		only = s.table.ByName(q.Name)
-	case q.NameContains != "":
-		s.table.Search(q.NameContains, add)
-	default:
-		s.table.Scan(add)
-	}
-	if only != nil && (q.Name == "" || only.Name == q.Name) && fold.Contains(q.NameContains)(only.Name) {
-		add(only)
-	}
-	return out
-}
-
-// nameFirst reports whether the keys sort by name. Names are unique, so that further
-// keys don't count.
-func nameFirst(keys []SortKey) (desc, ok bool) {
-	if len(keys) == 0 {
-		return false, true
-	}
-	return keys[0].Descending, keys[0].Field == SortByName
+	statuses, total := s.table.List(&query)
+	return Page{Statuses: statuses, Total: total, Position: s.position}
 }
 
 // sortKeys are the keys that a query can sort by.
@@ -187,12 +134,13 @@ var sortKeys = map[SortField]selection.Key[CustomUserStatus]{
 }
 
 // orderOf returns the order of the keys. Ties are broken by ID.
-func orderOf(keys []SortKey) selection.Order[CustomUserStatus] {
+func orderOf(keys []SortKey) *selection.Order[CustomUserStatus] {
 	by := make([]selection.Key[CustomUserStatus], 0, len(keys)+1)
 	for _, k := range keys {
 		key := sortKeys[k.Field]
 		key.Descending = k.Descending
 		by = append(by, key)
 	}
-	return selection.By(append(by, sortKeys[SortByID])...)
+	order := selection.By(append(by, sortKeys[SortByID])...)
+	return &order
 }
