@@ -135,17 +135,11 @@ func (f followed) Take(commit Commit) error {
 		return nil
 	}
 	for i := range commit.Changes {
-		change := &commit.Changes[i]
-		old := e.ByID(change.ID())
-		if !change.Kind.known() || change.conflict(old, e.ByName(change.After.Name)) != nil {
+		old, made, err := statusType.Fit(changeList(commit.Changes).At(i), e)
+		if err != nil {
 			return follower.ErrMisfit
 		}
-		if change.Kind == Deleted {
-			e.Put(old, nil)
-			continue
-		}
-		status := change.After
-		e.Put(old, &status)
+		e.Put(old, made)
 	}
 	next, made := e.commit(commit.Revision, e.changes())
 	if commit.FingerprintKnown && commit.Fingerprint != made.Fingerprint {

@@ -21,11 +21,6 @@ type snapshot struct {
 	table table.Table[CustomUserStatus]
 }
 
-var tableKeys = table.Keys[CustomUserStatus]{
-	ID:   func(s *CustomUserStatus) string { return s.ID },
-	Name: func(s *CustomUserStatus) string { return s.Name },
-}
-
 // newSnapshot takes ownership of the statuses; duplicates are [ErrDamaged].
 func newSnapshot(contents Contents) (*snapshot, error) {
 	s := &snapshot{revision: contents.Revision, position: Position{contents.Revision, contents.Fingerprint}}
@@ -37,7 +32,7 @@ func newSnapshot(contents Contents) (*snapshot, error) {
 		}
 	}
 	var err error
-	if s.table, err = table.New(tableKeys, all, 0); err != nil {
+	if s.table, err = table.New(statusType.Keys, all, 0); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	return s, nil

@@ -5,7 +5,9 @@ import (
 	"time"
 
 	"github.com/customstatus/customstatus/internal/fingerprint"
+	"github.com/customstatus/customstatus/internal/pairs"
 	"github.com/customstatus/customstatus/internal/statusjson"
+	"github.com/customstatus/customstatus/internal/table"
 )
 
 // StatusType is the availability that a status stands for. The values on the wire
@@ -45,6 +47,16 @@ type CustomUserStatus struct {
 	// keeps it to the byte and never interprets it. Of the JSON forms, only the
 	// export form has it.
 	Metadata string
+}
+
+// statusType is what the internal packages need to know of a status.
+var statusType = pairs.Type[CustomUserStatus]{
+	Keys: table.Keys[CustomUserStatus]{
+		ID:   func(s *CustomUserStatus) string { return s.ID },
+		Name: func(s *CustomUserStatus) string { return s.Name },
+	},
+	Revision:    func(s *CustomUserStatus) *uint64 { return (*uint64)(&s.Revision) },
+	Fingerprint: func(s *CustomUserStatus) uint64 { return uint64(s.Fingerprint()) },
 }
 
 // Fingerprint returns a hash of the id, name, type, metadata and milliseconds of the

@@ -179,11 +179,9 @@ const (
 
 var kindNames = [...]string{Created: "created", Updated: "updated", Deleted: "deleted"}
 
-func (k ChangeKind) known() bool { return Created <= k && k <= Deleted }
-
 // String returns created, updated or deleted.
 func (k ChangeKind) String() string {
-	if !k.known() {
+	if k < Created || k > Deleted {
 		return fmt.Sprintf("ChangeKind(%d)", uint8(k))
 	}
 	return kindNames[k]

@@ -2,23 +2,19 @@
 // It makes a list of changes as a whole or not at all.
 package pairs
 
-import (
-	"slices"
-
-	"github.com/customstatus/customstatus/internal/table"
-)
+import "slices"
 
 // Set is a set of values. Only one goroutine at a time may use it. A value is
 // never changed, only replaced.
 type Set[T any] struct {
-	keys         table.Keys[T]
+	typ          Type[T]
 	byID, byName map[string]*T
 }
 
 // New returns a set of values. No two values may have the same id or the same
 // name.
-func New[T any](keys table.Keys[T], values []T) Set[T] {
-	s := Set[T]{keys, make(map[string]*T, len(values)), make(map[string]*T, len(values))}
+func New[T any](typ Type[T], values []T) Set[T] {
+	s := Set[T]{typ, make(map[string]*T, len(values)), make(map[string]*T, len(values))}
 	for i := range values {
 		s.replace(nil, &values[i])
 	}
@@ -61,12 +57,12 @@ func (s *Set[T]) Change(n int, change func(i int) (old, value *T, err error)) er
 
 func (s *Set[T]) replace(old, value *T) {
 	if old != nil {
-		delete(s.byID, s.keys.ID(old))
-		delete(s.byName, s.keys.Name(old))
+		delete(s.byID, s.typ.Keys.ID(old))
+		delete(s.byName, s.typ.Keys.Name(old))
 	}
 	if value != nil {
-		s.byID[s.keys.ID(value)] = value
-		s.byName[s.keys.Name(value)] = value
+		s.byID[s.typ.Keys.ID(value)] = value
+		s.byName[s.typ.Keys.Name(value)] = value
 	}
 }
 

@@ -11,17 +11,26 @@ import (
 	"github.com/customstatus/customstatus/internal/table"
 )
 
-type value struct{ id, name string }
-
-var keys = table.Keys[value]{
-	ID:   func(v *value) string { return v.id },
-	Name: func(v *value) string { return v.name },
+type value struct {
+	id, name string
+	revision uint64
 }
+
+var valueType = pairs.Type[value]{
+	Keys: table.Keys[value]{
+		ID:   func(v *value) string { return v.id },
+		Name: func(v *value) string { return v.name },
+	},
+	Revision:    func(v *value) *uint64 { return &v.revision },
+	Fingerprint: func(v *value) uint64 { return uint64(v.name[0]) },
+}
+
+func named(id, name string) *value { return &value{id: id, name: name} }
 
 var errRefused = errors.New("refused")
 
 func TestChange(t *testing.T) {
-	s := pairs.New(keys, []value{{"1", "a"}, {"2", "b"}})
+	s := pairs.New(valueType, []value{*named("1", "a"), *named("2", "b")})
 	type step struct {
 		id    string // of the value that goes
 		value *value
@@ -36,16 +45,16 @@ func TestChange(t *testing.T) {
 	}
 	// Names move on in turn, and the last step finds its name taken.
 	before := s.Values()
-	steps := []step{{"1", &value{"1", "c"}}, {"2", &value{"2", "a"}}, {"", &value{"3", "b"}}, {"1", nil}}
-	require.ErrorIs(t, change(append(steps, step{"", &value{"4", "b"}})...), errRefused)
+	steps := []step{{"1", named("1", "c")}, {"2", named("2", "a")}, {"", named("3", "b")}, {"1", nil}}
+	require.ErrorIs(t, change(append(steps, step{"", named("4", "b")})...), errRefused)
 	require.ElementsMatch(t, before, s.Values(), "all or none")
-	require.Equal(t, &value{"1", "a"}, s.ByName("a"))
+	require.Equal(t, named("1", "a"), s.ByName("a"))
 	require.Nil(t, s.ByName("c"))
 	require.Nil(t, s.ByID("3"))
 
 	require.NoError(t, change(steps...))
-	require.ElementsMatch(t, []value{{"2", "a"}, {"3", "b"}}, s.Values())
-	require.Equal(t, &value{"2", "a"}, s.ByName("a"))
+	require.ElementsMatch(t, []value{*named("2", "a"), *named("3", "b")}, s.Values())
+	require.Equal(t, named("2", "a"), s.ByName("a"))
 	require.Nil(t, s.ByName("c"))
 	require.Nil(t, s.ByID("1"))
 }
