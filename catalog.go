@@ -19,6 +19,7 @@ import (
 	"github.com/customstatus/customstatus/internal/history"
 	"github.com/customstatus/customstatus/internal/host"
 	"github.com/customstatus/customstatus/internal/text"
+	"github.com/customstatus/customstatus/internal/view"
 )
 
 // Options configure a [Catalog]. A nil *Options and the zero value are the
@@ -139,9 +140,7 @@ type Catalog struct {
 	shared    SharedStore  // the store, if others write it too
 	replacing sync.RWMutex // held to replace store, and to read it without the turn
 
-	current  atomic.Pointer[snapshot] // what reads see
-	loads    atomic.Int64
-	history  *history.Log[Commit]
+	view     *view.View[CustomUserStatus, Commit] // what reads and watchers see
 	watchers atomic.Int64
 	follower *follower.Follower[Commit] // over a shared store
 	followed chan struct{}              // closed when the follower has ended
@@ -149,13 +148,11 @@ type Catalog struct {
 	// turn is held by the one writer that commits for all that wait. It guards
 	// the fields below, up to maxChanges.
 	turn        chan struct{}
-	stale       bool     // the store may hold what current doesn't show
+	stale       bool     // the store may hold what reads don't see
 	lost        error    // why there is no open store, after reopen failed
 	last        Revision // of the last commit of our own
 	lastRewinds uint64   // before that commit
 	maxChanges  int      // that writes may share a commit with
-
-	edits atomic.Uint64 // begun, so that each has a number of its own
 
 	mu        sync.Mutex
 	pending   []*write // waiting for the next commit
@@ -202,12 +199,12 @@ func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (
 		host:       host.Host{Log: o.Logger, Clock: o.Now, Random: o.Random},
 		store:      store,
 		shared:     shared,
-		history:    history.New[Commit](o.HistoryChanges, o.HistoryBytes),
 		turn:       make(chan struct{}, 1),
 		maxChanges: maxGroup,
 	}
 	c.health = health.New(&c.host)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.view = view.New(c.ctx, statusType, history.New[Commit](o.HistoryChanges, o.HistoryBytes))
 	if _, err := c.load(ctx); err != nil {
 		c.cancel()
 		return nil, err
@@ -324,25 +321,6 @@ func (c *Catalog) fill(e *edit, s *CustomUserStatus, f Fields) error {
 	return nil
 }
 
-// errTouched is a plan's answer to an edit that has changed its status already. An
-// id stands at most once in a commit, so the write waits for the next one.
-var errTouched = errors.New("status changed earlier in this edit")
-
-// lookUp returns the status that a write changes.
-func (e *edit) lookUp(id string, opts *WriteOptions) (*CustomUserStatus, error) {
-	if e.Touched(id) {
-		return nil, errTouched
-	}
-	s := e.ByID(id)
-	if s == nil {
-		return nil, errIDNotFound(id)
-	}
-	if opts != nil && opts.IfRevision != 0 && opts.IfRevision != s.Revision {
-		return nil, errConflict(s, opts.IfRevision)
-	}
-	return s, nil
-}
-
 // freshID returns an id that no status has and that is not in taken. A source that
 // gives only ids in use is broken, which must not hang the writer.
 func (c *Catalog) freshID(e *edit, taken map[string]bool) (string, error) {
@@ -367,11 +345,11 @@ func (c *Catalog) time() (time.Time, error) {
 // Get returns the status with the id. It doesn't wait and, if it finds one,
 // allocates nothing. The error is [ErrNotFound] or [ErrClosed].
 func (c *Catalog) Get(id string) (CustomUserStatus, error) {
-	s := c.current.Load()
-	if s.closed {
+	s := c.view.Current()
+	if s.Closed {
 		return CustomUserStatus{}, ErrClosed
 	}
-	if status := s.table.ByID(id); status != nil {
+	if status := s.ByID(id); status != nil {
 		return *status, nil
 	}
 	return CustomUserStatus{}, errIDNotFound(id)
@@ -380,11 +358,11 @@ func (c *Catalog) Get(id string) (CustomUserStatus, error) {
 // GetByName returns the status with exactly this name. It doesn't wait and, if it
 // finds one, allocates nothing. The error is [ErrNotFound] or [ErrClosed].
 func (c *Catalog) GetByName(name string) (CustomUserStatus, error) {
-	s := c.current.Load()
-	if s.closed {
+	s := c.view.Current()
+	if s.Closed {
 		return CustomUserStatus{}, ErrClosed
 	}
-	if status := s.table.ByName(name); status != nil {
+	if status := s.ByName(name); status != nil {
 		return *status, nil
 	}
 	return CustomUserStatus{}, errNameNotFound(name)
@@ -394,10 +372,10 @@ func (c *Catalog) GetByName(name string) (CustomUserStatus, error) {
 func (c *Catalog) Rules() Rules { return c.opts.Rules }
 
 // Revision returns the revision that reads have reached. It remains after Close.
-func (c *Catalog) Revision() Revision { return c.current.Load().revision }
+func (c *Catalog) Revision() Revision { return Revision(c.view.Revision()) }
 
 // Position returns the position of what reads see. It remains after Close.
-func (c *Catalog) Position() Position { return c.current.Load().position }
+func (c *Catalog) Position() Position { return positionOf(c.view.Current().Position) }
 
 // Backup writes a copy of the store to w, as the store is at one instant. The
 // store must have the method Backup(context.Context, io.Writer) error, as
@@ -413,7 +391,7 @@ func (c *Catalog) Backup(ctx context.Context, w io.Writer) error {
 		return fmt.Errorf("customstatus: backup of a %T: %w", store, errors.ErrUnsupported)
 	}
 	err := c.host.Try("the store panicked in Backup", func() error { return s.Backup(ctx, w) })
-	if errors.Is(err, ErrClosed) && !c.current.Load().closed {
+	if errors.Is(err, ErrClosed) && !c.view.Current().Closed {
 		// The store could not be reopened yet.
 		err = fmt.Errorf("%w: %v", ErrNeedsReopen, err)
 	}
@@ -440,9 +418,7 @@ func (c *Catalog) Close() error {
 		if c.followed != nil {
 			<-c.followed
 		}
-		last := c.current.Load()
-		c.current.Store(&snapshot{revision: last.revision, position: last.position, rewinds: last.rewinds, closed: true})
-		c.history.Close()
+		c.view.Close()
 		c.replacing.Lock()
 		defer c.replacing.Unlock()
 		c.closeErr = c.host.Try("the store panicked in Close", func() error { return c.store.Close() })

@@ -88,7 +88,7 @@ func (c *Catalog) write(ctx context.Context, size int, plan func(*edit) error) (
 	<-w.done
 	if w.err == nil && c.shared != nil {
 		// The write is done. The wait is for the caller's reads to see it.
-		_ = c.await(ctx, w.revision, w.rewinds)
+		_ = c.view.Await(ctx, uint64(w.revision), w.rewinds)
 	}
 	return w.revision, w.err
 }
@@ -134,8 +134,8 @@ func (c *Catalog) requeue(writes []*write, first bool) {
 func (c *Catalog) lead(w *write) {
 	defer func() { <-c.turn }()
 	for !w.finished() {
-		if c.shared != nil && c.lastRewinds == c.current.Load().rewinds {
-			if err := c.await(w.ctx, c.last, c.lastRewinds); err != nil {
+		if c.shared != nil && c.lastRewinds == c.view.Current().Rewinds {
+			if err := c.view.Await(w.ctx, uint64(c.last), c.lastRewinds); err != nil {
 				if c.withdraw(w) {
 					w.finish(err)
 				}
@@ -204,7 +204,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 			}
 		}
 	}()
-	synced := c.shared == nil // what current shows is all there is
+	synced := c.shared == nil // what reads see is all there is
 	reopened := false
 	for conflicts := 0; ; {
 		if c.ctx.Err() != nil {
@@ -236,7 +236,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 			synced = true
 			continue
 		case len(e.Changes) == 0:
-			settle(group, e.base, e.base.revision)
+			settle(group, e.Base, Revision(e.Base.Revision))
 			return
 		}
 		err := c.makeDurable(e, group)
@@ -326,9 +326,9 @@ func (c *Catalog) makeDurable(e *edit, group []*write) error {
 		if c.shared == nil {
 			c.publish(next, commit)
 		}
-		c.last, c.lastRewinds = info.Revision, e.base.rewinds
+		c.last, c.lastRewinds = info.Revision, e.Base.Rewinds
 		c.noteCommit(info)
-		settle(group, e.base, info.Revision)
+		settle(group, e.Base, info.Revision)
 		return nil
 	case errors.As(info.Err, &panicked):
 		info.Err = fmt.Errorf("%w: %w", ErrOutcomeUnknown, info.Err)
@@ -369,15 +369,15 @@ func finish(writes []*write, err error) {
 // revision of the commit, if others write the store too.
 func settle(writes []*write, base *snapshot, revision Revision) {
 	for _, w := range writes {
-		w.revision, w.rewinds = revision, base.rewinds
+		w.revision, w.rewinds = revision, base.Rewinds
 		if w.idle {
-			w.revision = base.revision
+			w.revision = Revision(base.Revision)
 		}
 		w.finish(w.err)
 	}
 }
 
-// catchUp waits until current shows all that the shared store holds now. It finishes
+// catchUp waits until reads see all that the shared store holds now. It finishes
 // the writes that can't wait so long and returns the others. If it fails, it finishes
 // or requeues all of them and returns nil.
 func (c *Catalog) catchUp(leader *write, group []*write) []*write {

@@ -106,7 +106,7 @@ func TestCommitIsReadableBeforeItIsWatched(t *testing.T) {
 	c, err := Open(context.Background(), NewMemoryStore(), nil)
 	require.NoError(t, err)
 	done := make(chan error, 1)
-	release := c.history.Hold()
+	release := c.view.History.Hold()
 	go func() {
 		_, err := c.Create(context.Background(), Fields{Name: "a", StatusType: Busy})
 		done <- err
@@ -156,7 +156,7 @@ func TestWhoHasListedMayWatch(t *testing.T) {
 		}
 		for range 100 {
 			position := c.Position().inHistory()
-			_, _, err := c.history.Since(&position, func() uint64 { return uint64(c.Revision()) })
+			_, _, err := c.view.History.Since(&position, c.view.Revision)
 			require.NoError(t, err)
 		}
 		runtime.Gosched() // with one processor, the writer would wait a time slice for each create

@@ -69,28 +69,28 @@ func (c *Catalog) List(q Query) (Page, error) {
 	if err := q.check(); err != nil {
 		return Page{}, err
 	}
-	s := c.current.Load()
-	if s.closed {
+	s := c.view.Current()
+	if s.Closed {
 		return Page{}, ErrClosed
 	}
-	return s.list(q), nil
+	return q.page(s), nil
 }
 
 // All yields all statuses, sorted by name, as they are when the loop begins. It
 // doesn't wait, and needs no memory. The only error is [ErrClosed].
 func (c *Catalog) All() iter.Seq2[CustomUserStatus, error] {
 	return func(yield func(CustomUserStatus, error) bool) {
-		s := c.current.Load()
-		if s.closed {
+		s := c.view.Current()
+		if s.Closed {
 			yield(CustomUserStatus{}, ErrClosed)
 			return
 		}
-		s.table.Scan(func(status *CustomUserStatus) bool { return yield(*status, nil) })
+		s.Scan(func(status *CustomUserStatus) bool { return yield(*status, nil) })
 	}
 }
 
 // Len returns the number of statuses, or 0 when the catalog is closed.
-func (c *Catalog) Len() int { return c.current.Load().table.Len() }
+func (c *Catalog) Len() int { return c.view.Current().Len() }
 
 func (q Query) check() error {
 	if q.Offset < 0 {
@@ -107,8 +107,8 @@ func (q Query) check() error {
 	return nil
 }
 
-// list returns a page. The query has been checked.
-func (s *snapshot) list(q Query) Page {
+// page returns a page of s. The query has been checked.
+func (q *Query) page(s *snapshot) Page {
 	query := table.Query[CustomUserStatus]{
 		ID: q.ID, Name: q.Name, NameContains: q.NameContains, Filter: q.Filter,
 		Offset: q.Offset, Limit: q.Limit,
@@ -121,8 +121,8 @@ func (s *snapshot) list(q Query) Page {
 			query.Order = orderOf(q.Sort)
 		}
 	}
-	statuses, total := s.table.List(&query)
-	return Page{Statuses: statuses, Total: total, Position: s.position}
+	statuses, total := s.List(&query)
+	return Page{Statuses: statuses, Total: total, Position: positionOf(s.Position)}
 }
 
 // sortKeys are the keys that a query can sort by.

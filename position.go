@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/customstatus/customstatus/internal/fingerprint"
+	"github.com/customstatus/customstatus/internal/history"
 )
 
 // Revision numbers the states of a catalog. A new catalog is at revision 0, and
@@ -25,6 +26,14 @@ type Fingerprint uint64
 type Position struct {
 	Revision    Revision
 	Fingerprint Fingerprint
+}
+
+func positionOf(p history.Position) Position {
+	return Position{Revision(p.Revision), Fingerprint(p.Fingerprint)}
+}
+
+func (p Position) inHistory() history.Position {
+	return history.Position{Revision: uint64(p.Revision), Fingerprint: uint64(p.Fingerprint)}
 }
 
 // String returns the text form: the revision in decimal, a hyphen, and the

@@ -85,16 +85,16 @@ type FeedInfo struct {
 
 // Stats returns figures of the catalog. It doesn't wait for the store.
 func (c *Catalog) Stats() Stats {
-	s, f := c.current.Load(), c.health.Figures()
+	s, f := c.view.Current(), c.health.Figures()
 	stats := Stats{
-		Statuses: s.table.Len(), Position: s.position, Revision: s.revision,
+		Statuses: s.Len(), Position: positionOf(s.Position), Revision: Revision(s.Revision),
 		Watchers: int(c.watchers.Load()),
 		Commits:  f.Commits, Changes: f.Changes, FailedCommits: f.FailedCommits,
 		CommitError: f.Commit.Err, CommitErrorSince: f.Commit.Since,
 		FeedError: f.Feed.Err, FeedErrorSince: f.Feed.Since,
 		Loads: f.Loads, Reopens: f.Reopens, Rewinds: f.Rewinds,
 	}
-	stats.HistoryChanges, stats.HistoryBytes = c.history.Kept()
+	stats.HistoryChanges, stats.HistoryBytes = c.view.History.Kept()
 	c.mu.Lock()
 	stats.PendingWrites = len(c.pending) - c.withdrawn
 	c.mu.Unlock()

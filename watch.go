@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"iter"
-	"unsafe"
-
-	"github.com/customstatus/customstatus/internal/history"
 )
 
 // Watch yields every commit after a position, each once, in order and none missing,
@@ -29,8 +26,7 @@ func (c *Catalog) Watch(ctx context.Context, after Position) iter.Seq2[Commit, e
 	if c.shared != nil {
 		sync = c.Sync
 	}
-	shown := func() uint64 { return uint64(c.Revision()) }
-	commits := c.history.Follow(ctx, after.inHistory(), shown, sync)
+	commits := c.view.History.Follow(ctx, after.inHistory(), c.view.Revision, sync)
 	return func(yield func(Commit, error) bool) {
 		c.watchers.Add(1)
 		defer c.watchers.Add(-1)
@@ -85,33 +81,4 @@ func (c *Catalog) Follow(ctx context.Context, after Position) iter.Seq2[Update, 
 			}
 		}
 	}
-}
-
-// publish shows a commit to readers and then to watchers, who may read at once. A
-// commit without changes reports a shared store's progress to those who wait for it.
-func (c *Catalog) publish(next *snapshot, commit Commit) {
-	c.current.Store(next)
-	if len(commit.Changes) == 0 {
-		c.history.Reach(uint64(commit.Revision))
-		return
-	}
-	c.history.Append(history.Entry[Commit]{
-		Value: commit, After: commit.Position().inHistory(),
-		Changes: len(commit.Changes), Bytes: commit.size(),
-	})
-}
-
-func (p Position) inHistory() history.Position {
-	return history.Position{Revision: uint64(p.Revision), Fingerprint: uint64(p.Fingerprint)}
-}
-
-// size is about the memory that the commit keeps from being freed.
-func (c *Commit) size() int {
-	size := int(unsafe.Sizeof(*c)) + len(c.Changes)*int(unsafe.Sizeof(Change{}))
-	for i := range c.Changes {
-		for _, s := range [...]*CustomUserStatus{&c.Changes[i].Before, &c.Changes[i].After} {
-			size += len(s.ID) + len(s.Name) + len(s.Metadata)
-		}
-	}
-	return size
 }

@@ -1,0 +1,196 @@
+package view_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/customstatus/customstatus/internal/history"
+	"github.com/customstatus/customstatus/internal/pairs"
+	"github.com/customstatus/customstatus/internal/sentinel"
+	"github.com/customstatus/customstatus/internal/table"
+	"github.com/customstatus/customstatus/internal/view"
+)
+
+type value struct {
+	id, name string
+	revision uint64
+}
+
+var valueType = pairs.Type[value]{
+	Keys: table.Keys[value]{
+		ID:   func(v *value) string { return v.id },
+		Name: func(v *value) string { return v.name },
+	},
+	Revision:    func(v *value) *uint64 { return &v.revision },
+	Fingerprint: func(v *value) uint64 { return uint64(v.name[0]) },
+}
+
+// opened is a view of one value at revision 5, and a function that closes it.
+func opened(t *testing.T) (*view.View[value, string], func()) {
+	t.Helper()
+	closing, cancel := context.WithCancel(context.Background())
+	v := view.New(closing, valueType, history.New[string](100, 1000))
+	rewound, err := v.Load(holding(5, "a"), 0)
+	require.NoError(t, err)
+	require.False(t, rewound, "the first load goes back to nothing")
+	return v, func() {
+		cancel()
+		v.Close()
+	}
+}
+
+// holding is a store with one value.
+func holding(revision uint64, name string) view.Contents[value] {
+	return view.Contents[value]{Values: []value{{"1", name, 1}}, Revision: revision}
+}
+
+func TestLoadTellsHistoriesApart(t *testing.T) {
+	const others = math.MaxUint64
+	for _, tt := range []struct {
+		what     string
+		contents view.Contents[value]
+		unseen   uint64
+		rewound  bool
+		position history.Position
+	}{
+		{"the same", holding(5, "a"), 0, false, history.Position{Revision: 5, Fingerprint: 'a'}},
+		{"the same later, the position stays", holding(8, "a"), 0, false, history.Position{Revision: 5, Fingerprint: 'a'}},
+		{"the same earlier", holding(4, "a"), others, true, history.Position{Revision: 4, Fingerprint: 'a'}},
+		{"other values at the revision", holding(5, "b"), others, true, history.Position{Revision: 5, Fingerprint: 'b'}},
+		{"a commit that nobody can have made", holding(6, "b"), 0, true, history.Position{Revision: 6, Fingerprint: 'b'}},
+		{"the commit whose outcome was unknown", holding(6, "b"), 1, false, history.Position{Revision: 6, Fingerprint: 'b'}},
+		{"more than that commit", holding(7, "b"), 1, true, history.Position{Revision: 7, Fingerprint: 'b'}},
+		{"commits of others", holding(1000, "b"), others, false, history.Position{Revision: 1000, Fingerprint: 'b'}},
+	} {
+		t.Run(tt.what, func(t *testing.T) {
+			v, end := opened(t)
+			defer end()
+			rewound, err := v.Load(tt.contents, tt.unseen)
+			require.NoError(t, err)
+			require.Equal(t, tt.rewound, rewound)
+			s := v.Current()
+			require.Equal(t, tt.position, s.Position)
+			require.Equal(t, tt.contents.Revision, s.Revision)
+			require.Equal(t, tt.rewound, s.Rewinds == 1)
+			require.Equal(t, &tt.contents.Values[0], s.ByID("1"))
+		})
+	}
+}
+
+func TestLoadTakesAKnownFingerprint(t *testing.T) {
+	v, end := opened(t)
+	defer end()
+	_, err := v.Load(view.Contents[value]{Values: []value{{"1", "a", 1}}, Revision: 6, Fingerprint: 7, FingerprintKnown: true}, 1)
+	require.NoError(t, err)
+	require.Equal(t, history.Position{Revision: 6, Fingerprint: 7}, v.Current().Position)
+}
+
+func TestLoadRefusesSharedKeys(t *testing.T) {
+	v, end := opened(t)
+	defer end()
+	before := v.Current()
+	_, err := v.Load(view.Contents[value]{Values: []value{{"1", "a", 1}, {"1", "b", 1}}, Revision: 9}, 0)
+	require.ErrorIs(t, err, sentinel.ErrDamaged)
+	require.Same(t, before, v.Current())
+}
+
+func TestEdit(t *testing.T) {
+	v, end := opened(t)
+	defer end()
+	e := v.Edit(2)
+	old, added := e.ByID("1"), &value{id: "2", name: "c"}
+	e.Put(old, &value{id: "1", name: "b"})
+	e.Put(nil, added)
+	next := e.Commit(7)
+	require.Equal(t, history.Position{Revision: 7, Fingerprint: 'b' + 'c'}, next.Position)
+	require.EqualValues(t, 7, added.revision)
+	require.EqualValues(t, 1, old.revision)
+	require.EqualValues(t, 5, v.Revision(), "nobody sees it yet")
+	v.Publish(next, "the commit", 2, 10)
+	require.Same(t, next, v.Current())
+	changes, bytes := v.History.Kept()
+	require.Equal(t, []int{2, 10}, []int{changes, bytes})
+
+	// Progress without changes.
+	e = v.Edit(0)
+	v.Publish(e.Commit(9), "", 0, 10)
+	require.EqualValues(t, 9, v.Revision())
+	require.Equal(t, next.Position, v.Current().Position)
+	changes, _ = v.History.Kept()
+	require.Equal(t, 2, changes)
+}
+
+func TestAwait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, end := opened(t)
+		require.NoError(t, v.Await(t.Context(), 5, 0))
+		require.NoError(t, v.Await(t.Context(), 50, 1), "a revision of another history")
+
+		wait := func(revision uint64) chan error {
+			done := make(chan error, 1)
+			go func() { done <- v.Await(t.Context(), revision, 0) }()
+			synctest.Wait()
+			return done
+		}
+		reached, rewound, closed := wait(6), wait(100), make(chan error, 1)
+		require.Empty(t, reached)
+		e := v.Edit(0)
+		v.Publish(e.Commit(6), "", 0, 0)
+		require.NoError(t, <-reached)
+		synctest.Wait()
+		require.Empty(t, rewound)
+		_, err := v.Load(holding(3, "b"), 0)
+		require.NoError(t, err)
+		require.NoError(t, <-rewound)
+
+		go func() { closed <- v.Await(t.Context(), 100, 1) }()
+		synctest.Wait()
+		end()
+		require.ErrorIs(t, <-closed, sentinel.ErrClosed)
+		require.ErrorIs(t, v.Await(t.Context(), 1, 0), sentinel.ErrClosed)
+		require.True(t, v.Current().Closed)
+		require.Zero(t, v.Current().Len())
+		require.EqualValues(t, 3, v.Revision())
+	})
+}
+
+func TestCatchUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, end := opened(t)
+		at := func(revision uint64) func(context.Context) (uint64, error) {
+			return func(context.Context) (uint64, error) { return revision, nil }
+		}
+		require.NoError(t, v.CatchUp(t.Context(), at(5), nil))
+		failed := errors.New("connection lost")
+		require.ErrorIs(t, v.CatchUp(t.Context(), func(context.Context) (uint64, error) { return 0, failed }, nil), failed)
+
+		// A store that is behind is loaded again. It is enough that it was.
+		for _, contents := range []view.Contents[value]{holding(5, "a"), holding(4, "b")} {
+			asked, done := false, make(chan error, 1)
+			go func() { done <- v.CatchUp(t.Context(), at(2), func() { asked = true }) }()
+			synctest.Wait()
+			require.True(t, asked)
+			require.Empty(t, done)
+			_, err := v.Load(contents, math.MaxUint64)
+			require.NoError(t, err)
+			require.NoError(t, <-done)
+		}
+
+		// Closing ends a question that gets no answer.
+		closed := make(chan error, 1)
+		go func() {
+			closed <- v.CatchUp(t.Context(), func(ctx context.Context) (uint64, error) {
+				<-ctx.Done()
+				return 0, ctx.Err()
+			}, nil)
+		}()
+		synctest.Wait()
+		end()
+		require.ErrorIs(t, <-closed, sentinel.ErrClosed)
+	})
+}
