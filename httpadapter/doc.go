@@ -26,10 +26,12 @@
 // tokenauth has tokens for hosts without logins of their own. Package loginlimit
 // slows down clients that fail to log in again and again.
 //
-// Where a cookie is a login, any page could make a browser write. So a POST without
-// the header X-Auth-Token must come from the server's own origin, from an origin in
-// [Options.TrustedOrigins], or from a client that is no browser. Any other is
-// answered 403. See [http.CrossOriginProtection].
+// An Authenticator that takes the host's cookie lets a browser's own EventSource
+// follow the stream: see the example of [New]. But where a cookie is a login, any
+// page could make a browser write. So a POST without the header X-Auth-Token must
+// come from the server's own origin, from an origin in [Options.TrustedOrigins], or
+// from a client that is no browser. Any other is answered 403. See
+// [http.CrossOriginProtection].
 //
 // # Requests
 //

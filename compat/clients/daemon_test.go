@@ -87,6 +87,7 @@ type logLine struct {
 	UserID string `json:"user_id"`
 	Status int
 	Addr   string
+	Remote string
 }
 
 // newDaemon makes an admin. It starts nothing.
