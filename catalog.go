@@ -18,6 +18,7 @@ import (
 	"github.com/customstatus/customstatus/internal/health"
 	"github.com/customstatus/customstatus/internal/history"
 	"github.com/customstatus/customstatus/internal/host"
+	"github.com/customstatus/customstatus/internal/source"
 	"github.com/customstatus/customstatus/internal/text"
 	"github.com/customstatus/customstatus/internal/view"
 )
@@ -136,11 +137,10 @@ type Catalog struct {
 	host     host.Host
 	health   *health.Account
 
-	store     Store        // replaced by reopen
-	shared    SharedStore  // the store, if others write it too
-	replacing sync.RWMutex // held to replace store, and to read it without the turn
+	source *source.Source[backing, CustomUserStatus, Commit]
+	shared SharedStore                          // the store, if others write it too
+	view   *view.View[CustomUserStatus, Commit] // what reads and watchers see
 
-	view     *view.View[CustomUserStatus, Commit] // what reads and watchers see
 	watchers atomic.Int64
 	follower *follower.Follower[Commit] // over a shared store
 	followed chan struct{}              // closed when the follower has ended
@@ -148,8 +148,6 @@ type Catalog struct {
 	// turn is held by the one writer that commits for all that wait. It guards
 	// the fields below, up to maxChanges.
 	turn        chan struct{}
-	stale       bool     // the store may hold what reads don't see
-	lost        error    // why there is no open store, after reopen failed
 	last        Revision // of the last commit of our own
 	lastRewinds uint64   // before that commit
 	maxChanges  int      // that writes may share a commit with
@@ -197,7 +195,6 @@ func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (
 		opts:       o,
 		observer:   *o.Observer,
 		host:       host.Host{Log: o.Logger, Clock: o.Now, Random: o.Random},
-		store:      store,
 		shared:     shared,
 		turn:       make(chan struct{}, 1),
 		maxChanges: maxGroup,
@@ -205,7 +202,12 @@ func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (
 	c.health = health.New(&c.host)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.view = view.New(c.ctx, statusType, history.New[Commit](o.HistoryChanges, o.HistoryBytes))
-	if _, err := c.load(ctx); err != nil {
+	from := source.Options[backing]{Shared: shared != nil, Loaded: c.noteLoad, Reopened: c.noteReopen}
+	if o.Reopen != nil {
+		from.Reopen = o.reopen
+	}
+	c.source = source.New(c.ctx, &c.host, c.view, backing{store, shared != nil}, from)
+	if _, err := c.source.Load(ctx); err != nil {
 		c.cancel()
 		return nil, err
 	}
@@ -381,9 +383,7 @@ func (c *Catalog) Position() Position { return positionOf(c.view.Current().Posit
 // store must have the method Backup(context.Context, io.Writer) error, as
 // [BoltStore] has; otherwise the error is [errors.ErrUnsupported].
 func (c *Catalog) Backup(ctx context.Context, w io.Writer) error {
-	c.replacing.RLock()
-	store := c.store
-	c.replacing.RUnlock()
+	store := c.source.Store().Store
 	s, ok := store.(interface {
 		Backup(ctx context.Context, w io.Writer) error
 	})
@@ -419,9 +419,7 @@ func (c *Catalog) Close() error {
 			<-c.followed
 		}
 		c.view.Close()
-		c.replacing.Lock()
-		defer c.replacing.Unlock()
-		c.closeErr = c.host.Try("the store panicked in Close", func() error { return c.store.Close() })
+		c.closeErr = c.source.Close()
 	})
 	return c.closeErr
 }

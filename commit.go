@@ -196,7 +196,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 	defer func() {
 		if p := recover(); p != nil {
 			c.opts.Logger.Error("customstatus: a commit panicked", "panic", p, "stack", string(debug.Stack()))
-			c.stale = c.shared == nil
+			c.source.Doubt()
 			for _, w := range group {
 				if !w.finished() {
 					w.finish(fmt.Errorf("%w: the commit panicked: %v", ErrOutcomeUnknown, p))
@@ -211,7 +211,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 			finish(group, ErrClosed)
 			return
 		}
-		if err := c.ready(); err != nil {
+		if err := c.source.Ready(); err != nil {
 			c.noteCommit(CommitInfo{Writes: len(group), Err: err})
 			finish(group, err)
 			return
@@ -244,7 +244,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 		case err == nil:
 			return
 		case errors.Is(err, ErrOutcomeUnknown): // even if it is another error too, never try it again
-			c.stale = c.shared == nil
+			c.source.Doubt()
 		case errors.As(err, &tooLarge) && len(group) > 1:
 			group = c.split(group, tooLarge.MaxChanges)
 			continue
@@ -263,14 +263,14 @@ func (c *Catalog) commit(leader *write, group []*write) {
 			continue
 		case errors.Is(err, ErrConflict):
 			if conflicts++; conflicts < 3 {
-				c.stale = true
+				c.source.Doubt()
 				continue
 			}
 			// The cause is not wrapped: ErrConflict is for a caller's own condition.
 			err = fmt.Errorf("%w: %v", ErrNotExclusive, err)
-		case errors.Is(err, ErrNeedsReopen) && c.opts.Reopen != nil && !reopened:
+		case !reopened && c.source.MayReplace(err):
 			reopened = true
-			if err = c.reopen(err); err == nil {
+			if err = c.source.Replace(err); err == nil {
 				continue
 			}
 		}
@@ -316,7 +316,7 @@ func (c *Catalog) makeDurable(e *edit, group []*write) error {
 	info := CommitInfo{Writes: len(group), Changes: len(changes)}
 	start := time.Now()
 	info.Err = c.host.Try("the store panicked in Commit", func() (err error) {
-		info.Revision, err = c.store.Commit(context.Background(), changes)
+		info.Revision, err = c.source.Store().Commit(context.Background(), changes)
 		return err
 	})
 	info.Duration = time.Since(start)

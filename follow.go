@@ -24,14 +24,7 @@ func (c *Catalog) Sync(ctx context.Context) error {
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
-		err := c.ready()
-		if err == nil && c.opts.Reopen != nil {
-			// Without a write, nobody else would reopen the store. Any other error
-			// doesn't matter: reads reflect every commit all the same.
-			if _, now := c.storeRevision(context.Background()); errors.Is(now, ErrNeedsReopen) {
-				err = c.reopen(now)
-			}
-		}
+		err := c.source.Check()
 		if err != nil && !errors.Is(err, ErrClosed) {
 			c.noteCommit(CommitInfo{Err: err}) // what the next commit would meet
 		}
@@ -46,16 +39,7 @@ func (c *Catalog) Sync(ctx context.Context) error {
 // sync waits until reads see all that the shared store holds now. Close ends it, for
 // Close may wait for a leader who waits here.
 func (c *Catalog) sync(ctx context.Context) error {
-	return c.view.CatchUp(ctx, c.storeRevision, c.follower.Reload)
-}
-
-func (c *Catalog) storeRevision(ctx context.Context) (revision uint64, err error) {
-	err = c.host.Try("the store panicked in Revision", func() error {
-		r, err := c.store.Revision(ctx)
-		revision = uint64(r)
-		return err
-	})
-	return revision, err
+	return c.view.CatchUp(ctx, c.source.Revision, c.follower.Reload)
 }
 
 // followed is a catalog as the follower of its shared store sees it.
@@ -69,11 +53,7 @@ func (f followed) Feed(ctx context.Context, after uint64) iter.Seq2[Commit, erro
 	return f.c.shared.Watch(ctx, Revision(after))
 }
 
-func (f followed) Load(ctx context.Context) {
-	if rewound, err := f.c.load(ctx); ctx.Err() == nil {
-		f.c.noteLoad(rewound, err)
-	}
-}
+func (f followed) Load(ctx context.Context) { _ = f.c.source.Reload(ctx) }
 
 // Take shows a commit of the feed.
 func (f followed) Take(commit Commit) error {

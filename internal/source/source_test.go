@@ -1,0 +1,185 @@
+package source_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/customstatus/customstatus/internal/history"
+	"github.com/customstatus/customstatus/internal/host"
+	"github.com/customstatus/customstatus/internal/pairs"
+	"github.com/customstatus/customstatus/internal/sentinel"
+	"github.com/customstatus/customstatus/internal/source"
+	"github.com/customstatus/customstatus/internal/table"
+	"github.com/customstatus/customstatus/internal/view"
+)
+
+type value struct {
+	id, name string
+	revision uint64
+}
+
+var valueType = pairs.Type[value]{
+	Keys: table.Keys[value]{
+		ID:   func(v *value) string { return v.id },
+		Name: func(v *value) string { return v.name },
+	},
+	Revision:    func(v *value) *uint64 { return &v.revision },
+	Fingerprint: func(v *value) uint64 { return uint64(v.name[0]) },
+}
+
+// store is a store of one value.
+type store struct {
+	revision uint64
+	name     string
+	err      error // of Load and Revision
+	closed   bool
+}
+
+func (s *store) Load(context.Context) (view.Contents[value], error) {
+	if s.name == "" {
+		panic("no value")
+	}
+	return view.Contents[value]{Values: []value{{"1", s.name, s.revision}}, Revision: s.revision}, s.err
+}
+
+func (s *store) Revision(context.Context) (uint64, error) { return s.revision, s.err }
+
+func (s *store) Close() error {
+	s.closed = true
+	return nil
+}
+
+// rig is a source over a store, and what the source tells.
+type rig struct {
+	*source.Source[*store, value, string]
+	view   *view.View[value, string]
+	store  *store // the first one
+	next   *store // what Reopen returns
+	err    error  // the error of Reopen
+	cancel context.CancelFunc
+	told   []string
+}
+
+func open(t *testing.T, shared, reopen bool) *rig {
+	t.Helper()
+	r := &rig{store: &store{revision: 5, name: "a"}}
+	closing, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	r.cancel = cancel
+	r.view = view.New(closing, valueType, history.New[string](100, 1000))
+	opts := source.Options[*store]{
+		Shared:   shared,
+		Loaded:   func(rewound bool, err error) { r.told = append(r.told, fmt.Sprint("load ", rewound, " ", err)) },
+		Reopened: func(cause, err error) { r.told = append(r.told, fmt.Sprint("reopen ", cause, ": ", err)) },
+	}
+	if reopen {
+		opts.Reopen = func(context.Context) (*store, error) { return r.next, r.err }
+	}
+	h := &host.Host{Log: slog.New(slog.DiscardHandler), Clock: time.Now}
+	r.Source = source.New(closing, h, r.view, r.store, opts)
+	_, err := r.Load(t.Context())
+	require.NoError(t, err)
+	return r
+}
+
+func TestReadyLoadsWhatIsInDoubt(t *testing.T) {
+	r := open(t, false, false)
+	r.store.revision, r.store.name = 6, "b"
+	require.NoError(t, r.Ready())
+	require.EqualValues(t, 5, r.view.Revision(), "nothing is in doubt")
+
+	r.Doubt()
+	failed := errors.New("failed")
+	r.store.err = failed
+	require.ErrorIs(t, r.Ready(), failed)
+	require.EqualValues(t, 5, r.view.Revision())
+	r.store.err = nil
+	require.NoError(t, r.Ready(), "it is still in doubt")
+	require.EqualValues(t, 6, r.view.Revision())
+	require.NoError(t, r.Ready())
+	require.Equal(t, []string{"load false failed", "load false <nil>"}, r.told)
+
+	// One commit may have been made, and no more.
+	r.Doubt()
+	r.store.revision, r.store.name = 8, "c"
+	require.NoError(t, r.Ready())
+	require.Equal(t, "load true <nil>", r.told[2])
+
+	r.Doubt()
+	r.cancel()
+	require.ErrorIs(t, r.Ready(), sentinel.ErrClosed)
+	require.Len(t, r.told, 3)
+}
+
+func TestNothingIsInDoubtOverASharedStore(t *testing.T) {
+	r := open(t, true, false)
+	r.Doubt()
+	require.NoError(t, r.Ready())
+	require.Empty(t, r.told)
+	r.store.revision, r.store.name = 50, "b"
+	require.NoError(t, r.Reload(t.Context()))
+	require.Equal(t, []string{"load false <nil>"}, r.told, "commits of others are no other history")
+}
+
+func TestReplace(t *testing.T) {
+	r := open(t, false, true)
+	needs := fmt.Errorf("%w: why", sentinel.ErrNeedsReopen)
+	require.False(t, r.MayReplace(errors.New("another")))
+	require.True(t, r.MayReplace(needs))
+
+	r.err = errors.New("no file")
+	err := r.Replace(needs)
+	require.ErrorIs(t, err, sentinel.ErrNeedsReopen)
+	require.ErrorIs(t, err, r.err)
+	require.True(t, r.store.closed)
+	require.Same(t, r.store, r.Store())
+
+	r.next = &store{revision: 6, name: "b", err: errors.New("damaged")}
+	r.err = nil
+	require.ErrorIs(t, r.Ready(), r.next.err, "it is tried again")
+	require.Same(t, r.next, r.Store())
+	r.next = &store{revision: 6, name: "b"}
+	require.NoError(t, r.Ready())
+	require.Same(t, r.next, r.Store())
+	require.EqualValues(t, 6, r.view.Revision())
+	require.NoError(t, r.Ready())
+	require.Equal(t, []string{
+		"reopen must be reopened: why: no file",
+		"load false damaged", "reopen must be reopened: no file: damaged",
+		"load true <nil>", "reopen must be reopened: damaged: <nil>",
+	}, r.told)
+
+	r.cancel()
+	require.ErrorIs(t, r.Replace(needs), sentinel.ErrClosed)
+	require.ErrorIs(t, r.Ready(), sentinel.ErrClosed)
+}
+
+func TestCheck(t *testing.T) {
+	r := open(t, false, true)
+	r.next = &store{revision: 5, name: "a"}
+	require.NoError(t, r.Check())
+	r.store.err = errors.New("another")
+	require.NoError(t, r.Check(), "readers see every commit all the same")
+	require.Empty(t, r.told)
+	r.store.err = sentinel.ErrNeedsReopen
+	require.NoError(t, r.Check())
+	require.Same(t, r.next, r.Store())
+	require.Equal(t, []string{"load false <nil>", "reopen must be reopened: <nil>"}, r.told)
+
+	r = open(t, false, false)
+	r.store.err = sentinel.ErrNeedsReopen
+	require.NoError(t, r.Check(), "nobody can reopen it")
+}
+
+func TestPanicsOfTheStoreAreErrors(t *testing.T) {
+	r := open(t, false, false)
+	r.store.name = ""
+	require.ErrorContains(t, r.Reload(t.Context()), "the store panicked in Load: no value")
+	require.EqualValues(t, 5, r.view.Revision())
+}
