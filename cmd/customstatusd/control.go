@@ -50,7 +50,9 @@ func controlHandler(db database, reload func() error, log *slog.Logger) http.Han
 		}
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /export", stream(db.export))
+	for _, format := range []string{formatLines, formatExtended} {
+		mux.Handle("GET /export/"+format, stream(func(ctx context.Context, w io.Writer) error { return db.export(ctx, w, format) }))
+	}
 	mux.Handle("GET /backup", stream(db.backup))
 	mux.HandleFunc("POST /import", func(w http.ResponseWriter, r *http.Request) {
 		begun := false

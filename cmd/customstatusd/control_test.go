@@ -87,14 +87,14 @@ func TestDatabases(t *testing.T) {
 			require.Contains(t, result.Bad.Values[0].Reason, "UTF-16")
 
 			var out bytes.Buffer
-			require.NoError(t, db.export(ctx, &out))
+			require.NoError(t, db.export(ctx, &out, formatLines))
 			require.Equal(t, one, out.String())
 			copied := filepath.Join(t.TempDir(), "copy.db")
 			require.NoError(t, writeFile(copied, false, func(w io.Writer) error { return db.backup(ctx, w) }))
 			require.Equal(t, map[string]bool{"b": true}, stored(t, copied))
 
 			require.NoError(t, local.close())
-			require.ErrorContains(t, db.export(ctx, io.Discard), customstatus.ErrClosed.Error())
+			require.ErrorContains(t, db.export(ctx, io.Discard, formatLines), customstatus.ErrClosed.Error())
 			require.ErrorContains(t, db.backup(ctx, io.Discard), customstatus.ErrClosed.Error())
 			_, err = db.importFrom(ctx, strings.NewReader(one), importOptions{}, noParts)
 			require.ErrorContains(t, err, customstatus.ErrClosed.Error())
@@ -225,7 +225,7 @@ func TestImportReachesNobody(t *testing.T) {
 // cutDatabase fails when half of the answer is written.
 type cutDatabase struct{ *localDatabase }
 
-func (cutDatabase) export(_ context.Context, w io.Writer) error {
+func (cutDatabase) export(_ context.Context, w io.Writer, _ string) error {
 	_, err := io.WriteString(w, "half")
 	return errors.Join(err, errors.New("disk on fire"))
 }
@@ -233,13 +233,13 @@ func (cutDatabase) export(_ context.Context, w io.Writer) error {
 // Half an export is an error and not a short export.
 func TestExportCutShort(t *testing.T) {
 	client := serveControl(t, cutDatabase{}, nil)
-	require.Error(t, client.export(t.Context(), io.Discard))
+	require.Error(t, client.export(t.Context(), io.Discard, formatLines))
 }
 
 // waitingDatabase exports nothing until the client has gone.
 type waitingDatabase struct{ *localDatabase }
 
-func (waitingDatabase) export(ctx context.Context, _ io.Writer) error {
+func (waitingDatabase) export(ctx context.Context, _ io.Writer, _ string) error {
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -258,7 +258,7 @@ func TestControlInterrupted(t *testing.T) {
 		func() {
 			defer func() { recover() }()
 			controlHandler(db, nil, slog.New(slog.NewTextHandler(&out, nil))).
-				ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/export", nil))
+				ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/export/jsonl", nil))
 		}()
 		require.Contains(t, out.String(), name)
 	}

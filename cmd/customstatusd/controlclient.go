@@ -146,8 +146,8 @@ func (db *servedDatabase) copyTo(ctx context.Context, w io.Writer, path string) 
 	return err
 }
 
-func (db *servedDatabase) export(ctx context.Context, w io.Writer) error {
-	return db.copyTo(ctx, w, "/export")
+func (db *servedDatabase) export(ctx context.Context, w io.Writer, format string) error {
+	return db.copyTo(ctx, w, "/export/"+format)
 }
 
 func (db *servedDatabase) backup(ctx context.Context, w io.Writer) error {

@@ -14,14 +14,15 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/cmd/customstatusd/internal/statusfile"
 )
 
 // database is the catalog in a file. Either this process has opened the file, or a
 // server holds it.
 type database interface {
 	// export writes all statuses as they are at one instant, one on each line, in
-	// the order of their names.
-	export(ctx context.Context, w io.Writer) error
+	// the order of their names, in formatLines or formatExtended.
+	export(ctx context.Context, w io.Writer, format string) error
 	// backup writes a copy of the file as it is at one instant.
 	backup(ctx context.Context, w io.Writer) error
 	// importFrom adds the statuses that r holds. One commit adds all or none. If
@@ -149,14 +150,25 @@ func (db *localDatabase) state(ctx context.Context) error {
 
 func (db *localDatabase) close() error { return db.catalog.Close() }
 
-func (db *localDatabase) export(_ context.Context, w io.Writer) error {
+// The formats of an export.
+const (
+	formatLines    = "jsonl" // what import reads back with all that it has
+	formatExtended = "ejson" // MongoDB's extended JSON
+)
+
+func (db *localDatabase) export(_ context.Context, w io.Writer, format string) error {
 	bw := bufio.NewWriterSize(w, 64<<10)
 	var line []byte
 	for s, err := range db.catalog.All() {
 		if err != nil {
 			return err
 		}
-		line = append(s.AppendExportJSON(line[:0]), '\n')
+		if format == formatExtended {
+			line = statusfile.AppendExtendedJSON(line[:0], s)
+		} else {
+			line = s.AppendExportJSON(line[:0])
+		}
+		line = append(line, '\n')
 		if _, err := bw.Write(line); err != nil {
 			return err
 		}

@@ -231,7 +231,7 @@ func TestExportUnderLoad(t *testing.T) {
 		acked := maps.Clone(c.acked)
 		c.mu.Unlock()
 		var out bytes.Buffer
-		require.NoError(t, db.export(t.Context(), &out))
+		require.NoError(t, db.export(t.Context(), &out, formatLines))
 		names := make(map[string]bool)
 		for line := range strings.Lines(out.String()) {
 			var status struct{ Name string }

@@ -204,7 +204,8 @@ func (p *process) openInput(name string) (in io.ReadCloser, size int64, err erro
 }
 
 func (p *process) exportCommand() *cobra.Command {
-	return p.writeCommand(&cobra.Command{
+	var format string
+	cmd := p.writeCommand(&cobra.Command{
 		Use:   "export [FILE]",
 		Short: "Write all statuses as JSON lines",
 		Long: `Writes all statuses, as they are at one instant, to FILE: one status on each line, as
@@ -213,8 +214,17 @@ output. FILE appears when it is complete. An export includes the metadata, which
 wire may not show.
 
 While a server runs, export asks the server. If the file at the path is not the file
-of the server any more, export writes what the server has, with a warning.`,
-	}, database.export)
+of the server any more, export writes what the server has, with a warning.
+
+With --format ejson it writes MongoDB's extended JSON (version 2, relaxed), which
+mongoimport puts into Rocket.Chat's collection, and which import reads as well:
+
+    customstatusd export --format ejson statuses.json
+    mongoimport --db rocketchat --collection rocketchat_custom_user_status statuses.json`,
+	}, func(db database, ctx context.Context, w io.Writer) error { return db.export(ctx, w, format) })
+	format = formatLines
+	addChoice(cmd, &format, "format", "`jsonl` or ejson", formatLines, formatExtended)
+	return cmd
 }
 
 func (p *process) backupCommand() *cobra.Command {

@@ -98,7 +98,7 @@ func TestFilesOfEveryWay(t *testing.T) {
 						server, err := dialControl(t.Context(), controlPath(to))
 						require.NoError(t, err)
 						var served bytes.Buffer
-						require.NoError(t, server.export(t.Context(), &served))
+						require.NoError(t, server.export(t.Context(), &served, formatLines))
 						require.Equal(t, held, served.String())
 					})
 					cli(t, "import", "--db", to, line(t, fmt.Sprint("further ", further)))

@@ -1,6 +1,6 @@
 // Package clients runs programs of others against the real customstatusd: libraries
-// for event streams, a browser, and proxies. It has a module of its own, so that
-// nobody else requires them.
+// for event streams, a browser, proxies, and MongoDB's reader and writer of extended
+// JSON. It has a module of its own, so that nobody else requires them.
 //
 // What is not on the machine is skipped, and the skip says what is missing. Where
 // the environment variable CUSTOMSTATUS_REQUIRED is set, as .ci/run sets it, such a

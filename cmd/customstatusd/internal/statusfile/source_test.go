@@ -214,6 +214,9 @@ func FuzzRead(f *testing.F) {
 		require.Equal(t, countStatuses(t, text), s.Read)
 		for i, status := range s.Statuses {
 			require.LessOrEqual(t, s.lines[i], 1+bytes.Count(text, []byte("\n")))
+			extended, err := parseStatus(AppendExtendedJSON(nil, status))
+			require.NoError(t, err)
+			require.Equal(t, status, extended)
 			line := status.AppendExportJSON(nil)
 			var decoded customstatus.CustomUserStatus
 			require.NoError(t, json.Unmarshal(line, &decoded))
