@@ -2,6 +2,7 @@ package httpadapter
 
 import (
 	"sync"
+	"sync/atomic"
 	"weak"
 
 	"github.com/customstatus/customstatus"
@@ -23,10 +24,19 @@ const (
 // The event stream is ours because this cache, positions to resume at and checks of
 // logins are most of the stream. A library would save the lines that write the format.
 type eventCache struct {
+	last   atomic.Pointer[lastPiece]
 	mu     sync.Mutex
 	pieces map[pieceKey]*piece
 	order  []pieceKey // the oldest first
 	bytes  int        // of the pieces that are encoded
+}
+
+// lastPiece is the piece that was encoded last. Most streams need it, and find it
+// without a lock.
+type lastPiece struct {
+	first *customstatus.Change
+	next  int
+	data  []byte
 }
 
 // pieceKey is the first change of a piece. All watchers of a catalog are given
@@ -44,12 +54,17 @@ type piece struct {
 // encode returns the events of a commit's changes from the index on, and the index of
 // the first change that they leave out. The caller must not modify the events.
 func (h *Handler) encode(commit customstatus.Commit, from int) (events []byte, next int) {
+	first := &commit.Changes[from]
+	if last := h.events.last.Load(); last != nil && last.first == first {
+		return last.data, last.next
+	}
 	next = min(from+pieceChanges, len(commit.Changes))
-	key := weak.Make(&commit.Changes[from])
+	key := weak.Make(first)
 	p := h.events.piece(key)
 	p.once.Do(func() {
 		p.data = h.encodePiece(commit, from, next)
 		h.events.encoded(key, p)
+		h.events.last.Store(&lastPiece{first, next, p.data})
 	})
 	return p.data, next
 }

@@ -303,9 +303,10 @@ func (s *eventStream) flush() {
 	if s.err == nil {
 		s.err = s.conn.Flush()
 	}
-	if s.err == nil {
+	if s.err == nil && (s.r.ProtoMajor != 1 || s.r.TLS != nil) {
 		// A deadline that passes while there is nothing to write would reset a
-		// stream of HTTP/2, and cut off the end of a stream of HTTP/1.1.
+		// stream of HTTP/2, and end a TLS connection that has to answer its peer.
+		// Nothing comes of it on a plain connection: each write sets its own.
 		s.err = s.conn.SetWriteDeadline(time.Time{})
 	}
 	s.beat = time.Now().Add(s.heartbeat)

@@ -29,6 +29,9 @@ const (
 	// records and does nothing else. No create costs less, even when writers
 	// share commits without waiting for each other.
 	GroupFloor = "floor-group"
+	// StreamFloor is a bare net/http handler that writes the same bytes to the
+	// same number of event streams.
+	StreamFloor = "floor-streams"
 	// HTTPFloor is a bare net/http handler that answers with the same bytes.
 	HTTPFloor = "floor-http"
 )

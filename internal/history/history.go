@@ -58,8 +58,8 @@ const (
 	batchBytes   = 256 << 10
 )
 
-// Since returns the first entries after a position. If there are none yet, it
-// returns a channel that is closed when asking again is worthwhile.
+// Since returns the first entries after a position. If the log has no more than
+// these, it also returns a channel that is closed when asking again is worthwhile.
 // [sentinel.ErrClosed] is returned when the log is closed. [sentinel.ErrCompacted]
 // is returned when the log no longer keeps the entries after the position, or when
 // the position is not part of the log's history.
@@ -89,10 +89,10 @@ func (l *Log[T]) Since(after *Position, shown func() uint64) ([]Entry[T], <-chan
 		batch = append(batch, l.entries[first])
 		bytes += l.entries[first].Bytes
 	}
-	if batch != nil {
+	if first < len(l.entries) {
 		return batch, nil, nil
 	}
-	return nil, l.waiting(), nil
+	return batch, l.waiting(), nil
 }
 
 // retry is the time between calls of the function sync of [Log.Follow] that fail.

@@ -38,7 +38,7 @@ type plan struct {
 type step struct {
 	bench string // the names, as "go test -bench" takes them
 	time  time.Duration
-	also  int // a size beyond those of the plan, or 0
+	sizes []int // nil: those of the plan
 }
 
 func fullPlan() plan {
@@ -47,10 +47,12 @@ func fullPlan() plan {
 		sizes:  []int{100, 10_000, 100_000, 1_000_000},
 		steps: []step{
 			{bench: "Benchmark(Get|ListStart|ListMiddle|ListEnd|Open|Import|Memory).*", time: 100 * time.Millisecond},
-			{bench: "BenchmarkList(Contains|ByTime)", time: 100 * time.Millisecond, also: 1000},
+			{bench: "BenchmarkList(Contains|ByTime)", time: 100 * time.Millisecond, sizes: []int{1000, 10_000, 100_000, 1_000_000}},
 			// Long enough for the garbage collector to run.
 			{bench: "Benchmark(Create|Update|Rename).*", time: 250 * time.Millisecond},
 			{bench: "Benchmark(Latency|HTTP).*", time: 500 * time.Millisecond},
+			// As many as there are descriptors for.
+			{bench: "BenchmarkStreams", time: time.Second, sizes: []int{9000}},
 		},
 	}
 }
@@ -148,7 +150,7 @@ func (p plan) run(binary, data string, results io.Writer) error {
 			fmt.Fprintf(os.Stderr, "round %d of %d: %d statuses\n", round+1, p.rounds, n)
 			for _, by := range names {
 				for _, s := range p.steps {
-					if s.also != n && !slices.Contains(p.sizes, n) {
+					if !slices.Contains(s.sizesOr(p.sizes), n) {
 						continue
 					}
 					if err := s.run(binary, data, n, by, results); err != nil {
@@ -163,14 +165,19 @@ func (p plan) run(binary, data string, results io.Writer) error {
 
 // allSizes returns the sizes of all steps, the least first.
 func (p plan) allSizes() []int {
-	sizes := slices.Clone(p.sizes)
+	var sizes []int
 	for _, s := range p.steps {
-		if s.also != 0 {
-			sizes = append(sizes, s.also)
-		}
+		sizes = append(sizes, s.sizesOr(p.sizes)...)
 	}
 	slices.Sort(sizes)
 	return slices.Compact(sizes)
+}
+
+func (s step) sizesOr(others []int) []int {
+	if s.sizes != nil {
+		return s.sizes
+	}
+	return others
 }
 
 func (s step) run(binary, data string, n int, by string, results io.Writer) error {
@@ -195,7 +202,7 @@ func (s step) run(binary, data string, n int, by string, results io.Writer) erro
 }
 
 func everyone() []string {
-	names := []string{contestant.MapFloor, contestant.ContainsFloor, contestant.PassFloor, contestant.SyncFloor, contestant.GroupFloor, contestant.HTTPFloor}
+	names := []string{contestant.MapFloor, contestant.ContainsFloor, contestant.PassFloor, contestant.SyncFloor, contestant.GroupFloor, contestant.HTTPFloor, contestant.StreamFloor}
 	for _, k := range contestant.All() {
 		names = append(names, k.Name)
 	}

@@ -194,8 +194,12 @@ func (p *page) table(w workload) string {
 		return ""
 	}
 	format := formatSeconds
-	if w.Unit == Held {
+	if w.Unit == Held || w.Unit == HeldByStream {
 		format = formatBytes
+	}
+	counted := "statuses"
+	if w.Name == streamsWorkload {
+		counted = "streams"
 	}
 	var out page
 	out.line("### %s", strings.ToUpper(w.Title[:1])+w.Title[1:])
@@ -204,7 +208,7 @@ func (p *page) table(w workload) string {
 	out.line("")
 	head, rule := "| |", "|---|"
 	for _, n := range sizes {
-		head += " " + formatCount(n) + " statuses |"
+		head += " " + formatCount(n) + " " + counted + " |"
 		rule += "---:|"
 	}
 	withAllocations := w.Unit == Seconds && !math.IsNaN(r.Median(Key{w.Name, sizes[0], contestant.CustomStatusBolt}, Allocations))
@@ -268,7 +272,7 @@ func (p *page) method() {
 	p.line("- Floors are no contestants. They show what the machine allows at best. `floor-map` is a plain Go map behind an atomic")
 	p.line("  pointer; it can't be written. `floor-contains` is a slice of folded names; it can't be written either. `floor-pass` is a")
 	p.line("  look at every status. `floor-sync` is one `pwrite` of 4 KiB and one `fdatasync`. `floor-group` puts 64 records into one")
-	p.line("  bbolt transaction. `floor-http` is a handler that writes the same bytes.")
+	p.line("  bbolt transaction. `floor-http` is a handler that writes the same bytes; `floor-streams` writes them to as many streams.")
 	p.line("- At 1,000,000 statuses only this library and the floors are timed, to show growth.")
 	p.line("- Contestants are written as well as their engines allow. SQLite has prepared statements and one writing connection.")
 	p.line("  Imports into bbolt and bolthold are sorted. bolthold has a second type instead of its own index, because its queries read")

@@ -184,9 +184,9 @@ func TestEveryTargetCanBeReached(t *testing.T) {
 		var in strings.Builder
 		for _, w := range []string{
 			"GetByID", "GetByName", "ListStart", "ListMiddle", "ListEnd", "ListContains", "ListByTime", "Create", "Create64", "Import", "Open", "Memory",
-			"HTTPList", "HTTPListNotModified", "HTTPCreate", "Latency", "LatencyAmidWrites",
+			"HTTPList", "HTTPListNotModified", "HTTPCreate", "Streams", "Latency", "LatencyAmidWrites",
 		} {
-			for _, n := range []string{"100", "1000", "10000", "100000", "1000000"} {
+			for _, n := range []string{"100", "1000", "9000", "10000", "100000", "1000000"} {
 				for _, by := range report.Order() {
 					v := theirs
 					if strings.HasPrefix(by, "customstatus") {
@@ -198,13 +198,13 @@ func TestEveryTargetCanBeReached(t *testing.T) {
 		}
 		return read(t, in.String())
 	}
-	good := results("1 ns/op 0 allocs/op 100 B/status 10 p99-ns", "100 ns/op 9 allocs/op 900 B/status 10 p99-ns")
+	good := results("1 ns/op 0 allocs/op 100 B/status 100 B/stream 10 p99-ns", "100 ns/op 9 allocs/op 900 B/status 900 B/stream 10 p99-ns")
 	for _, o := range good.Judge(report.Targets()) {
 		if !o.Measured || !o.Reached {
 			t.Errorf("good: %s: %s: measured %v, reached %v", o.Row, o.Claim, o.Measured, o.Reached)
 		}
 	}
-	bad := results("1000000000 ns/op 9 allocs/op 900 B/status 10 p99-ns", "1 ns/op 0 allocs/op 1 B/status 10 p99-ns")
+	bad := results("1000000000 ns/op 9 allocs/op 900 B/status 900 B/stream 10 p99-ns", "1 ns/op 0 allocs/op 1 B/status 1 B/stream 10 p99-ns")
 	growing := map[string]bool{ // compare the library with itself
 		"the middle ≤ 1.3 × the start": true, "growth from 100 to 1,000,000 ≤ 4 ×": true,
 		"growth linear: 1,000,000 takes ≤ 12 × as long":      true,

@@ -25,13 +25,14 @@ func (k Key) String() string { return fmt.Sprintf("%s/n=%d/by=%s", k.Workload, k
 
 // The units of the benchmarks, in benchfmt's form.
 const (
-	Seconds     = "sec/op"
-	Allocations = "allocs/op"
-	Held        = "B/status"
-	P50         = "p50-sec"
-	P99         = "p99-sec"
-	P999        = "p99.9-sec"
-	UpdateRate  = "updates/s"
+	Seconds      = "sec/op"
+	Allocations  = "allocs/op"
+	Held         = "B/status"
+	HeldByStream = "B/stream"
+	P50          = "p50-sec"
+	P99          = "p99-sec"
+	P999         = "p99.9-sec"
+	UpdateRate   = "updates/s"
 )
 
 // Results are the samples of all benchmarks, one for each round.

@@ -250,6 +250,14 @@ func Targets() []Target {
 			Why: "Each of the two terms was measured with the machine to itself. Together, requests and commits compete for two cores. A commit takes 550 µs instead of 400. It has 28 to 30 writers instead of 45 to 50, because the others are on their way through the sockets. " +
 				"The cores wait for the disk four tenths of the time. It would take more cores. A timer would make larger groups, but nobody should wait for a timer.",
 		}, {
+			Row: "a change to 9,000 event streams", Claim: "≤ 1.0 × a bare handler that writes the same bytes", Limit: 1,
+			Format: formatRatio, Checks: []Check{{Value: ratio(Seconds,
+				Key{streamsWorkload, 9 * thousand, memory}, Key{streamsWorkload, 9 * thousand, contestant.StreamFloor})}},
+		}, {
+			Row: "memory held per event stream", Claim: "≤ 1.1 × that of a bare handler", Limit: 1.1,
+			Format: formatRatio, Checks: []Check{{Value: ratio(HeldByStream,
+				Key{streamsWorkload, 9 * thousand, memory}, Key{streamsWorkload, 9 * thousand, contestant.StreamFloor})}},
+		}, {
 			Row: "reads while 64 writers commit, on bbolt", Claim: "p99 of a get ≤ 3 × that without writers", Limit: 3,
 			Format: formatRatio, Checks: amidWrites(bolt, upTo100k),
 		},

@@ -32,6 +32,9 @@ func workloadTitle(name string) string {
 	return name
 }
 
+// streamsWorkload is the one whose sizes are numbers of streams.
+const streamsWorkload = "Streams"
+
 func sections() []section {
 	return []section{
 		{
@@ -87,6 +90,10 @@ func sections() []section {
 					"The costs are those of the list, except that no page is copied into the socket."},
 				{"HTTPCreate", "create, durable", Seconds, "`POST custom-user-status.create`. Each status is on disk when the request is answered.",
 					"The commits of *create by 64 goroutines* and the requests share the processor's cores."},
+				{streamsWorkload, "a change to 9,000 event streams", Seconds, "From the commit of a create in memory to the last of 9,000 streams that has the event, which a process of its own reads. `floor-streams` is a handler that wakes as many goroutines, each of which sets a deadline and writes the same bytes.",
+					"A write to a socket for each stream is most of the time. Each stream also looks into the catalog's history, and takes events that were encoded once for all."},
+				{streamsWorkload, "memory held per event stream", HeldByStream, "Bytes of heap and stacks in the server, with 9,000 streams open.",
+					"net/http's buffers and the two goroutines of a connection."},
 			},
 		}, {
 			Title: "Latency of reads while others write",
@@ -106,5 +113,5 @@ func Order() []string {
 	for _, k := range contestant.All() {
 		out = append(out, k.Name)
 	}
-	return append(out, contestant.MapFloor, contestant.ContainsFloor, contestant.PassFloor, contestant.SyncFloor, contestant.GroupFloor, contestant.HTTPFloor)
+	return append(out, contestant.MapFloor, contestant.ContainsFloor, contestant.PassFloor, contestant.SyncFloor, contestant.GroupFloor, contestant.HTTPFloor, contestant.StreamFloor)
 }
