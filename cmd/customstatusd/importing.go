@@ -26,6 +26,8 @@ type importResult struct {
 	Updated int `json:"updated,omitempty"`
 	Skipped int `json:"skipped,omitempty"`
 	Refused int `json:"refused,omitempty"`
+	// Missing is the number of statuses that the source's lists left out.
+	Missing int `json:"missing,omitempty"`
 	// Bad holds the values that stopped the import.
 	Bad statusfile.Bad `json:"bad"`
 }
@@ -43,7 +45,7 @@ func (db *localDatabase) importFrom(ctx context.Context, r io.Reader, opts impor
 	if err != nil {
 		return importResult{}, err
 	}
-	im := &importing{catalog: db.catalog, src: src, said: said, result: importResult{Read: src.Read, Bad: src.Bad}}
+	im := &importing{catalog: db.catalog, src: src, said: said, result: importResult{Read: src.Read, Missing: src.Missing, Bad: src.Bad}}
 	if src.Bad.Len() > 0 {
 		return im.result, nil
 	}

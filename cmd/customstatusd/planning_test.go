@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -186,6 +187,17 @@ func TestDryRunTellsTheTruth(t *testing.T) {
 	}
 }
 
+// updated counts the statuses of type away.
+func updated(t *testing.T, db *localDatabase) (n int) {
+	for s, err := range db.catalog.All() {
+		require.NoError(t, err)
+		if s.StatusType == customstatus.Away {
+			n++
+		}
+	}
+	return n
+}
+
 // An update import that ends early says truly what it did, and running it again
 // finishes it.
 func TestImportUpdatesEndEarly(t *testing.T) {
@@ -211,24 +223,52 @@ func TestImportUpdatesEndEarly(t *testing.T) {
 			opts := importOptions{onConflict: conflictUpdates}
 			result, err := db.importFrom(t.Context(), strings.NewReader(source.String()), opts, noParts)
 			require.ErrorContains(t, err, "no space")
-			updated := func() (n int) {
-				for s, err := range local.catalog.All() {
-					require.NoError(t, err)
-					if s.StatusType == customstatus.Away {
-						n++
-					}
-				}
-				return n
-			}
 			require.Positive(t, result.Updated)
-			require.Equal(t, updated(), result.Updated)
+			require.Equal(t, updated(t, local), result.Updated)
 			require.Contains(t, importFailed(result, err).Error(), fmt.Sprintf("updated %d, but not the rest; run the import again to import the rest: ", result.Updated))
 
 			store.before = nil
 			again, err := db.importFrom(t.Context(), strings.NewReader(source.String()), opts, noParts)
 			require.NoError(t, err)
 			require.Equal(t, many, result.Updated+again.Updated)
-			require.Equal(t, many, updated())
+			require.Equal(t, many, updated(t, local))
+		})
+	}
+}
+
+// An update import that is interrupted is finished by the next one.
+func TestImportUpdatesInterrupted(t *testing.T) {
+	const many = 2*updatesAtOnce + 1
+	var there, source strings.Builder
+	for i := range many {
+		fmt.Fprintf(&there, `{"_id":"%d","name":"old %d","statusType":"busy"}`, i, i)
+		fmt.Fprintf(&source, `{"_id":"%d","name":"new %d","statusType":"away"}`, i, i)
+	}
+	for _, kind := range []string{"local", "served"} {
+		t.Run(kind, func(t *testing.T) {
+			db, local, store, settled := openSmall(t, kind)
+			_, err := local.importFrom(t.Context(), strings.NewReader(there.String()), importOptions{}, noParts)
+			require.NoError(t, err)
+			returned := make(chan struct{}) // closed when the sender has given up
+			store.before = func(int) error {
+				if updated(t, local) == updatesAtOnce { // the second part begins
+					<-returned
+				}
+				return nil
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			opts := importOptions{onConflict: conflictUpdates}
+			result, err := db.importFrom(ctx, strings.NewReader(source.String()), opts, func(importParts) { cancel() })
+			close(returned)
+			require.Error(t, err)
+			require.Contains(t, importFailed(result, err).Error(), "updated ")
+			require.GreaterOrEqual(t, result.Updated, updatesAtOnce)
+			settled()
+			again, err := local.importFrom(t.Context(), strings.NewReader(source.String()), opts, noParts)
+			require.NoError(t, err)
+			require.LessOrEqual(t, result.Updated+again.Updated, many, "what was reported is not made again")
+			require.Equal(t, many, updated(t, local))
 		})
 	}
 }

@@ -134,6 +134,9 @@ func (p *process) importFrom(ctx context.Context, path, name string, rules custo
 		}
 	})
 	bar.clear()
+	if result.Missing > 0 {
+		fmt.Fprintf(p.stderr, "customstatusd: %s: warning: the list was asked for a part; %d more statuses are not in it\n", name, result.Missing)
+	}
 	closeErr := db.close()
 	if err != nil {
 		return errors.Join(importFailed(result, err), closeErr)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/customstatus/customstatus/internal/strictjson"
 )
@@ -50,6 +51,8 @@ type scanner struct {
 	long  bool   // the object is longer than MaxValueBytes; the rest is not in text
 	stack []byte // the opening brackets of the object's open parts
 	list  []byte // what comes before the statuses of a list
+
+	listed, total int // the statuses in all lists, and the greatest total of a list
 }
 
 func newScanner(r *bufio.Reader) *scanner { return &scanner{r: r, line: 1} }
@@ -143,9 +146,17 @@ func (s *scanner) endList() error {
 	if err != nil {
 		return err
 	}
-	err = strictjson.Object(s.text, func(key string, _ json.RawMessage) error {
+	s.listed += s.elements
+	err = strictjson.Object(s.text, func(key string, value json.RawMessage) error {
 		switch key {
-		case "statuses", "count", "offset", "total", "success":
+		case "total":
+			total, err := strconv.Atoi(string(value))
+			if err != nil {
+				return &strictjson.KeyError{Key: key, Err: errors.New("not a number of statuses")}
+			}
+			s.total = max(s.total, total)
+			return nil
+		case "statuses", "count", "offset", "success":
 			return nil
 		}
 		return &strictjson.KeyError{Key: key, Err: errUnknownKey}

@@ -61,6 +61,9 @@ type Source struct {
 	// Statuses are nil if there are bad values.
 	Statuses []customstatus.CustomUserStatus
 	Bad      Bad
+	// Missing is how many statuses a list counted beyond those in the source: the
+	// list was asked for a part only.
+	Missing int
 
 	lines []int // of each status
 }
@@ -89,7 +92,7 @@ func Read(r io.Reader, rules customstatus.Rules) (*Source, error) {
 	for values := newScanner(br); ; {
 		value, line, err := values.next()
 		if err == io.EOF {
-			s.Read = values.value
+			s.Read, s.Missing = values.value, max(0, values.total-values.listed)
 			return s, nil
 		}
 		if f := (*fault)(nil); errors.As(err, &f) {

@@ -143,6 +143,23 @@ func notObjects(places ...string) (bad string) {
 	return bad
 }
 
+// A list that was asked for a part says how many it left out; several parts may be the
+// whole.
+func TestReadCountsWhatAListLeavesOut(t *testing.T) {
+	page := func(statuses, total string) string {
+		return `{"statuses":[` + statuses + `],"count":1,"offset":0,"total":` + total + `,"success":true}` + "\n"
+	}
+	for text, want := range map[string]int{
+		a: 0, page(a, "1"): 0, page(a, "120"): 119, page(a, "2") + page(b, "2"): 0, page("", "3"): 3, `{"statuses":[` + a + `]}`: 0,
+	} {
+		_, bad, s := read(t, text)
+		require.Empty(t, bad)
+		require.Equal(t, want, s.Missing, text)
+	}
+	_, bad, _ := read(t, page(a, `"x"`))
+	require.Equal(t, `line 1: the list that begins here: key "total": not a number of statuses`+"\n", bad)
+}
+
 // Only so many bad values are named.
 func TestReadCountsBadValues(t *testing.T) {
 	_, _, s := read(t, strings.Repeat("x\n", MaxBad+7))
