@@ -112,12 +112,15 @@ func nginx(t *testing.T, f *front, d *daemon) {
 	server := recipes(t, "nginx",
 		"listen 443 ", "listen "+f.addr+" ", "/etc/ssl/chat.example.com.pem", f.path("cert.pem"),
 		"/etc/ssl/chat.example.com.key", f.path("key.pem"), "/var/www/chat", f.dir, "127.0.0.1:3000", d.addr)[0]
-	config := "daemon off;\npid " + f.path("pid") + ";\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\ngzip on;\n" +
-		"gzip_proxied any;\ngzip_min_length 0;\ngzip_types application/json text/event-stream;\n"
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		config += kind + "_temp_path " + f.path(kind) + ";\n"
+	config := []string{
+		"daemon off;", "pid " + f.path("pid") + ";", "error_log stderr;", "events {}", "http {", "access_log off;",
+		"gzip on;", "gzip_proxied any;", "gzip_min_length 0;", "gzip_types application/json text/event-stream;",
 	}
-	f.run(path, "-e", "stderr", "-p", f.dir, "-c", f.write("nginx.conf", config+server+"}\n"))
+	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		config = append(config, kind+"_temp_path "+f.path(kind)+";")
+	}
+	config = append(config, server, "}")
+	f.run(path, "-e", "stderr", "-p", f.dir, "-c", f.write("nginx.conf", strings.Join(config, "\n")))
 }
 
 func apache(t *testing.T, f *front, d *daemon) {
@@ -125,14 +128,15 @@ func apache(t *testing.T, f *front, d *daemon) {
 	server := recipes(t, "apache",
 		"*:443", f.addr, "/etc/ssl/chat.example.com.pem", f.path("cert.pem"),
 		"/etc/ssl/chat.example.com.key", f.path("key.pem"), "/var/www/chat", f.dir, "127.0.0.1:3000", d.addr)[0]
-	config := "ServerName chat.example.com\nListen " + f.addr + "\nPidFile " + f.path("pid") + "\nDefaultRuntimeDir " + f.dir + "\nErrorLog /dev/stderr\n"
+	config := []string{"ServerName chat.example.com", "Listen " + f.addr, "PidFile " + f.path("pid"), "DefaultRuntimeDir " + f.dir, "ErrorLog /dev/stderr"}
 	if os.Geteuid() == 0 {
-		config += "User www-data\nGroup www-data\n"
+		config = append(config, "User www-data", "Group www-data")
 	}
 	for _, name := range []string{"mpm_event", "authz_core", "ssl", "headers", "proxy", "proxy_http"} {
-		config += "LoadModule " + name + "_module /usr/lib/apache2/modules/mod_" + name + ".so\n"
+		config = append(config, "LoadModule "+name+"_module /usr/lib/apache2/modules/mod_"+name+".so")
 	}
-	f.run(path, "-X", "-f", f.write("apache.conf", config+server))
+	config = append(config, server)
+	f.run(path, "-X", "-f", f.write("apache.conf", strings.Join(config, "\n")))
 }
 
 func caddy(t *testing.T, f *front, d *daemon) {

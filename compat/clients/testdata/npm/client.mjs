@@ -143,6 +143,7 @@ const libraries = {
 
   async 'sse.js'() {
     globalThis.XMLHttpRequest = StreamingRequest;
+    globalThis.CustomEvent ??= class extends Event {}; // absent in Node.js 18
     const { SSE } = await import('sse.js');
     const source = new SSE(url, { headers, autoReconnect: true, start: false });
     listen(source);
