@@ -4,6 +4,7 @@ import (
 	"errors"
 	"unsafe"
 
+	"github.com/customstatus/customstatus/internal/pairs"
 	"github.com/customstatus/customstatus/internal/view"
 )
 
@@ -45,17 +46,12 @@ func (e *edit) lookUp(id string, opts *WriteOptions) (*CustomUserStatus, error) 
 func (e *edit) changes() []Change {
 	changes := make([]Change, len(e.Changes))
 	for i, made := range e.Changes {
-		c := &changes[i]
-		c.Kind = Updated
+		changes[i].Kind = ChangeKind(pairs.KindOf(made.Before, made.After))
 		if made.Before != nil {
-			c.Before = *made.Before
-		} else {
-			c.Kind = Created
+			changes[i].Before = *made.Before
 		}
 		if made.After != nil {
-			c.After = *made.After
-		} else {
-			c.Kind = Deleted
+			changes[i].After = *made.After
 		}
 	}
 	return changes

@@ -132,25 +132,17 @@ func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus, invalid map[i
 // nil. A sound import is planned without it, in half the time.
 func refusals(e *edit, statuses []CustomUserStatus, now time.Time, invalid map[int]error) error {
 	var bad ImportError
-	ids := make(map[string]*CustomUserStatus, len(statuses)) // of those earlier in the slice
-	names := make(map[string]*CustomUserStatus, len(statuses))
+	twins := e.Twins(len(statuses))
 	for i, s := range statuses {
+		if s.UpdatedAt.IsZero() {
+			s.UpdatedAt = now
+		}
 		err := invalid[i]
-		if err == nil {
-			if s.UpdatedAt.IsZero() {
-				s.UpdatedAt = now
-			}
-			if e.has(&s) {
-				continue
-			}
-			if there := cmp.Or(e.ByID(s.ID), ids[s.ID]); there != nil {
+		if err == nil && !e.has(&s) {
+			if there, owner := twins(&s); there != nil {
 				err = errIDInUse(s.ID, there.Name)
-			} else if owner := cmp.Or(e.ByName(s.Name), names[s.Name]); owner != nil {
+			} else if owner != nil {
 				err = errNameInUse(s.Name, owner)
-			}
-			names[s.Name] = &s
-			if s.ID != "" {
-				ids[s.ID] = &s
 			}
 		}
 		if err != nil {

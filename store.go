@@ -2,8 +2,9 @@ package customstatus
 
 import (
 	"context"
-	"fmt"
 	"iter"
+
+	"github.com/customstatus/customstatus/internal/pairs"
 )
 
 // A Store keeps a catalog's statuses durably. This comment is the whole contract:
@@ -177,15 +178,8 @@ const (
 	Deleted
 )
 
-var kindNames = [...]string{Created: "created", Updated: "updated", Deleted: "deleted"}
-
 // String returns created, updated or deleted.
-func (k ChangeKind) String() string {
-	if k < Created || k > Deleted {
-		return fmt.Sprintf("ChangeKind(%d)", uint8(k))
-	}
-	return kindNames[k]
-}
+func (k ChangeKind) String() string { return pairs.Kind(k).String() }
 
 // Change is what a commit does to one status.
 type Change struct {

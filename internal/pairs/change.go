@@ -28,8 +28,28 @@ const (
 	Deleted
 )
 
-// Known reports whether k is one of the three kinds.
-func (k Kind) Known() bool { return Created <= k && k <= Deleted }
+// known reports whether k is one of the three kinds.
+func (k Kind) known() bool { return Created <= k && k <= Deleted }
+
+// String returns the name of the kind.
+func (k Kind) String() string {
+	if !k.known() {
+		return fmt.Sprintf("ChangeKind(%d)", uint8(k))
+	}
+	return [...]string{Created: "created", Updated: "updated", Deleted: "deleted"}[k]
+}
+
+// KindOf returns the kind of the change that replaces one value by another. Either
+// may be nil, but not both.
+func KindOf[T any](before, after *T) Kind {
+	switch {
+	case before == nil:
+		return Created
+	case after == nil:
+		return Deleted
+	}
+	return Updated
+}
 
 // Change is what a commit does to one value. Before is the zero value if it is
 // created, and After is the zero value if it is deleted; neither is nil.
@@ -59,7 +79,7 @@ func (t *Type[T]) check(changes Changes[T]) error {
 	}
 	for i := range changes.Len() {
 		switch c := changes.At(i); {
-		case !c.Kind.Known():
+		case !c.Kind.known():
 			return fmt.Errorf("a change has the unknown kind %d", c.Kind)
 		case c.Kind == Updated && t.Keys.ID(c.Before) != t.Keys.ID(c.After):
 			return fmt.Errorf("an update turns status %q into status %q", t.Keys.ID(c.Before), t.Keys.ID(c.After))
@@ -83,7 +103,7 @@ type Held[T any] interface {
 func (t *Type[T]) Fit(c Change[T], held Held[T]) (old, made *T, err error) {
 	old = held.ByID(t.id(c))
 	switch {
-	case !c.Kind.Known():
+	case !c.Kind.known():
 		return nil, nil, fmt.Errorf("a change has the unknown kind %d", c.Kind)
 	case c.Kind == Created && old != nil:
 		return nil, nil, fmt.Errorf("%w: status %q exists already", sentinel.ErrConflict, t.Keys.ID(old))

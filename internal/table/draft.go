@@ -1,5 +1,7 @@
 package table
 
+import "cmp"
+
 // Draft is a table in the making, and the changes that lead to it.
 type Draft[T any] struct {
 	Table[T]
@@ -47,3 +49,19 @@ func (d *Draft[T]) Touched(id string) bool { return d.ByID(id) != d.base.ByID(id
 
 // Unused reports whether no value has the id, neither before nor after the changes.
 func (d *Draft[T]) Unused(id string) bool { return d.ByID(id) == nil && d.base.ByID(id) == nil }
+
+// Twins returns a function to be called with the values of a list in turn. It
+// returns the value with the same id and the one with the same name, of the draft
+// or earlier in the list, or nil. An empty id is none.
+func (d *Draft[T]) Twins(values int) func(v *T) (sameID, sameName *T) {
+	ids, names := make(map[string]*T, values), make(map[string]*T, values)
+	return func(v *T) (sameID, sameName *T) {
+		id, name := d.keys.ID(v), d.keys.Name(v)
+		sameID, sameName = cmp.Or(d.ByID(id), ids[id]), cmp.Or(d.ByName(name), names[name])
+		if id != "" {
+			ids[id] = v
+		}
+		names[name] = v
+		return sameID, sameName
+	}
+}

@@ -38,3 +38,26 @@ func TestDraft(t *testing.T) {
 	require.Equal(t, 2, base.Len(), "the base is as it was")
 	require.Same(t, one, base.ByName("a"))
 }
+
+func TestTwins(t *testing.T) {
+	there := &value{"1", "a"}
+	table, err := New(valueKeys, []*value{there}, 0)
+	require.NoError(t, err)
+	d := table.Draft(1, 0)
+	first, second, unnamed := &value{"2", "b"}, &value{"2", "c"}, &value{"", "d"}
+	twins := d.Twins(5)
+	for _, tt := range []struct{ v, sameID, sameName *value }{
+		{&value{"1", "x"}, there, nil},
+		{&value{"9", "a"}, nil, there},
+		{first, nil, nil},
+		{second, first, nil},
+		{unnamed, nil, nil},
+		{&value{"", "e"}, nil, nil}, // an empty id is none
+		{&value{"", "d"}, nil, unnamed},
+		{&value{"2", "b"}, second, first},
+	} {
+		sameID, sameName := twins(tt.v)
+		require.Same(t, tt.sameID, sameID, "%v", tt.v)
+		require.Same(t, tt.sameName, sameName, "%v", tt.v)
+	}
+}
