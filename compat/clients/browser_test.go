@@ -102,7 +102,12 @@ func (b *tab) received(n int) (events []string) {
 // signIn signs in on a page of the server's own origin.
 func (b *tab) signIn(d *daemon) {
 	b.t.Helper()
-	b.open("http://" + d.addr + "/healthz")
+	b.signInAt("http://"+d.addr+"/healthz", d)
+}
+
+func (b *tab) signInAt(url string, d *daemon) {
+	b.t.Helper()
+	b.open(url)
 	answer := b.eval(`
 		const answer = await fetch('/session', { method: 'POST', body: JSON.stringify({ userId: args[0], authToken: args[1] }) });
 		return answer.status + ' ' + (await answer.json()).userId`, d.admin.userID, d.admin.token)
@@ -146,6 +151,30 @@ func TestBrowser(t *testing.T) {
 	b.until(`source.readyState === EventSource.CLOSED`) // it came back and was refused
 	require.Equal(t, `401`, b.eval(totalScript, d.url("list")))
 	require.Len(t, b.received(5), 5)
+	d.stop()
+}
+
+// Over HTTPS the cookie is one that only this host can set, and the stream shares an
+// HTTP/2 connection with all else.
+func TestBrowserOverHTTPS(t *testing.T) {
+	t.Parallel()
+	b := newBrowser(t)
+	d := newDaemon(t)
+	f := newFront(t)
+	nginx(t, f, d)
+	d.start()
+	origin := "https://" + f.addr
+	f.write("index.html", "<!doctype html><title>chat</title>")
+	b.signInAt(origin, d)
+	for range 7 { // more than a browser's connections to a host over HTTP/1.1
+		b.follow(origin + statuses + "stream")
+		b.received(1)
+	}
+	require.Equal(t, `200`, b.eval(createScript, origin+statuses+"create", "Lunch"))
+	require.Regexp(t, `^created .*"name":"Lunch"`, b.received(2)[1])
+	require.Equal(t, `"h2"`, b.eval(`return performance.getEntriesByType('resource').at(-1).nextHopProtocol`))
+	require.Equal(t, `200`, b.eval(`return (await fetch('/session', { method: 'DELETE' })).status`))
+	b.until(`source.readyState === EventSource.CLOSED`)
 	d.stop()
 }
 
