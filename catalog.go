@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/customstatus/customstatus/internal/history"
 	"github.com/customstatus/customstatus/internal/host"
 	"github.com/customstatus/customstatus/internal/source"
+	"github.com/customstatus/customstatus/internal/statusjson"
 	"github.com/customstatus/customstatus/internal/text"
 	"github.com/customstatus/customstatus/internal/view"
 )
@@ -85,17 +85,10 @@ func (o *Options) complete() error {
 	}
 	o.HistoryChanges = cmp.Or(o.HistoryChanges, DefaultHistoryChanges)
 	o.HistoryBytes = cmp.Or(o.HistoryBytes, DefaultHistoryBytes)
-	o.Logger = cmp.Or(o.Logger, slog.Default())
 	o.Observer = cmp.Or(o.Observer, &Observer{})
-	if o.Now == nil {
-		o.Now = time.Now
-	}
 	if o.NewID == nil {
 		// Time-ordered ids go to the end of a store's tree.
 		o.NewID = func() string { return uuid.Must(uuid.NewV7()).String() }
-	}
-	if o.Random == nil {
-		o.Random = rand.Uint64
 	}
 	return nil
 }
@@ -134,7 +127,7 @@ type WriteOptions struct {
 type Catalog struct {
 	opts     Options // complete
 	observer Observer
-	host     host.Host
+	host     *host.Host
 	health   *health.Account
 
 	source *source.Source[backing, CustomUserStatus, Commit]
@@ -143,7 +136,6 @@ type Catalog struct {
 
 	watchers atomic.Int64
 	follower *follower.Follower[Commit] // over a shared store
-	followed chan struct{}              // closed when the follower has ended
 
 	// turn is held by the one writer that commits for all that wait. It guards
 	// the fields below, up to maxChanges.
@@ -194,30 +186,26 @@ func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (
 	c := &Catalog{
 		opts:       o,
 		observer:   *o.Observer,
-		host:       host.Host{Log: o.Logger, Clock: o.Now, Random: o.Random},
+		host:       host.New(o.Logger, o.Now, o.Random),
 		shared:     shared,
 		turn:       make(chan struct{}, 1),
 		maxChanges: maxGroup,
 	}
-	c.health = health.New(&c.host)
+	c.health = health.New(c.host)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.view = view.New(c.ctx, statusType, history.New[Commit](o.HistoryChanges, o.HistoryBytes))
 	from := source.Options[backing]{Shared: shared != nil, Loaded: c.noteLoad, Reopened: c.noteReopen}
 	if o.Reopen != nil {
 		from.Reopen = o.reopen
 	}
-	c.source = source.New(c.ctx, &c.host, c.view, backing{store, shared != nil}, from)
+	c.source = source.New(c.ctx, c.host, c.view, backing{store, shared != nil}, from)
 	if _, err := c.source.Load(ctx); err != nil {
 		c.cancel()
 		return nil, err
 	}
 	c.health.Load(false, c.Position(), nil)
 	if c.shared != nil {
-		c.follower, c.followed = follower.New(&c.host, followed{c}), make(chan struct{})
-		go func() {
-			defer close(c.followed)
-			c.follower.Run(c.ctx)
-		}()
+		c.follower = follower.Start(c.ctx, c.host, followed{c})
 	}
 	return c, nil
 }
@@ -337,8 +325,8 @@ func (c *Catalog) freshID(e *edit, taken map[string]bool) (string, error) {
 
 // time returns the current time in the form in which a status keeps it.
 func (c *Catalog) time() (time.Time, error) {
-	now := stamp(c.opts.Now())
-	if !validTime(now) {
+	now := stamp(c.host.Clock())
+	if !statusjson.ValidTime(now) {
 		return now, fmt.Errorf("customstatus: the clock is at %v, which no status can have", now)
 	}
 	return now, nil
@@ -415,8 +403,8 @@ func (c *Catalog) Close() error {
 		c.mu.Unlock()
 		c.cancel()
 		c.turn <- struct{}{} // the commit under way is done, and none comes after
-		if c.followed != nil {
-			<-c.followed
+		if c.follower != nil {
+			c.follower.Wait()
 		}
 		c.view.Close()
 		c.closeErr = c.source.Close()

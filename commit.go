@@ -195,7 +195,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 	// group must not wait for ever.
 	defer func() {
 		if p := recover(); p != nil {
-			c.opts.Logger.Error("customstatus: a commit panicked", "panic", p, "stack", string(debug.Stack()))
+			c.host.Log.Error("customstatus: a commit panicked", "panic", p, "stack", string(debug.Stack()))
 			c.source.Doubt()
 			for _, w := range group {
 				if !w.finished() {

@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/customstatus/customstatus/internal/sentinel"
 	"github.com/customstatus/customstatus/internal/text"
@@ -112,8 +110,7 @@ type Error struct {
 	Detail string
 }
 
-// codes has the sentinel of each code and what Error says. {field}, {input}
-// and {id} stand for the fields of an Error, the latter two quoted.
+// codes has the sentinel of each code, and the sentence of [text.Refusal].
 var codes = map[Code]struct {
 	sentinel error
 	sentence string
@@ -127,21 +124,11 @@ var codes = map[Code]struct {
 	CodeFull:      {ErrFull, "the catalog is full"},
 }
 
-// fieldWords are what people call the fields, where that is not their key.
-var fieldWords = map[string]string{FieldID: "id", FieldStatusType: "status type", FieldUpdatedAt: "time of update"}
-
 // Error says in plain English what was refused, and names the status and the field.
 // It quotes values that come from outside.
 func (e *Error) Error() string {
-	s := strings.NewReplacer(
-		"{field}", cmp.Or(fieldWords[e.Field], e.Field),
-		"{input}", strconv.Quote(e.Input),
-		"{id}", strconv.Quote(e.ID),
-	).Replace(cmp.Or(codes[e.Code].sentence, string(e.Code)))
-	if e.Detail != "" {
-		s += ": " + e.Detail
-	}
-	return s
+	sentence := cmp.Or(codes[e.Code].sentence, string(e.Code))
+	return text.Refusal(sentence, e.Field, e.Input, e.ID, e.Detail)
 }
 
 // Unwrap returns the sentinel of e.Code, or nil.

@@ -103,21 +103,21 @@ func (c *Catalog) Stats() Stats {
 
 func (c *Catalog) noteCommit(info CommitInfo) {
 	c.health.Commit(uint64(info.Revision), info.Changes, info.Err)
-	host.Tell(&c.host, c.observer.Commit, info)
+	host.Tell(c.host, c.observer.Commit, info)
 }
 
 func (c *Catalog) noteLoad(rewound bool, err error) {
 	c.health.Load(rewound, c.Position(), err)
-	host.Tell(&c.host, c.observer.Load, LoadInfo{rewound, err})
+	host.Tell(c.host, c.observer.Load, LoadInfo{rewound, err})
 }
 
 func (c *Catalog) noteReopen(cause, err error) {
 	c.health.Reopen(cause, err)
-	host.Tell(&c.host, c.observer.Reopen, ReopenInfo{cause, err})
+	host.Tell(c.host, c.observer.Reopen, ReopenInfo{cause, err})
 }
 
 func (c *Catalog) noteFeed(err error) {
 	if c.health.Feed(err) || err != nil {
-		host.Tell(&c.host, c.observer.Feed, FeedInfo{err})
+		host.Tell(c.host, c.observer.Feed, FeedInfo{err})
 	}
 }

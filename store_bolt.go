@@ -151,11 +151,7 @@ func OpenFile(ctx context.Context, path string, opts *Options) (*Catalog, error)
 	}
 	if own.Reopen == nil {
 		own.Reopen = func(context.Context) (Store, error) {
-			// A file that has gone must not be replaced by an empty one.
-			if _, err := os.Stat(absolute); err != nil {
-				return nil, err
-			}
-			return OpenBolt(absolute, own.Bolt)
+			return newBoltStore(bolt.OpenExisting(absolute, (*bolt.Options)(own.Bolt)))
 		}
 	}
 	store, err := OpenBolt(path, own.Bolt)

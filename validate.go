@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/customstatus/customstatus/internal/statusjson"
 	"github.com/customstatus/customstatus/internal/text"
 )
 
@@ -102,15 +103,8 @@ func (r Rules) checkRecord(s *CustomUserStatus) error {
 	if s.ID != "" && !text.ValidID(s.ID, MaxIDBytes) {
 		return errInvalid(FieldID, s.ID, fmt.Sprintf("it must be valid UTF-8 of at most %d bytes without control characters", MaxIDBytes))
 	}
-	if !validTime(s.UpdatedAt) {
+	if !statusjson.ValidTime(s.UpdatedAt) {
 		return errInvalid(FieldUpdatedAt, s.UpdatedAt.UTC().Format(time.RFC3339Nano), "the year must be from 0 to 9999")
 	}
 	return nil
-}
-
-// validTime reports whether the documented JSON form, with its four digits for the
-// year, can express t.
-func validTime(t time.Time) bool {
-	year := t.UTC().Year()
-	return year >= 0 && year <= 9999
 }

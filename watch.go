@@ -2,8 +2,9 @@ package customstatus
 
 import (
 	"context"
-	"errors"
 	"iter"
+
+	"github.com/customstatus/customstatus/internal/history"
 )
 
 // Watch yields every commit after a position, each once, in order and none missing,
@@ -52,33 +53,13 @@ type Update struct {
 // first if the position is the zero value, and again wherever Watch would return
 // [ErrCompacted]. The sequence ends with one error: that of ctx, or [ErrClosed].
 func (c *Catalog) Follow(ctx context.Context, after Position) iter.Seq2[Update, error] {
-	return func(yield func(Update, error) bool) {
-		for after := after; ; {
-			if after == (Position{}) {
-				page, err := c.List(Query{})
-				if err != nil {
-					yield(Update{}, err)
-					return
-				}
-				if !yield(Update{Reset: true, Statuses: page.Statuses, Position: page.Position}, nil) {
-					return
-				}
-				after = page.Position
-			}
-			for commit, err := range c.Watch(ctx, after) {
-				if errors.Is(err, ErrCompacted) {
-					after = Position{}
-					break
-				}
-				if err != nil {
-					yield(Update{}, err)
-					return
-				}
-				after = commit.Position()
-				if !yield(Update{Changes: commit.Changes, Position: after}, nil) {
-					return
-				}
-			}
-		}
+	whole := func() (Update, Position, error) {
+		page, err := c.List(Query{})
+		return Update{Reset: true, Statuses: page.Statuses, Position: page.Position}, page.Position, err
 	}
+	step := func(commit Commit) (Update, Position) {
+		return Update{Changes: commit.Changes, Position: commit.Position()}, commit.Position()
+	}
+	watch := func(after Position) iter.Seq2[Commit, error] { return c.Watch(ctx, after) }
+	return history.Mirror(after, whole, watch, step)
 }

@@ -78,6 +78,15 @@ func Open(path string, opts *Options) (*Store, error) {
 	return s, nil
 }
 
+// OpenExisting is [Open] for a file that was open before. One that has gone must not
+// be replaced by an empty one.
+func OpenExisting(path string, opts *Options) (*Store, error) {
+	if _, err := os.Stat(path); err != nil {
+		return nil, err
+	}
+	return Open(path, opts)
+}
+
 // New returns a store for a catalog in a database that the caller has open. It
 // makes the catalog's buckets if they are missing, which fails if db is
 // read-only. Close leaves db open. [sentinel.ErrLocked] is returned when

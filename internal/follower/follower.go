@@ -45,11 +45,27 @@ type Follower[C any] struct {
 	host *host.Host
 	copy Copy[C]
 	stop atomic.Pointer[context.CancelCauseFunc] // of the feed
+	done chan struct{}
 }
 
 // New returns a follower for the copy. The follower does nothing until
 // [Follower.Run] is called.
-func New[C any](h *host.Host, c Copy[C]) *Follower[C] { return &Follower[C]{host: h, copy: c} }
+func New[C any](h *host.Host, c Copy[C]) *Follower[C] {
+	return &Follower[C]{host: h, copy: c, done: make(chan struct{})}
+}
+
+// Start returns a follower that runs until ctx is done.
+func Start[C any](ctx context.Context, h *host.Host, c Copy[C]) *Follower[C] {
+	f := New(h, c)
+	go func() {
+		defer close(f.done)
+		f.Run(ctx)
+	}()
+	return f
+}
+
+// Wait waits for the end of a follower that [Start] has returned.
+func (f *Follower[C]) Wait() { <-f.done }
 
 // Reload ends the feed, so that the copy is loaded again.
 func (f *Follower[C]) Reload() {

@@ -4,6 +4,7 @@
 package host
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -17,6 +18,19 @@ type Host struct {
 	Log    *slog.Logger
 	Clock  func() time.Time
 	Random func() uint64
+}
+
+// New returns a host. A nil function is the one of Go's library: [slog.Default],
+// [time.Now], and [rand.Uint64].
+func New(log *slog.Logger, clock func() time.Time, random func() uint64) *Host {
+	h := &Host{cmp.Or(log, slog.Default()), clock, random}
+	if clock == nil {
+		h.Clock = time.Now
+	}
+	if random == nil {
+		h.Random = rand.Uint64
+	}
+	return h
 }
 
 // Panic is the error for a recovered panic.

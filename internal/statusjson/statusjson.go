@@ -116,3 +116,10 @@ func (s *Status) set(key string, value json.RawMessage) error {
 	}
 	return err
 }
+
+// ValidTime reports whether the documented form, with its four digits for the year,
+// can express t.
+func ValidTime(t time.Time) bool {
+	year := t.UTC().Year()
+	return year >= 0 && year <= 9999
+}
