@@ -8,23 +8,13 @@ import (
 )
 
 // backing is the store of a catalog, as internal/source sees it.
-type backing struct {
-	Store
-	shared bool // the catalog was opened by [OpenShared]
-}
+type backing struct{ Store }
 
-// Load returns what the store holds, if it is a store for this catalog.
+// Load returns what the store holds.
 func (b backing) Load(ctx context.Context) (view.Contents[CustomUserStatus], error) {
 	contents, err := b.Store.Load(ctx)
-	switch {
-	case err != nil:
-	case contents.Shared && !b.shared:
-		err = errors.New("customstatus: the store is shared: open its catalog with OpenShared")
-	case !contents.Shared && b.shared:
-		err = errors.New("customstatus: the store is exclusive: open its catalog with Open")
-	}
 	return view.Contents[CustomUserStatus]{
-		Values: contents.Statuses, Revision: uint64(contents.Revision),
+		Values: contents.Statuses, Revision: uint64(contents.Revision), Shared: contents.Shared,
 		Fingerprint: uint64(contents.Fingerprint), FingerprintKnown: contents.FingerprintKnown,
 	}, err
 }
@@ -41,5 +31,5 @@ func (o *Options) reopen(ctx context.Context) (backing, error) {
 	if err == nil && store == nil {
 		err = errors.New("Options.Reopen has returned no store")
 	}
-	return backing{Store: store}, err
+	return backing{store}, err
 }

@@ -198,7 +198,7 @@ func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (
 	if o.Reopen != nil {
 		from.Reopen = o.reopen
 	}
-	c.source = source.New(c.ctx, c.host, c.view, backing{store, shared != nil}, from)
+	c.source = source.New(c.ctx, c.host, c.view, backing{store}, from)
 	if _, err := c.source.Load(ctx); err != nil {
 		c.cancel()
 		return nil, err
@@ -355,7 +355,7 @@ func (c *Catalog) GetByName(name string) (CustomUserStatus, error) {
 	if status := s.ByName(name); status != nil {
 		return *status, nil
 	}
-	return CustomUserStatus{}, errNameNotFound(name)
+	return CustomUserStatus{}, &Error{Code: CodeNotFound, Field: FieldName, Input: clip(name)}
 }
 
 // Rules returns the rules that the catalog was opened with.

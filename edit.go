@@ -2,6 +2,7 @@ package customstatus
 
 import (
 	"errors"
+	"fmt"
 	"unsafe"
 
 	"github.com/customstatus/customstatus/internal/pairs"
@@ -37,7 +38,8 @@ func (e *edit) lookUp(id string, opts *WriteOptions) (*CustomUserStatus, error) 
 		return nil, errIDNotFound(id)
 	}
 	if opts != nil && opts.IfRevision != 0 && opts.IfRevision != s.Revision {
-		return nil, errConflict(s, opts.IfRevision)
+		return nil, &Error{Code: CodeConflict, Field: FieldID, Input: s.ID, ID: s.ID,
+			Detail: fmt.Sprintf("it is named %q and is at revision %d, not %d", s.Name, s.Revision, opts.IfRevision)}
 	}
 	return s, nil
 }

@@ -174,21 +174,8 @@ func errNameInUse(name string, owner *CustomUserStatus) error {
 	return &Error{Code: CodeNameInUse, Field: FieldName, Input: name, ID: owner.ID}
 }
 
-func errIDInUse(id, name string) error {
-	return &Error{Code: CodeIDInUse, Field: FieldID, Input: clip(id), ID: clip(id), Detail: fmt.Sprintf("by the status named %q", name)}
-}
-
 func errIDNotFound(id string) error {
 	return &Error{Code: CodeNotFound, Field: FieldID, Input: clip(id), ID: clip(id)}
-}
-
-func errNameNotFound(name string) error {
-	return &Error{Code: CodeNotFound, Field: FieldName, Input: clip(name)}
-}
-
-func errConflict(s *CustomUserStatus, want Revision) error {
-	return &Error{Code: CodeConflict, Field: FieldID, Input: s.ID, ID: s.ID,
-		Detail: fmt.Sprintf("it is named %q and is at revision %d, not %d", s.Name, s.Revision, want)}
 }
 
 func errFull(most int) error {

@@ -61,12 +61,8 @@ func (f followed) Take(commit Commit) error {
 	if uint64(commit.Revision) <= e.Base.Revision {
 		return nil
 	}
-	for i := range commit.Changes {
-		old, made, err := statusType.Fit(changeList(commit.Changes).At(i), e)
-		if err != nil {
-			return follower.ErrMisfit
-		}
-		e.Put(old, made)
+	if !e.Replay(changeList(commit.Changes)) {
+		return follower.ErrMisfit
 	}
 	next, made := e.commit(commit.Revision, e.changes())
 	if commit.FingerprintKnown && commit.Fingerprint != made.Fingerprint {

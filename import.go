@@ -140,7 +140,8 @@ func refusals(e *edit, statuses []CustomUserStatus, now time.Time, invalid map[i
 		err := invalid[i]
 		if err == nil && !e.has(&s) {
 			if there, owner := twins(&s); there != nil {
-				err = errIDInUse(s.ID, there.Name)
+				err = &Error{Code: CodeIDInUse, Field: FieldID, Input: clip(s.ID), ID: clip(s.ID),
+					Detail: fmt.Sprintf("by the status named %q", there.Name)}
 			} else if owner != nil {
 				err = errNameInUse(s.Name, owner)
 			}

@@ -73,7 +73,20 @@ func (c *Catalog) List(q Query) (Page, error) {
 	if s.Closed {
 		return Page{}, ErrClosed
 	}
-	return q.page(s), nil
+	query := table.Query[CustomUserStatus]{
+		ID: q.ID, Name: q.Name, NameContains: q.NameContains, Filter: q.Filter,
+		Offset: q.Offset, Limit: q.Limit,
+	}
+	if len(q.Sort) > 0 {
+		// Names are unique, so that keys after the name don't count.
+		if first := q.Sort[0]; first.Field == SortByName {
+			query.Descending = first.Descending
+		} else {
+			query.Order = orderOf(q.Sort)
+		}
+	}
+	statuses, total := s.List(&query)
+	return Page{Statuses: statuses, Total: total, Position: positionOf(s.Position)}, nil
 }
 
 // All yields all statuses, sorted by name, as they are when the loop begins. It
@@ -105,24 +118,6 @@ func (q Query) check() error {
 		}
 	}
 	return nil
-}
-
-// page returns a page of s. The query has been checked.
-func (q *Query) page(s *snapshot) Page {
-	query := table.Query[CustomUserStatus]{
-		ID: q.ID, Name: q.Name, NameContains: q.NameContains, Filter: q.Filter,
-		Offset: q.Offset, Limit: q.Limit,
-	}
-	if len(q.Sort) > 0 {
-		// Names are unique, so that keys after the name don't count.
-		if first := q.Sort[0]; first.Field == SortByName {
-			query.Descending = first.Descending
-		} else {
-			query.Order = orderOf(q.Sort)
-		}
-	}
-	statuses, total := s.List(&query)
-	return Page{Statuses: statuses, Total: total, Position: positionOf(s.Position)}
 }
 
 // sortKeys are the keys that a query can sort by.

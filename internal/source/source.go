@@ -84,8 +84,13 @@ func (s *Source[S, T, C]) Load(ctx context.Context) (rewound bool, err error) {
 		contents, err = s.Store().Load(ctx)
 		return err
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return false, err
+	case contents.Shared && !s.opts.Shared:
+		return false, errors.New("customstatus: the store is shared: open its catalog with OpenShared")
+	case !contents.Shared && s.opts.Shared:
+		return false, errors.New("customstatus: the store is exclusive: open its catalog with Open")
 	}
 	var unseen uint64 // nobody else writes the store
 	switch {

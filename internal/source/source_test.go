@@ -38,6 +38,7 @@ type store struct {
 	revision uint64
 	name     string
 	err      error // of Load and Revision
+	shared   bool
 	closed   bool
 }
 
@@ -45,7 +46,7 @@ func (s *store) Load(context.Context) (view.Contents[value], error) {
 	if s.name == "" {
 		panic("no value")
 	}
-	return view.Contents[value]{Values: []value{{"1", s.name, s.revision}}, Revision: s.revision}, s.err
+	return view.Contents[value]{Values: []value{{"1", s.name, s.revision}}, Revision: s.revision, Shared: s.shared}, s.err
 }
 
 func (s *store) Revision(context.Context) (uint64, error) { return s.revision, s.err }
@@ -68,7 +69,7 @@ type rig struct {
 
 func open(t *testing.T, shared, reopen bool) *rig {
 	t.Helper()
-	r := &rig{store: &store{revision: 5, name: "a"}}
+	r := &rig{store: &store{revision: 5, name: "a", shared: shared}}
 	closing, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	r.cancel = cancel
@@ -182,4 +183,13 @@ func TestPanicsOfTheStoreAreErrors(t *testing.T) {
 	r.store.name = ""
 	require.ErrorContains(t, r.Reload(t.Context()), "the store panicked in Load: no value")
 	require.EqualValues(t, 5, r.view.Revision())
+}
+
+func TestLoadRefusesTheOtherKindOfStore(t *testing.T) {
+	r := open(t, false, false)
+	r.store.shared = true
+	require.ErrorContains(t, r.Reload(t.Context()), "the store is shared")
+	r = open(t, true, false)
+	r.store.shared = false
+	require.ErrorContains(t, r.Reload(t.Context()), "the store is exclusive")
 }

@@ -30,6 +30,7 @@ type Snapshot[T any] struct {
 type Contents[T any] struct {
 	Values   []T
 	Revision uint64
+	Shared   bool // others may write the store too
 	// Fingerprint is the sum of the values' fingerprints, if FingerprintKnown
 	// is set.
 	Fingerprint      uint64
@@ -148,6 +149,19 @@ func (e *Edit[T]) Commit(revision uint64) *Snapshot[T] {
 		}
 	}
 	return &next
+}
+
+// Replay makes the changes of a commit that a feed has told of. It reports false if
+// one doesn't fit.
+func (e *Edit[T]) Replay(changes pairs.Changes[T]) bool {
+	for i := range changes.Len() {
+		old, made, err := e.typ.Fit(changes.At(i), e)
+		if err != nil {
+			return false
+		}
+		e.Put(old, made)
+	}
+	return true
 }
 
 // Publish shows a snapshot to readers, and then the commit that led to it to

@@ -194,3 +194,25 @@ func TestCatchUp(t *testing.T) {
 		require.ErrorIs(t, <-closed, sentinel.ErrClosed)
 	})
 }
+
+// changes implements pairs.Changes.
+type changes []pairs.Change[value]
+
+func (c changes) Len() int                     { return len(c) }
+func (c changes) At(i int) pairs.Change[value] { return c[i] }
+
+func TestReplay(t *testing.T) {
+	v, end := opened(t)
+	defer end()
+	rename := pairs.Change[value]{Kind: pairs.Updated, Before: &value{"1", "", 1}, After: &value{"1", "b", 6}}
+	create := pairs.Change[value]{Kind: pairs.Created, Before: &value{}, After: &value{"2", "a", 6}}
+	e := v.Edit(2)
+	require.True(t, e.Replay(changes{rename, create}))
+	next := e.Commit(6)
+	require.Equal(t, history.Position{Revision: 6, Fingerprint: 'a' + 'b'}, next.Position)
+	require.Equal(t, &value{"2", "a", 6}, next.ByName("a"))
+	e = v.Edit(2)
+	require.False(t, e.Replay(changes{create, rename}), "the name is taken")
+	e = v.Edit(1)
+	require.False(t, e.Replay(changes{{Kind: pairs.Deleted, Before: &value{"1", "a", 2}, After: &value{}}}), "another revision")
+}
