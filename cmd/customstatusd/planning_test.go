@@ -277,24 +277,24 @@ func TestImportUpdatesInterrupted(t *testing.T) {
 func TestImportUpdateMeetsAnotherWriter(t *testing.T) {
 	db, local, _, _ := openSmall(t, "local")
 	var there, source strings.Builder
-	for i := range updatesAtOnce + 1 {
+	for i := range 2*updatesAtOnce + 1 {
 		fmt.Fprintf(&there, `{"_id":"%d","name":"old %d","statusType":"busy"}`, i, i)
 		fmt.Fprintf(&source, `{"_id":"%d","name":"new %d","statusType":"away"}`, i, i)
 	}
 	_, err := local.importFrom(t.Context(), strings.NewReader(there.String()), importOptions{}, noParts)
 	require.NoError(t, err)
 	result, err := db.importFrom(t.Context(), strings.NewReader(source.String()), importOptions{onConflict: conflictUpdates}, func(p importParts) {
-		if p.Updated == updatesAtOnce && local.catalog.Len() == updatesAtOnce+1 {
+		if p.Updated == updatesAtOnce && local.catalog.Len() == 2*updatesAtOnce+1 {
 			_, err := local.catalog.Create(t.Context(), customstatus.Fields{Name: fmt.Sprint("new ", updatesAtOnce), StatusType: "away"})
 			require.NoError(t, err)
 		}
 	})
 	require.NoError(t, err)
-	require.Equal(t, updatesAtOnce, result.Updated)
+	require.Equal(t, 2*updatesAtOnce-1, result.Updated, "the rest of the part, and no more parts")
 	require.Len(t, result.Bad.Values, 1)
 	require.Contains(t, result.Bad.Values[0].Reason, fmt.Sprintf(`the name "new %d" belongs to status "`, updatesAtOnce))
 	var errs bytes.Buffer
-	require.ErrorContains(t, (&process{stderr: &errs}).importRefused("x", result, false), fmt.Sprintf("updated %d, but not the rest; run the import again", updatesAtOnce))
+	require.ErrorContains(t, (&process{stderr: &errs}).importRefused("x", result, false), fmt.Sprintf("updated %d, but not the rest; run the import again", 2*updatesAtOnce-1))
 }
 
 // A server refuses options of an import that it does not know.

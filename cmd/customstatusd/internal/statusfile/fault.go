@@ -115,7 +115,6 @@ func (s *scanner) garbage(c byte) error {
 func (s *scanner) comment(block bool) error {
 	begin := s.line
 	s.value--
-	s.elements--
 	s.broken = true
 	for last := byte(0); ; {
 		c, err := s.r.ReadByte()
@@ -142,7 +141,6 @@ func (s *scanner) comment(block bool) error {
 func (s *scanner) lost(err error) error {
 	f := s.fault(err)
 	s.broken = true
-	s.comma = true
 	if err := s.skipLine(); err != nil {
 		return s.unlessEnd(err, f)
 	}

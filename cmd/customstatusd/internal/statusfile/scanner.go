@@ -217,7 +217,7 @@ func (s *scanner) members(next want) (listed bool, err error) {
 			}
 		case (c == '{' || c == '[') && (next == wantValue || next == wantValueOrEnd):
 			s.keep(c)
-			if c == '[' && isStatuses && len(s.stack) == 1 && !s.long {
+			if c == '[' && isStatuses && len(s.stack) == 1 {
 				return true, nil
 			}
 			if len(s.stack) == maxDepth {
