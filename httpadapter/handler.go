@@ -21,6 +21,7 @@ type Handler struct {
 	auth      Authenticator
 	prefix    string
 	log       *slog.Logger
+	onWrite   func(*http.Request, customstatus.CustomUserStatus)
 	metadata  bool
 	maxCount  int
 	origins   *http.CrossOriginProtection

@@ -154,7 +154,7 @@ func (r request) methodOr(usual string) string {
 	return usual
 }
 
-// TestTooManyFailedLogins: more logins fail than answers can be delayed.
+// TestTooManyFailedLogins: more logins fail than answers can be delayed, on HTTP/2.
 func TestTooManyFailedLogins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		catalog, err := customstatus.Open(t.Context(), customstatus.NewMemoryStore(), nil)
@@ -169,13 +169,14 @@ func TestTooManyFailedLogins(t *testing.T) {
 			r := httptest.NewRequest(method, httpadapter.DefaultPrefix+endpoint, nil)
 			r.Header.Set("X-User-Id", "u")
 			r.Header.Set("X-Auth-Token", "guessed")
+			r.ProtoMajor, r.ProtoMinor = 2, 0
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, r)
 			return answer{w.Code, w.Header(), w.Body.String()}
 		}
 		try("GET", listPath)
 		var wg sync.WaitGroup
-		for range 512 {
+		for range 1024 {
 			wg.Go(func() { try("GET", listPath) })
 		}
 		synctest.Wait()

@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"time"
+
+	"github.com/customstatus/customstatus"
 )
 
 // The defaults of [Options].
@@ -34,6 +36,13 @@ type Options struct {
 	// accept the key metadata: a string, or null, which changes nothing.
 	// Rocket.Chat's schema is closed and knows neither key.
 	Metadata bool
+
+	// OnWrite is called after each write that has succeeded, before the answer is
+	// sent, for a log that names the status. The status is as the write left it. Of a
+	// deleted status, only the ID is certain: the rest is as this server knew it.
+	// OnWrite must be safe for concurrent use. The answer waits for it. Nil is no
+	// call.
+	OnWrite func(r *http.Request, status customstatus.CustomUserStatus)
 
 	// MaxCount is the greatest number of statuses in a list with count=0, by
 	// which a client asks for all of them. 0 is [DefaultMaxCount].
@@ -77,6 +86,10 @@ func (h *Handler) configure(opts *Options) {
 		h.log = slog.Default()
 	}
 	h.metadata = opts.Metadata
+	h.onWrite = opts.OnWrite
+	if h.onWrite == nil {
+		h.onWrite = func(*http.Request, customstatus.CustomUserStatus) {}
+	}
 	h.maxCount = opts.MaxCount
 	if h.maxCount < 0 {
 		panic("httpadapter: Options.MaxCount is negative")

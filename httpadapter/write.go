@@ -17,6 +17,7 @@ func (x *exchange) create() error {
 	if err != nil {
 		return err
 	}
+	x.onWrite(x.r, status)
 	x.answerStatus(status)
 	return nil
 }
@@ -34,6 +35,7 @@ func (x *exchange) update() error {
 	if err != nil {
 		return err
 	}
+	x.onWrite(x.r, status)
 	x.answerStatus(status)
 	return nil
 }
@@ -46,9 +48,12 @@ func (x *exchange) delete() error {
 	if id.value == "" {
 		return errNoStatusID
 	}
+	status, _ := x.catalog.Get(id.value) // what it doesn't find, Delete may still find in a shared store
+	status.ID = id.value
 	if _, err := x.catalog.Delete(x.r.Context(), id.value, nil); err != nil {
 		return err
 	}
+	x.onWrite(x.r, status)
 	x.answer(http.StatusOK, []byte(`{"success":true}`))
 	return nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -13,11 +14,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/customstatus/customstatus"
 )
 
 func TestLogRequests(t *testing.T) {
+	token := "Kq3" + strings.Repeat("xY7-_", 8) // as long as those of tokenauth
 	tests := []struct {
 		name, target string
+		method       string
 		handler      http.HandlerFunc
 		want         []string
 		not          string
@@ -72,6 +77,36 @@ func TestLogRequests(t *testing.T) {
 			want: []string{"level=ERROR", "bytes=4", "aborted=true"},
 		},
 		{
+			name: "a connection refused after failed logins", target: "/a",
+			handler: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+			want:    []string{"level=INFO", "status=0", "refused=true"},
+			not:     "aborted",
+		},
+		{
+			name: "a token in the path", target: "/api/v1/" + token + "/custom-user-status.list/" + token[:21] + "/custom-user-status." + token,
+			handler: func(http.ResponseWriter, *http.Request) {},
+			want:    []string{"path=/api/v1/…/custom-user-status.list/…/… "},
+			not:     token[:8],
+		},
+		{
+			name: "a token as the method", target: "/a", method: token,
+			handler: func(http.ResponseWriter, *http.Request) {},
+			want:    []string{"method=other path=/a "},
+			not:     token,
+		},
+		{
+			name: "a mistyped endpoint", target: "/api/v1/custom-user-status.lst",
+			handler: func(http.ResponseWriter, *http.Request) {},
+			want:    []string{"path=/api/v1/custom-user-status.lst "},
+		},
+		{
+			name: "a write", target: "/a",
+			handler: func(_ http.ResponseWriter, r *http.Request) {
+				noteStatus(r, customstatus.CustomUserStatus{ID: "id-2", Name: "In a\nmeeting"})
+			},
+			want: []string{"status_id=id-2", `status_name="In a\nmeeting"`},
+		},
+		{
 			name: "health", target: "/healthz",
 			handler: func(http.ResponseWriter, *http.Request) {},
 			want:    []string{"level=DEBUG"},
@@ -82,10 +117,10 @@ func TestLogRequests(t *testing.T) {
 			want:    []string{`path="/a\nlevel=ERROR"`},
 		},
 		{
-			name: "a long path is cut", target: "/" + strings.Repeat("x", 3*maxLogged),
+			name: "a long path is cut", target: strings.Repeat("/x", 3*maxLogged),
 			handler: func(http.ResponseWriter, *http.Request) {},
-			want:    []string{"path=/" + strings.Repeat("x", maxLogged-1) + "…"},
-			not:     strings.Repeat("x", maxLogged),
+			want:    []string{"path=" + strings.Repeat("/x", maxLogged/2) + "…"},
+			not:     strings.Repeat("/x", maxLogged/2+1),
 		},
 	}
 	for _, tt := range tests {
@@ -99,8 +134,8 @@ func TestLogRequests(t *testing.T) {
 				if tt.gone {
 					hangUp()
 				}
-				logRequests(log, new(serveConfig).clientAddr, tt.handler).
-					ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, tt.target, nil))
+				logRequests(log, new(serveConfig).clientAddr, new(requests).begin, tt.handler).
+					ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, cmp.Or(tt.method, http.MethodGet), tt.target, nil))
 			}()
 			for _, want := range tt.want {
 				require.Contains(t, out.String(), want)
@@ -116,7 +151,7 @@ func TestLogRequests(t *testing.T) {
 // What is between the server and a handler does not keep it from streaming.
 func TestLogRequestsStreams(t *testing.T) {
 	read := make(chan struct{})
-	h := logRequests(slog.New(slog.DiscardHandler), new(serveConfig).clientAddr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	h := logRequests(slog.New(slog.DiscardHandler), new(serveConfig).clientAddr, new(requests).begin, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		rc := http.NewResponseController(w)
 		if err := rc.SetWriteDeadline(time.Now().Add(patience)); err != nil {
 			t.Error(err)

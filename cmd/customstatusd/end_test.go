@@ -55,6 +55,41 @@ func TestHalfABodyHoldsUpNoEnd(t *testing.T) {
 	}
 }
 
+// A client without a login that stalls when the server's time to end is up does not turn
+// the end into a failure. One with a login does.
+func TestStalledClientAtTheEnd(t *testing.T) {
+	for name, known := range map[string]bool{"without a login": false, "with a login": true} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := launch(t, dir, "first", "--shutdown-timeout", "100ms")
+			conn, err := net.Dial("tcp", s.addr)
+			require.NoError(t, err)
+			t.Cleanup(func() { conn.Close() })
+			path, header := "/session", ""
+			if known {
+				path = "/api/v1/custom-user-status.create"
+				for name, values := range login(t, dir) {
+					header += name + ": " + values[0] + "\r\n"
+				}
+			}
+			// The server asks for the body when the handler reads it.
+			_, err = fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\n%sContent-Type: application/json\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n", path, header)
+			require.NoError(t, err)
+			line, err := bufio.NewReader(conn).ReadString('\n')
+			require.NoError(t, err)
+			require.Contains(t, line, "100 Continue")
+			require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+			code, err := s.wait()
+			require.NoError(t, err)
+			want := exitOK
+			if known {
+				want = exitFailure
+			}
+			require.Equal(t, want, code, s.log.text())
+		})
+	}
+}
+
 // openStream opens an event stream and returns when the first event has come. The
 // channel receives the rest of the stream when the stream has ended.
 func openStream(t *testing.T, addr string, header http.Header) (rest chan string) {

@@ -190,6 +190,7 @@ func programEnv(getenv func(string) string) []string {
 	for _, name := range []string{
 		"PATH", "HOME", "TMPDIR", "GOCOVERDIR", "CUSTOMSTATUS_ADDR", "CUSTOMSTATUS_DB",
 		"CUSTOMSTATUS_TOKENS", "CUSTOMSTATUS_LOG_FORMAT", "CUSTOMSTATUS_LOG_LEVEL", "CUSTOMSTATUS_PREFIX",
+		"CUSTOMSTATUS_MAX_FAILED_LOGINS", "CUSTOMSTATUS_CREDENTIALS_FILE",
 	} {
 		if value := getenv(name); value != "" {
 			env = append(env, name+"="+value)

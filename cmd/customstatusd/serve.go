@@ -13,6 +13,8 @@ import (
 	"os"
 	"os/signal"
 	"path"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -20,6 +22,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/httpadapter/loginlimit"
 )
 
 func (p *process) serveCommand() *cobra.Command {
@@ -38,7 +41,9 @@ than the database, writes 64 KiB to it, and removes it. So 200 then says that a 
 should succeed, not that a write has succeeded.
 
 If there is no tokens file, the first start makes one with one user and prints the
-credentials once. Only a hash of the token is kept. "token add" makes more tokens. If
+credentials once. With --credentials-file it writes them to a file of mode 0600 instead,
+as the two headers that a client sends. A file of earlier credentials is replaced, and
+no other file. Only a hash of the token is kept. "token add" makes more tokens. If
 the tokens file vanishes or can't be read while the server runs, the tokens that were
 read last stay valid until the file can be read again or the server ends. The log says
 so, and the answer of /healthz has a "warning".
@@ -54,12 +59,20 @@ holds it by a socket beside the database, whose name ends in .sock. Only its own
 can use the socket. If the database is replaced while the server runs, a second server
 does not start there before the first has ended.
 
+The log has a line for each request. It names the user, and the status that a write
+was about. It never has queries, headers or bodies. A part of a path that is longer
+than 20 bytes and no endpoint's name could be a token, so the log leaves it out.
+
+When more logins from an address fail than --max-failed-logins allows, further failures
+are answered after a second. If too many wait, their connections are cut. Valid
+credentials are never delayed, also from that address.
+
 SIGTERM and SIGINT end the server after it has answered the running requests. A
 second signal ends it at once. A signal within a second of the first counts as the
 first. SIGHUP makes the server read the tokens and the TLS certificate again.
 
-Exit codes: 0 after SIGTERM or SIGINT; 1 if the server can't start, if requests did
-not end in time, or after the second signal; 2 for a bad command line.`,
+Exit codes: 0 after SIGTERM or SIGINT; 1 if the server can't start, if requests of
+users did not end in time, or after the second signal; 2 for a bad command line.`,
 		Args: arguments(0, 0),
 	}
 	config := addServeConfig(cmd)
@@ -79,6 +92,8 @@ type serveConfig struct {
 	metadata         bool
 	tlsCert, tlsKey  string
 	clientAddrHeader string
+	maxFailedLogins  int
+	credentials      string
 	lockTimeout      time.Duration
 	browsers         browserConfig
 	shutdownTimeout  time.Duration
@@ -98,6 +113,8 @@ func addServeConfig(cmd *cobra.Command) *serveConfig {
 	flags.StringVar(&c.tlsCert, "tls-cert", "", "serve HTTPS with the certificate in the PEM `FILE`")
 	flags.StringVar(&c.tlsKey, "tls-key", "", "the PEM `FILE` with the certificate's private key")
 	flags.StringVar(&c.clientAddrHeader, "client-addr-header", "", "the `HEADER` in which a proxy names the client's address; the default\nis the address of the connection")
+	flags.IntVar(&c.maxFailedLogins, "max-failed-logins", loginlimit.DefaultFailures, "the `NUMBER` of logins from one address that may fail within one to two\nminutes before further failures are answered late; 0 is no limit")
+	flags.StringVar(&c.credentials, "credentials-file", "", "the `FILE`, of mode 0600, that the first start writes its credentials to,\ninstead of printing them")
 	flags.DurationVar(&c.lockTimeout, "lock-timeout", 0, "the `DURATION`, such as 1m, to wait for a database that another process holds,\nsuch as the server that this one replaces")
 	c.browsers.declare(flags)
 	flags.DurationVar(&c.shutdownTimeout, "shutdown-timeout", 30*time.Second, "the `DURATION`, such as 30s, that running requests get to end")
@@ -121,6 +138,8 @@ func (c *serveConfig) check() error {
 	case (&url.URL{Path: c.prefix}).EscapedPath() != c.prefix:
 		// The address that the first start prints would be none.
 		return usagef("--prefix %q has characters other than letters, digits and -._~/:@&=+$,;", c.prefix)
+	case c.maxFailedLogins < 0:
+		return usagef("--max-failed-logins is negative; 0 is no limit")
 	case c.lockTimeout < 0:
 		return usagef("--lock-timeout is negative")
 	case c.shutdownTimeout < 0:
@@ -136,6 +155,14 @@ func (c *serveConfig) check() error {
 		return usagef("--addr: %v", err)
 	}
 	return nil
+}
+
+// failedLogins returns the limit as package loginlimit takes it.
+func (c *serveConfig) failedLogins() int {
+	if c.maxFailedLogins == 0 {
+		return -1
+	}
+	return c.maxFailedLogins
 }
 
 func (c *serveConfig) logger(w io.Writer) *slog.Logger {
@@ -219,6 +246,9 @@ func (p *process) readyTokens(ctx context.Context, config *serveConfig, addr net
 		return nil, err
 	}
 	err = makeFirstToken(ctx, at, func(made newToken) error {
+		if config.credentials != "" {
+			return writeCredentials(config.credentials, at.path, made)
+		}
 		return config.welcome(p.stdout, addr, at.given, made)
 	})
 	if err != nil {
@@ -226,6 +256,40 @@ func (p *process) readyTokens(ctx context.Context, config *serveConfig, addr net
 	}
 	return openTokens(at, log)
 }
+
+// writeCredentials writes the credentials of a first start to a file that only its owner
+// can read. A kill before the tokens file exists leaves credentials that are not valid, so
+// the next start replaces them. It replaces nothing else, whatever the path.
+func writeCredentials(path, tokens string, made newToken) error {
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("--credentials-file: %s is not a regular file", path)
+	}
+	old, err := os.ReadFile(path)
+	switch {
+	case err == nil && len(headerLines.FindSubmatch(old)) == 0:
+		return fmt.Errorf("--credentials-file: %s: %w, and has no credentials of an earlier start", path, fs.ErrExist)
+	case err == nil:
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("--credentials-file: %w", err)
+		}
+	case !errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("--credentials-file: %w", err)
+	}
+	directory, err := os.Stat(filepath.Dir(tokens))
+	if err == nil {
+		err = writeFileLike(path, false, directory, func(w io.Writer) error {
+			_, err := io.WriteString(w, made.headers())
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("--credentials-file: %w", err)
+	}
+	return nil
+}
+
+// headerLines matches the whole text of a newToken's headers.
+var headerLines = regexp.MustCompile(`^X-User-Id: \S+\nX-Auth-Token: \S+\n$`)
 
 // openServed opens the database for a server, and the control socket beside it. The
 // socket is nil, which the log says, if something else is in its place.

@@ -53,14 +53,15 @@ func start(config *serveConfig, log *slog.Logger, ln net.Listener, certs *certif
 		Metadata:        config.metadata,
 		ShutdownTimeout: max(config.shutdownTimeout, 1), // 0 is a default there
 		TrustedOrigins:  config.browsers.origins,
+		OnWrite:         noteStatus,
 	})
 	tokens.onChange(api.RecheckLogins)
 	sessions.recheck = api.RecheckLogins
 	limit := func(h http.Handler) http.Handler {
-		return loginlimit.New(h, &loginlimit.Options{ClientAddr: config.clientAddr, Logger: log})
+		return loginlimit.New(h, &loginlimit.Options{Failures: config.failedLogins(), ClientAddr: config.clientAddr, Logger: log})
 	}
 	public := allowOrigins(config.browsers.origins, sessions.handler(api, limit, config.browsers.origins))
-	handler := s.requests.count(logRequests(log, config.clientAddr, newHealth(db, tokens.problem).wrap(public)))
+	handler := logRequests(log, config.clientAddr, s.requests.begin, newHealth(db, tokens.problem).wrap(public))
 	tcp, isTCP := ln.Addr().(*net.TCPAddr)
 	if certs != nil {
 		ln = certs.listen(ln)
@@ -158,26 +159,24 @@ func errCut(timeout time.Duration) error {
 	return fmt.Errorf("requests were still running after %v and were cut off", timeout)
 }
 
-// requests counts the requests that a server answers, and finds out whether the
-// end of the server cut some off.
+// requests counts the requests of users that a server answers, and finds out whether
+// the end of the server cut some off. Requests without a login don't count: a client
+// that nobody knows must not make the end look like a failure.
 type requests struct {
 	running atomic.Int64
 	ended   atomic.Int64 // requests that ended too late
 	end     atomic.Pointer[time.Time]
 }
 
-// count counts the requests that h answers.
-func (q *requests) count(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		q.running.Add(1)
-		defer func() {
-			if end := q.end.Load(); end != nil && !time.Now().Before(*end) {
-				q.ended.Add(1)
-			}
-			q.running.Add(-1)
-		}()
-		h.ServeHTTP(w, r)
-	})
+// begin counts a request until the returned function is called.
+func (q *requests) begin() (done func()) {
+	q.running.Add(1)
+	return func() {
+		if end := q.end.Load(); end != nil && !time.Now().Before(*end) {
+			q.ended.Add(1)
+		}
+		q.running.Add(-1)
+	}
 }
 
 // endBy sets the time by which requests must end.

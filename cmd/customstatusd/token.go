@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"slices"
 	"strings"
@@ -56,7 +57,7 @@ of the token is kept. A running server accepts the token at once.`,
 			err = editTokens(at, func(r *tokenRecords) error {
 				made := r.addToken(*user, !*readOnly, *label)
 				// Before the token is kept: nobody knows one that can't be printed.
-				_, err := fmt.Fprintf(p.stdout, "X-User-Id: %s\nX-Auth-Token: %s\n", made.userID, made.token)
+				_, err := io.WriteString(p.stdout, made.headers())
 				printed = err == nil
 				return err
 			})

@@ -165,6 +165,11 @@ func shareLock(lock *lockedfile.File, info os.FileInfo) error {
 // newToken is new credentials. Nothing else holds the token.
 type newToken struct{ userID, token string }
 
+// headers returns the two headers that a client sends with the token, as lines.
+func (t newToken) headers() string {
+	return fmt.Sprintf("X-User-Id: %s\nX-Auth-Token: %s\n", t.userID, t.token)
+}
+
 // addToken adds a token to the records. An empty userID makes a new user.
 func (r *tokenRecords) addToken(userID string, mayManage bool, label string) newToken {
 	if userID == "" {

@@ -24,8 +24,11 @@ const (
 	// maxAddrs bounds the memory for failures: twice as many addresses of about
 	// 100 bytes.
 	maxAddrs = 4096
-	// maxDelayed bounds the connections that wait for a delayed answer.
-	maxDelayed = 512
+	// maxDelayed bounds the requests that wait for a delayed answer, and so their
+	// memory: about 20 KB each. No address has more than maxDelayedOfOne, so that one
+	// address can't have the connections of all others cut.
+	maxDelayed      = 4096
+	maxDelayedOfOne = 1024
 )
 
 // Options configures [New]. Nil and the zero value are the defaults.
@@ -49,8 +52,10 @@ type Options struct {
 
 // New returns a handler that serves next and counts next's 401 answers by the
 // client's address. An address beyond the limit gets each further 401 after a delay
-// of one second. While 512 answers are delayed, a further 401 becomes a 429 with
-// Retry-After, sent at once, and the connection is closed.
+// of one second. While 1,024 answers to the address or 4,096 answers in all are
+// delayed, a further failed login gets no answer: the connection is cut. An HTTP/2
+// connection, whose other requests may be honest, ends in order after a 429 with
+// Retry-After. So guesses beyond the limit are answered late or cost a connection each.
 //
 // Answers other than 401 pass untouched. So valid credentials are never delayed or
 // refused, and nobody can lock out others who share an address. A 401 is no failed
@@ -95,12 +100,18 @@ type limiter struct {
 	since    time.Time // the start of the current window
 	current  map[string]int
 	previous map[string]int
-	delayed  int
+	delayed  int            // answers
+	waiting  map[string]int // delayed answers by address
 }
 
-// ServeHTTP has next answer, through a writer that sees the status first.
+// ServeHTTP has next answer, through a writer that sees the status first. It cuts the
+// connection when next has returned, because next may recover from a panic.
 func (l *limiter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	l.next.ServeHTTP(&writer{ResponseWriter: w, limiter: l, r: r}, r)
+	seen := &writer{ResponseWriter: w, limiter: l, r: r}
+	l.next.ServeHTTP(seen, r)
+	if seen.cut {
+		panic(http.ErrAbortHandler)
+	}
 }
 
 // add counts a failure and returns the number of failures in both windows.
@@ -119,20 +130,28 @@ func (l *limiter) add(addr string, now time.Time) int {
 }
 
 // acquire takes a place for a delayed answer. It returns false if none is free.
-func (l *limiter) acquire() bool {
+func (l *limiter) acquire(addr string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.delayed == maxDelayed {
+	if l.delayed == maxDelayed || l.waiting[addr] == maxDelayedOfOne {
 		return false
 	}
+	if l.waiting == nil {
+		l.waiting = make(map[string]int)
+	}
 	l.delayed++
+	l.waiting[addr]++
 	return true
 }
 
-func (l *limiter) release() {
+func (l *limiter) release(addr string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.delayed--
+	l.waiting[addr]--
+	if l.waiting[addr] == 0 {
+		delete(l.waiting, addr)
+	}
 }
 
 // slowDown counts a failed login and returns when the 401 may be sent. It returns
@@ -149,10 +168,10 @@ func (l *limiter) slowDown(r *http.Request) bool {
 	if failures == l.limit+1 {
 		l.log.Warn("loginlimit: too many failed logins, answers are delayed", "address", addr)
 	}
-	if !l.acquire() {
+	if !l.acquire(addr) {
 		return false
 	}
-	defer l.release()
+	defer l.release(addr)
 	wait := time.NewTimer(delay)
 	defer wait.Stop()
 	select {
@@ -180,10 +199,11 @@ type writer struct {
 	limiter  *limiter
 	r        *http.Request
 	answered bool
-	replaced bool // by a 429 with a body of its own
+	replaced bool // the handler's answer is not sent
+	cut      bool // nothing is sent
 }
 
-// WriteHeader delays a 401 or replaces it by a 429, if the address is beyond the limit.
+// WriteHeader delays a 401 or refuses the connection, if the address is beyond the limit.
 func (w *writer) WriteHeader(status int) {
 	if w.replaced {
 		return
@@ -192,7 +212,11 @@ func (w *writer) WriteHeader(status int) {
 	w.answered = w.answered || status >= http.StatusOK // 1xx comes before the answer
 	if first && status == http.StatusUnauthorized && !w.limiter.slowDown(w.r) {
 		w.replaced = true
-		w.refuse()
+		if w.r.ProtoMajor < 2 {
+			w.cut = true
+		} else {
+			w.refuse()
+		}
 		return
 	}
 	w.ResponseWriter.WriteHeader(status)
@@ -213,7 +237,7 @@ func (w *writer) refuse() {
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Retry-After", strconv.Itoa(int(delay/time.Second)))
-	header.Set("Connection", "close") // the next attempt has to connect again
+	header.Set("Connection", "close") // HTTP/2 takes it as the order to end the connection
 	w.ResponseWriter.WriteHeader(http.StatusTooManyRequests)
 	_, _ = w.ResponseWriter.Write(body) // an error means that the client has gone
 }
@@ -230,6 +254,9 @@ func (w *writer) Write(b []byte) (int, error) {
 // FlushError and Flush serve handlers that look for one of the two, as event streams
 // do.
 func (w *writer) FlushError() error {
+	if w.cut {
+		return nil // a flush would send the beginning of an answer
+	}
 	w.answered = true
 	return http.NewResponseController(w.ResponseWriter).Flush()
 }

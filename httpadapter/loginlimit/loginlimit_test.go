@@ -141,51 +141,112 @@ func TestDelayEndsWithTheRequest(t *testing.T) {
 	})
 }
 
-// TestFloodIsSlowedDownOrRefused: an address guesses on far more connections than may
-// wait. No guess beyond the limit is answered 401 at once.
-func TestFloodIsSlowedDownOrRefused(t *testing.T) {
+// TestFloodIsSlowedDownOrCut: an address guesses on far more connections than may wait.
+// Every guess beyond the limit is answered late, or not at all. Valid credentials from
+// the same address, and failures from another one, find no change.
+func TestFloodIsSlowedDownOrCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, _ := newLimiter(Options{Failures: 1})
 		try(t.Context(), l, "192.0.2.1:1", "wrong")
+		try(t.Context(), l, "192.0.2.2:1", "wrong")
 		var mu sync.Mutex
-		slowed, refused := 0, 0
+		slowed, cut := 0, 0
 		var wg sync.WaitGroup
-		for range 4 * maxDelayed {
+		for range 4 * maxDelayedOfOne {
 			wg.Go(func() {
+				defer func() {
+					mu.Lock()
+					defer mu.Unlock()
+					switch recover() {
+					case nil:
+						slowed++
+					case http.ErrAbortHandler:
+						cut++
+					}
+				}()
 				w, took := try(t.Context(), l, "192.0.2.1:1", "wrong")
-				mu.Lock()
-				defer mu.Unlock()
-				switch {
-				case w.Code == http.StatusUnauthorized && took == time.Second:
-					slowed++
-				case w.Code == http.StatusTooManyRequests && took == 0:
-					refused++
-				default:
+				if w.Code != http.StatusUnauthorized || took != time.Second {
 					t.Errorf("answered %d after %v", w.Code, took)
 				}
 			})
 		}
 		synctest.Wait()
-		w, took := try(t.Context(), l, "192.0.2.1:1", "wrong")
-		require.Zero(t, took)
-		require.Equal(t, http.StatusTooManyRequests, w.Code)
-		require.Equal(t, `{"success":false,"error":"Too many failed logins, try again later [error-too-many-requests]","errorType":"error-too-many-requests"}`, w.Body.String())
-		require.Equal(t, http.Header{
-			"Content-Type":           {"application/json"},
-			"Content-Length":         {fmt.Sprint(w.Body.Len())},
-			"Cache-Control":          {"no-store"},
-			"X-Content-Type-Options": {"nosniff"},
-			"Retry-After":            {"1"},
-			"Connection":             {"close"},
-		}, w.Header())
-		w, took = try(t.Context(), l, "192.0.2.1:1", "t")
+		w, took := try(t.Context(), l, "192.0.2.1:1", "t")
 		require.Zero(t, took)
 		require.Equal(t, "in", w.Body.String(), "valid credentials from the same address")
+		w, took = try(t.Context(), l, "192.0.2.2:1", "wrong")
+		require.Equal(t, time.Second, took)
+		require.Equal(t, "out", w.Body.String(), "another address has places of its own")
 		wg.Wait()
-		require.Equal(t, maxDelayed, slowed)
-		require.Equal(t, 3*maxDelayed, refused)
+		require.Equal(t, maxDelayedOfOne, slowed)
+		require.Equal(t, 3*maxDelayedOfOne, cut)
 		require.Zero(t, l.delayed)
+		require.Empty(t, l.waiting)
 	})
+}
+
+// TestPlacesAreBounded: all addresses together have no more places than fit into the
+// memory that is meant for them.
+func TestPlacesAreBounded(t *testing.T) {
+	l := new(limiter)
+	got := 0
+	for i := range 2 * maxDelayed {
+		if l.acquire(fmt.Sprint(i)) {
+			got++
+		}
+	}
+	require.Equal(t, maxDelayed, got)
+	require.Len(t, l.waiting, maxDelayed)
+	l.release("0")
+	require.True(t, l.acquire("another"))
+}
+
+// TestCutConnection: a real client without a place gets no answer, even if the handler
+// flushes one.
+func TestCutConnection(t *testing.T) {
+	h := New(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		next(w, r)
+		w.(http.Flusher).Flush()
+	}), &Options{Failures: 1, Logger: slog.New(slog.DiscardHandler)}).(*limiter)
+	h.delayed = maxDelayed
+	server := httptest.NewServer(h)
+	defer server.Close()
+	for _, want := range []bool{true, false, false} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL, nil)
+		require.NoError(t, err)
+		r.Header.Set("X-Auth-Token", "wrong")
+		res, err := server.Client().Do(r)
+		if err == nil {
+			_ = res.Body.Close()
+		}
+		require.Equal(t, want, err == nil)
+	}
+}
+
+// TestHTTP2ConnectionEndsInOrder: other requests on the connection may be honest.
+func TestHTTP2ConnectionEndsInOrder(t *testing.T) {
+	l, _ := newLimiter(Options{Failures: 1})
+	l.delayed = maxDelayed
+	answer := func() *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.ProtoMajor, r.ProtoMinor = 2, 0
+		r.Header.Set("X-Auth-Token", "wrong")
+		w := httptest.NewRecorder()
+		l.ServeHTTP(w, r)
+		return w
+	}
+	require.Equal(t, http.StatusUnauthorized, answer().Code)
+	w := answer()
+	require.Equal(t, http.StatusTooManyRequests, w.Code)
+	require.Equal(t, `{"success":false,"error":"Too many failed logins, try again later [error-too-many-requests]","errorType":"error-too-many-requests"}`, w.Body.String())
+	require.Equal(t, http.Header{
+		"Content-Type":           {"application/json"},
+		"Content-Length":         {fmt.Sprint(w.Body.Len())},
+		"Cache-Control":          {"no-store"},
+		"X-Content-Type-Options": {"nosniff"},
+		"Retry-After":            {"1"},
+		"Connection":             {"close"},
+	}, w.Header())
 }
 
 func TestMemoryIsBounded(t *testing.T) {
