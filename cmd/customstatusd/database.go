@@ -11,8 +11,6 @@ import (
 	"os"
 	"sync/atomic"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/cmd/customstatusd/internal/statusfile"
 )
@@ -52,10 +50,11 @@ func openDatabase(ctx context.Context, given string, create bool, rules customst
 		return nil, dialErr // or a server behind it would be passed over
 	}
 	opts := customstatus.Options{Rules: rules}
-	if !create {
-		opts.Bolt = readOnly()
+	open := openToRead
+	if create {
+		open = openToWrite
 	}
-	db, err := openLocal(ctx, pl, create, opts)
+	db, err := open(ctx, pl, opts)
 	if !errors.Is(err, customstatus.ErrLocked) {
 		return db, err
 	}
@@ -65,15 +64,15 @@ func openDatabase(ctx context.Context, given string, create bool, rules customst
 	return nil, fmt.Errorf("%w, and it does not answer: %w", err, dialErr)
 }
 
-// readOnly opens a file that may be on a disk that can only be read.
-func readOnly() *customstatus.BoltOptions {
-	return &customstatus.BoltOptions{Bolt: &bbolt.Options{ReadOnly: true}}
+func openToWrite(ctx context.Context, pl place, opts customstatus.Options) (*localDatabase, error) {
+	return openLocal(ctx, pl, true, opts)
 }
 
 // localDatabase is a file that this process has opened.
 type localDatabase struct {
 	catalog *customstatus.Catalog
 	path    string
+	copied  *fileCopy                              // what is open instead of the file at path, or nil
 	store   atomic.Pointer[customstatus.BoltStore] // the open store; the catalog may replace it
 }
 
@@ -144,11 +143,20 @@ func saySalvage(path string, err error) error {
 }
 
 func (db *localDatabase) state(ctx context.Context) error {
+	if db.copied != nil {
+		return nil // a copy is not at the path, and never written
+	}
 	_, err := db.store.Load().Revision(ctx)
 	return err
 }
 
-func (db *localDatabase) close() error { return db.catalog.Close() }
+func (db *localDatabase) close() error {
+	err := db.catalog.Close()
+	if db.copied != nil {
+		err = errors.Join(err, db.copied.discard())
+	}
+	return err
+}
 
 // The formats of an export.
 const (
@@ -177,5 +185,8 @@ func (db *localDatabase) export(_ context.Context, w io.Writer, format string) e
 }
 
 func (db *localDatabase) backup(ctx context.Context, w io.Writer) error {
+	if db.copied != nil {
+		return db.copied.writeTo(w)
+	}
 	return db.catalog.Backup(ctx, w)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/salvage"
 )
 
 // addRules declares the flags that change the rules.
@@ -217,7 +218,9 @@ output. FILE appears when it is complete. An export includes the metadata, which
 wire may not show.
 
 While a server runs, export asks the server. If the file at the path is not the file
-of the server any more, export writes what the server has, with a warning.
+of the server any more, export writes what the server has, with a warning. Without a
+server, export reads a copy, if there is room for one, so that a server can start
+meanwhile.
 
 With --format ejson it writes MongoDB's extended JSON (version 2, relaxed), which
 mongoimport puts into Rocket.Chat's collection, and which import reads as well:
@@ -239,7 +242,8 @@ func (p *process) backupCommand() *cobra.Command {
 like the original. A backup has no tokens.
 
 While a server runs, backup asks the server. If the file at the path is not the file
-of the server any more, backup copies that of the server, with a warning.`,
+of the server any more, backup copies that of the server, with a warning. A server can
+start while backup works.`,
 	}, database.backup)
 }
 
@@ -300,7 +304,11 @@ func (p *process) checkCommand() *cobra.Command {
 		Use:   "check",
 		Short: "Read the whole database and report damage",
 		Long: `Reads the whole database, verifies every record, and prints what it found. If there is
-damage, it says what is damaged, and the exit code is 1. "salvage" saves the rest.
+damage, it names each damaged page and each status that is damaged, lost or doubtful,
+at most 100 of them, and the exit code is 1. "salvage" saves the rest.
+
+A server that starts meanwhile is not held up, if there is room for a copy of the
+database beside it or in the directory for temporary files.
 
 A database that a server holds can't be checked: check a backup. If damage prevents a
 backup, export what the server has in memory before you stop it.`,
@@ -312,15 +320,36 @@ backup, export what the server has in memory before you stop it.`,
 	return cmd
 }
 
+// maxProblems bounds the problems that check names. A file can have one for each status.
+const maxProblems = 100
+
+// nameProblems prints what is damaged in the database at a path.
+func (p *process) nameProblems(path string) {
+	found, err := salvage.File(path, nil)
+	if err != nil {
+		return // the error of the check says what can be said
+	}
+	for i, problem := range found.Problems {
+		if i == maxProblems {
+			fmt.Fprintf(p.stderr, "customstatusd: %s: and %d more\n", path, len(found.Problems)-maxProblems)
+			break
+		}
+		fmt.Fprintf(p.stderr, "customstatusd: %s: %s\n", path, problem)
+	}
+}
+
 func (p *process) check(ctx context.Context, path string) error {
 	pl, err := findPlace(path)
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	db, err := openLocal(ctx, pl, false, customstatus.Options{Rules: customstatus.Rules{StatusTypeOptional: true}, Bolt: readOnly()})
+	db, err := openToRead(ctx, pl, customstatus.Options{Rules: customstatus.Rules{StatusTypeOptional: true}})
 	if errors.Is(err, customstatus.ErrLocked) {
 		return fmt.Errorf("check: %w; check a backup of it:\n  customstatusd backup --db %s copy.db && customstatusd check --db copy.db",
 			err, shellQuote(path))
+	}
+	if errors.Is(err, customstatus.ErrDamaged) {
+		p.nameProblems(path)
 	}
 	if err != nil {
 		return fmt.Errorf("check: %w", err)

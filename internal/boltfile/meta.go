@@ -65,6 +65,16 @@ func readMetas(r io.ReaderAt, size int64) (metas [2]meta, err error) {
 	return metas, err
 }
 
+// Transactions returns the numbers of the transactions that wrote the two meta pages.
+// Each commit writes one of them, after all its other pages and with a new number.
+// So if Transactions is the same before and after a copy of the file, the copy has all
+// pages of the last commit, whoever wrote meanwhile: a commit writes only pages that the
+// commit before it doesn't use. The errors are those of [Check].
+func Transactions(r io.ReaderAt, size int64) (numbers [2]uint64, err error) {
+	metas, err := readMetas(r, size)
+	return [2]uint64{metas[0].tx, metas[1].tx}, err
+}
+
 // newer returns the meta page of the later transaction. The error is set if
 // bbolt never leaves these two meta pages together.
 func newer(metas [2]meta) (meta, error) {
