@@ -134,7 +134,7 @@ func Explore(r io.ReaderAt, size int64, visit func(page uint64, bucket string, k
 	e.survey.PageSize = m.pageSize
 	e.survey.Transaction = m.tx
 	e.survey.Pages = min(m.pages, e.fit())
-	if m.pages > e.survey.Pages {
+	if m.pages > uint64(size)/m.pageSize { // a part of the last page is not enough
 		e.mention(damage(NoPage, "the file is cut short: it has %d bytes and should have %d pages of %d bytes", size, m.pages, m.pageSize), "")
 	}
 	if !e.survey.Newest {

@@ -189,3 +189,18 @@ func TestSurveyOfTheListOfFreePages(t *testing.T) {
 		require.Equal(t, sound.Usage(page) == boltfile.Free, survey.Usage(page) == boltfile.Free)
 	}
 }
+
+// TestSurveyOfAFileThatIsCut: wherever a file ends too early, Explore says so, also within
+// a page that nothing uses.
+func TestSurveyOfAFileThatIsCut(t *testing.T) {
+	b := build(t, bbolt.Options{PageSize: pageSize}, fill("a", 0, 300, 50), drop("a", 0, 300, 1))
+	pages := order.Uint64(b[newest(b)*pageSize+16+40:])
+	sound, _ := explore(b)
+	require.Empty(t, sound.Damages)
+	require.Equal(t, boltfile.Free, sound.Usage(pages-1), "the case is about a free page")
+	for missing := range uint64(pageSize + 1) {
+		cut := b[:pages*pageSize-missing]
+		survey, _ := explore(cut)
+		require.Equal(t, boltfile.Check(bytes.NewReader(cut), int64(len(cut))) != nil, len(survey.Damages) > 0, "without %d bytes", missing)
+	}
+}
