@@ -27,8 +27,7 @@ import (
 // defaults. [Open] refuses negative numbers and combinations without a meaning.
 // The functions must be safe for concurrent use.
 type Options struct {
-	// Rules say which fields the catalog accepts. The zero value is the
-	// documented rules.
+	// Rules say which fields the catalog accepts.
 	Rules Rules
 	// MaxStatuses is the greatest number of statuses that a write may lead to;
 	// beyond it, writes return [ErrFull]. 0 is no limit. A status takes about
@@ -50,16 +49,14 @@ type Options struct {
 	// Bolt are the options of [OpenFile] for its store. Open ignores them.
 	Bolt *BoltOptions
 
-	// Logger gets what goes wrong behind the host's back. Nil is
-	// [slog.Default].
+	// Logger gets what goes wrong behind the host's back. Nil is [slog.Default].
 	Logger *slog.Logger
 	// Observer is told of it too. It is copied, and may be nil.
 	Observer *Observer
 
 	// Now is the clock. Nil is [time.Now].
 	Now func() time.Time
-	// NewID makes the id of a new status. Nil makes time-ordered UUIDs
-	// (version 7).
+	// NewID makes the id of a new status. Nil makes time-ordered UUIDs (version 7).
 	NewID func() string
 	// Random is the source of randomness for the waits between attempts. Nil
 	// is [rand.Uint64] of math/rand/v2.
@@ -93,21 +90,18 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// WriteOptions refine an Update or a Delete. A nil *WriteOptions and the zero
-// value are the defaults.
+// WriteOptions refine an Update or a Delete. Nil and the zero value are the defaults.
 type WriteOptions struct {
-	// IfRevision makes the write conditional: unless the status is still at
-	// this [CustomUserStatus.Revision], the write returns [ErrConflict]. It is
-	// for hosts that read, let somebody edit, and write back. 0 is no
-	// condition.
+	// IfRevision makes the write conditional: unless the status is still at this
+	// [CustomUserStatus.Revision], the write returns [ErrConflict]. It is for hosts
+	// that read, let somebody edit, and write back. 0 is no condition.
 	IfRevision Revision
-	// KeepStatusType makes an Update ignore [Fields.StatusType] and leave the
-	// status type as it is.
+	// KeepStatusType makes an Update ignore [Fields.StatusType] and keep the type.
 	KeepStatusType bool
 }
 
-// A Catalog holds all statuses of one chat server and enforces its rules. Its
-// methods may be called by several goroutines at once.
+// A Catalog holds all statuses of one chat server and enforces its rules. Several
+// goroutines may use it at once.
 //
 // Over an exclusive store a catalog is linearizable. Over a shared store every
 // write still is; reads are local, never go back in time, and see the caller's own
@@ -115,9 +109,8 @@ type WriteOptions struct {
 // or when its context is done meanwhile.
 //
 // Reads go back only when the store turns out to hold another history: a restored
-// file, or a failover that lost commits. The catalog then takes what is there,
-// ends the watchers whose position is not part of it with [ErrCompacted], and
-// counts a rewind in [Stats].
+// file, or a failover that lost commits. The catalog then takes what is there, ends
+// watchers whose position isn't in it with [ErrCompacted], and notes it in [Stats].
 //
 // A write that returns nil is as durable as its store makes it. A write that
 // returns an error other than [ErrOutcomeUnknown] left nothing behind. The context
@@ -311,16 +304,9 @@ func (c *Catalog) fill(e *edit, s *CustomUserStatus, f Fields) error {
 	return nil
 }
 
-// freshID returns an id that no status has and that is not in taken. A source that
-// gives only ids in use is broken, which must not hang the writer.
+// freshID returns an id that no status has and that is not in taken.
 func (c *Catalog) freshID(e *edit, taken map[string]bool) (string, error) {
-	for range 10 {
-		id := c.opts.NewID()
-		if text.ValidID(id, MaxIDBytes) && !taken[id] && e.Unused(id) {
-			return id, nil
-		}
-	}
-	return "", errors.New("customstatus: the source of ids gives none that is valid and unused")
+	return text.FreshID(c.opts.NewID, MaxIDBytes, func(id string) bool { return !taken[id] && e.Unused(id) })
 }
 
 // time returns the current time in the form in which a status keeps it.

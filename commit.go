@@ -324,7 +324,7 @@ func (c *Catalog) makeDurable(e *edit, group []*write) error {
 	case info.Err == nil:
 		next, commit := e.commit(info.Revision, changes)
 		if c.shared == nil {
-			c.publish(next, commit)
+			c.view.Publish(next, commit, len(commit.Changes), commit.size())
 		}
 		c.last, c.lastRewinds = info.Revision, e.Base.Rewinds
 		c.noteCommit(info)
@@ -410,12 +410,12 @@ func (c *Catalog) catchUp(leader *write, group []*write) []*write {
 	}
 }
 
-// syncFor is sync, given up when the time of one of the writes is up.
+// syncFor waits as [Catalog.Sync] does, until the time of one of the writes is up.
 func (c *Catalog) syncFor(leader *write, group []*write) error {
 	ctx, cancel := context.WithCancel(leader.ctx)
 	defer cancel()
 	for _, w := range group {
 		defer context.AfterFunc(w.ctx, cancel)()
 	}
-	return c.sync(ctx)
+	return c.view.CatchUp(ctx, c.source.Revision, c.follower.Reload)
 }

@@ -70,11 +70,6 @@ func (e *edit) commit(revision Revision, changes []Change) (*snapshot, Commit) {
 	return next, Commit{revision, changes, Fingerprint(next.Position.Fingerprint), true}
 }
 
-// publish shows a commit to readers and then to watchers.
-func (c *Catalog) publish(next *snapshot, commit Commit) {
-	c.view.Publish(next, commit, len(commit.Changes), commit.size())
-}
-
 // size is about the memory that the commit keeps from being freed.
 func (c *Commit) size() int {
 	size := int(unsafe.Sizeof(*c)) + len(c.Changes)*int(unsafe.Sizeof(Change{}))

@@ -100,8 +100,7 @@ type Error struct {
 	Code Code
 	// Field is the field at fault, one of the constants above, or empty.
 	Field string
-	// Input is the refused value as valid UTF-8, cut to [MaxNameCharacters]
-	// characters, or empty.
+	// Input is the refused value as UTF-8, cut to [MaxNameCharacters], or empty.
 	Input string
 	// ID is the id of the status that was to be written or, with CodeNameInUse,
 	// of the status that has the name. It may be empty.
@@ -145,16 +144,7 @@ type TooLargeError struct {
 }
 
 // Error says what is too large and how many changes would fit.
-func (e *TooLargeError) Error() string {
-	s := ErrTooLarge.Error()
-	if e.Err != nil {
-		s += ": " + e.Err.Error()
-	}
-	if e.MaxChanges > 0 {
-		s += fmt.Sprintf(": at most %d changes fit in one commit", e.MaxChanges)
-	}
-	return s
-}
+func (e *TooLargeError) Error() string { return text.TooLarge(ErrTooLarge, e.MaxChanges, e.Err) }
 
 // Unwrap returns [ErrTooLarge] and e.Err.
 func (e *TooLargeError) Unwrap() []error {

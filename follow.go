@@ -19,7 +19,7 @@ func (c *Catalog) Sync(ctx context.Context) error {
 		return ErrClosed
 	}
 	if c.shared != nil {
-		return c.sync(ctx)
+		return c.view.CatchUp(ctx, c.source.Revision, c.follower.Reload)
 	}
 	select {
 	case c.turn <- struct{}{}:
@@ -34,12 +34,6 @@ func (c *Catalog) Sync(ctx context.Context) error {
 	case <-c.ctx.Done():
 		return ErrClosed
 	}
-}
-
-// sync waits until reads see all that the shared store holds now. Close ends it, for
-// Close may wait for a leader who waits here.
-func (c *Catalog) sync(ctx context.Context) error {
-	return c.view.CatchUp(ctx, c.source.Revision, c.follower.Reload)
 }
 
 // followed is a catalog as the follower of its shared store sees it.
@@ -68,6 +62,6 @@ func (f followed) Take(commit Commit) error {
 	if commit.FingerprintKnown && commit.Fingerprint != made.Fingerprint {
 		return fmt.Errorf("%w: the fingerprint at revision %d differs", follower.ErrMisfit, commit.Revision)
 	}
-	f.c.publish(next, made)
+	f.c.view.Publish(next, made, len(made.Changes), made.size())
 	return nil
 }

@@ -9,22 +9,19 @@ import (
 )
 
 // Query says which statuses [Catalog.List] returns, and in which order. The zero
-// value is all of them by name. A status matches if all the conditions that are set
-// hold.
+// value is all of them by name. A status matches if it meets all conditions.
 type Query struct {
 	// ID matches the status with this id.
 	ID string
 	// Name matches the status with exactly this name.
 	Name string
-	// NameContains matches statuses whose name contains it, without regard to
-	// case. It is never a pattern.
+	// NameContains matches names that contain it in any case. It is never a pattern.
 	NameContains string
 	// Filter matches statuses for which it returns true. It must not call the
 	// catalog's writes.
 	Filter func(CustomUserStatus) bool
-	// Sort are the keys to sort by, the most important one first. Ties are
-	// broken by ID, so that pages of one revision never overlap. Nil sorts by
-	// name.
+	// Sort are the keys to sort by, the most important one first. Ties are broken
+	// by ID, so that pages of one revision never overlap. Nil sorts by name.
 	Sort []SortKey
 	// Offset is the number of matches to skip.
 	Offset int
@@ -55,8 +52,7 @@ type Page struct {
 	Statuses []CustomUserStatus
 	// Total is the number of matches, those beyond Limit included.
 	Total int
-	// Position is the position of the catalog that the page shows. [Catalog.Watch]
-	// from there yields every later change.
+	// Position is the page's. [Catalog.Watch] from there yields every later change.
 	Position Position
 }
 
@@ -132,9 +128,7 @@ var sortKeys = map[SortField]selection.Key[CustomUserStatus]{
 func orderOf(keys []SortKey) *selection.Order[CustomUserStatus] {
 	by := make([]selection.Key[CustomUserStatus], 0, len(keys)+1)
 	for _, k := range keys {
-		key := sortKeys[k.Field]
-		key.Descending = k.Descending
-		by = append(by, key)
+		by = append(by, sortKeys[k.Field].Reversed(k.Descending))
 	}
 	order := selection.By(append(by, sortKeys[SortByID])...)
 	return &order

@@ -12,8 +12,7 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// BoltStore is a [Store] in a bbolt file. It may be used by several goroutines at
-// once.
+// BoltStore is a [Store] in a bbolt file. Several goroutines may use it at once.
 //
 // # Durability
 //
@@ -38,10 +37,9 @@ import (
 //
 // While the file is open, the store checks the pages that bbolt is about to follow
 // before each commit, and all pages of the catalog before each Load but the first.
-// Damage is ErrDamaged, and [ErrNeedsReopen] for later commits. It can still end the
-// process if it happens between the check and the use, in a list of more than 2,000
-// free pages (the store checks only its length; bbolt reads it again when a commit
-// fails), or in other buckets of a host's file, which only the host follows.
+// Damage is ErrDamaged, and [ErrNeedsReopen] for later commits. Damage can still end
+// the process between the check and the use, in a list of more than 2,000 free pages
+// (only its length is checked), and in other buckets of a host's file.
 //
 // A file that is cut short under a running process is an error too. A panic of
 // bbolt is ErrDamaged; any other panic under a call of bbolt is an error without a
@@ -49,9 +47,8 @@ import (
 // Stack() []byte that [errors.As] finds.
 //
 // Commits are refused while the open file is not the one at its path: nobody would
-// find what is written to a file that has been deleted, moved or replaced. So a
-// process that loses sight of the path, by a chroot or a change of mounts, can't
-// commit.
+// find what is written to a file that was deleted, moved or replaced. So a process
+// that loses sight of the path, by a chroot or a change of mounts, can't commit.
 //
 // # Limits
 //
@@ -62,26 +59,22 @@ import (
 //
 // # Files
 //
-// The file is locked: a second OpenBolt of it, by any process, returns [ErrLocked].
-// It belongs on a local file system, because bbolt maps it into memory and relies
-// on the lock.
-type BoltStore struct {
-	engine *bolt.Store
-}
+// The file is locked: a second OpenBolt, by any process, returns [ErrLocked]. It
+// belongs on a local file system: bbolt maps it into memory and relies on the lock.
+type BoltStore struct{ engine *bolt.Store }
 
 // BoltOptions configure [OpenBolt] and [NewBoltStore]. A nil *BoltOptions and the
 // zero value are the defaults.
 type BoltOptions struct {
 	// Name is the name of the catalog, any text of at most 255 bytes. A file can
-	// hold one catalog without a name and any number with names. They are
-	// independent of each other. OpenBolt makes a catalog only together with a
-	// new file; NewBoltStore adds more.
+	// hold one catalog without a name and any number with names, independent of
+	// each other. OpenBolt makes one only in a new file; NewBoltStore adds more.
 	Name string
 
 	// OpenBolt alone uses the other fields.
 
-	// LockTimeout is how long to wait for the lock of a file that another
-	// process holds. 0 is Bolt.Timeout, or half a second if that is 0 too.
+	// LockTimeout limits the wait for a file that another process holds. 0 is
+	// Bolt.Timeout, or half a second if that is 0 too.
 	LockTimeout time.Duration
 	// FileMode is the mode of a new file, before the umask. 0 is 0600.
 	FileMode os.FileMode
@@ -109,8 +102,8 @@ func newBoltStore(engine *bolt.Store, err error) (*BoltStore, error) {
 // [ErrLocked] is returned when another process, or another store of this process,
 // still holds the file after the timeout. [ErrDamaged] is returned for a damaged
 // bbolt file. Other errors have no sentinel: the file is not a bbolt file, has no
-// catalog of this name, has a format of another version that this version doesn't
-// know, or can't be opened.
+// catalog of this name, has a format that this version doesn't know, or can't be
+// opened.
 func OpenBolt(path string, opts *BoltOptions) (*BoltStore, error) {
 	return newBoltStore(bolt.Open(path, (*bolt.Options)(opts)))
 }
@@ -173,22 +166,16 @@ func (s *BoltStore) Load(ctx context.Context) (Contents, error) {
 			statuses = make([]CustomUserStatus, 0, count)
 		}
 		statuses = append(statuses, CustomUserStatus{
-			ID:         r.ID,
-			Name:       r.Name,
-			StatusType: StatusType(r.Type),
-			UpdatedAt:  time.UnixMilli(r.UpdatedAt).UTC(),
-			Revision:   Revision(r.Revision),
-			Metadata:   r.Metadata,
+			ID: r.ID, Name: r.Name, StatusType: StatusType(r.Type), Metadata: r.Metadata,
+			UpdatedAt: time.UnixMilli(r.UpdatedAt).UTC(), Revision: Revision(r.Revision),
 		})
 	})
 	if err != nil {
 		return Contents{}, err
 	}
 	return Contents{
-		Statuses:         statuses,
-		Revision:         Revision(state.Revision),
-		Fingerprint:      Fingerprint(state.Fingerprint),
-		FingerprintKnown: true,
+		Statuses: statuses, Revision: Revision(state.Revision),
+		Fingerprint: Fingerprint(state.Fingerprint), FingerprintKnown: true,
 	}, nil
 }
 
@@ -225,16 +212,13 @@ func boltRecord(s *CustomUserStatus) bolt.Record {
 		return bolt.Record{}
 	}
 	return bolt.Record{
-		ID:        s.ID,
-		Name:      s.Name,
-		Type:      string(s.StatusType),
-		Metadata:  s.Metadata,
+		ID: s.ID, Name: s.Name, Type: string(s.StatusType), Metadata: s.Metadata,
 		UpdatedAt: s.UpdatedAt.UnixMilli(),
 	}
 }
 
-// Revision implements [Store]. It doesn't wait for a commit. If the next commit would
-// fail before it begins, Revision returns that error, for a health check say.
+// Revision implements [Store]. It doesn't wait for a commit. It returns the error
+// with which the next commit would fail before it begins, for a health check say.
 func (s *BoltStore) Revision(ctx context.Context) (Revision, error) {
 	revision, err := s.engine.Revision(ctx)
 	return Revision(revision), err
@@ -245,8 +229,8 @@ func (s *BoltStore) Revision(ctx context.Context) (Revision, error) {
 // in the file, including other catalogs and the host's own buckets.
 //
 // Backup first makes the copy in a temporary file, in the store's directory or else
-// in the system's directory for them, and verifies its structure. So a slow w delays
-// nobody. [ErrDamaged] is returned for a damaged file. After any error, that of ctx
+// in the system's, and verifies its structure, so a slow w delays nobody.
+// [ErrDamaged] is returned for a damaged file. After any error, that of ctx
 // included, what w has received is not a backup.
 func (s *BoltStore) Backup(ctx context.Context, w io.Writer) error {
 	return s.engine.Backup(ctx, w)

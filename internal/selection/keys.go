@@ -18,6 +18,12 @@ type Key[T any] struct {
 	Descending bool
 }
 
+// Reversed returns the key, reversed if descending is set.
+func (k Key[T]) Reversed(descending bool) Key[T] {
+	k.Descending = k.Descending != descending
+	return k
+}
+
 // Text returns a key of strings, which are compared byte by byte.
 func Text[T any, S ~string](text func(*T) S) Key[T] {
 	return Key[T]{

@@ -24,8 +24,7 @@ func TestBy(t *testing.T) {
 	}
 	byWord, byTime := Text(func(d *dated) word { return d.word }), Number(func(d *dated) uint64 { return Milliseconds(d.at) })
 	last := func(k Key[dated]) Key[dated] {
-		k.Descending = true
-		return k
+		return k.Reversed(true)
 	}
 	compare := map[string]func(a, b *dated) int{
 		"word": func(a, b *dated) int { return cmp.Compare(a.word, b.word) },

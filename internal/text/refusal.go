@@ -1,6 +1,7 @@
 package text
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -31,4 +32,17 @@ func fieldWord(key string) string {
 		return "time of update"
 	}
 	return key
+}
+
+// TooLarge says what is too large, if cause isn't nil, and how many changes would
+// fit, if there are any.
+func TooLarge(sentinel error, maxChanges int, cause error) string {
+	s := sentinel.Error()
+	if cause != nil {
+		s += ": " + cause.Error()
+	}
+	if maxChanges > 0 {
+		s += fmt.Sprintf(": at most %d changes fit in one commit", maxChanges)
+	}
+	return s
 }

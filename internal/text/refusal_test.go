@@ -1,6 +1,7 @@
 package text_test
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -17,4 +18,28 @@ func TestRefusal(t *testing.T) {
 	} {
 		require.Equal(t, tt.want, text.Refusal(tt.sentence, tt.field, tt.input, tt.id, tt.detail))
 	}
+}
+
+func TestTooLarge(t *testing.T) {
+	large, cause := errors.New("too large"), errors.New("33 bytes")
+	require.Equal(t, "too large", text.TooLarge(large, 0, nil))
+	require.Equal(t, "too large: 33 bytes", text.TooLarge(large, 0, cause))
+	require.Equal(t, "too large: 33 bytes: at most 32 changes fit in one commit", text.TooLarge(large, 32, cause))
+}
+
+func TestFreshID(t *testing.T) {
+	source := func(ids ...string) func() string {
+		return func() (id string) {
+			if id = ids[0]; len(ids) > 1 {
+				ids = ids[1:]
+			}
+			return id
+		}
+	}
+	unused := func(id string) bool { return id != "used" }
+	id, err := text.FreshID(source("used", "", "too long", "new"), 7, unused)
+	require.NoError(t, err)
+	require.Equal(t, "new", id)
+	_, err = text.FreshID(source("used"), 7, unused)
+	require.ErrorContains(t, err, "the source of ids gives none")
 }

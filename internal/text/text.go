@@ -2,6 +2,7 @@
 package text
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -43,6 +44,17 @@ func invisible(r rune) bool {
 // characters.
 func ValidID(id string, most int) bool {
 	return id != "" && len(id) <= most && utf8.ValidString(id) && !strings.ContainsFunc(id, unicode.IsControl)
+}
+
+// FreshID returns an id of at most so many bytes from next that is unused. A source
+// that gives only ids in use is broken, which must not hang the caller: it is an error.
+func FreshID(next func() string, most int, unused func(string) bool) (string, error) {
+	for range 10 {
+		if id := next(); ValidID(id, most) && unused(id) {
+			return id, nil
+		}
+	}
+	return "", errors.New("customstatus: the source of ids gives none that is valid and unused")
 }
 
 // Clip returns the first characters of s, at most the given number, and
