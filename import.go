@@ -51,9 +51,8 @@ func (e *ImportError) Unwrap() []error {
 // Import adds statuses with the ids and times that they have, all or none, in one
 // commit. A status without an ID gets one, a zero UpdatedAt becomes the current
 // time, and Revision is ignored. Import skips a status that the catalog has just as
-// given, so an import with ids and times can be repeated; empty Metadata matches
-// any. Over a shared store, each skipped status existed at some moment during the
-// call.
+// given, so an import with ids and times can be repeated; empty Metadata matches any.
+// Over a shared store, each skipped status existed at some moment during the call.
 //
 // An [*ImportError] is returned when statuses can't be imported: the rules don't
 // allow them, or their id or name belongs to another status, of the catalog or

@@ -9,7 +9,7 @@ import (
 )
 
 // Query says which statuses [Catalog.List] returns, and in which order. The zero
-// value is all of them by name. A status matches if it meets all conditions.
+// value is all of them by name. A status matches if it meets all conditions set.
 type Query struct {
 	// ID matches the status with this id.
 	ID string

@@ -66,8 +66,7 @@ type CommitInfo struct {
 
 // LoadInfo describes an attempt to load the store again.
 type LoadInfo struct {
-	// Rewound says that the store holds another history: statuses that were
-	// read before may be gone.
+	// Rewound says that the store holds another history: what was read may be gone.
 	Rewound bool
 	Err     error
 }

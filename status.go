@@ -31,8 +31,7 @@ func (t StatusType) Valid() bool {
 // CustomUserStatus is one entry of the catalog: a status that an admin defines and
 // that users pick from. It is a plain value; a changed copy changes no catalog.
 type CustomUserStatus struct {
-	// ID is an opaque string: a UUID, unless it was imported or comes from
-	// [Options.NewID].
+	// ID is opaque: a UUID, unless it was imported or comes from [Options.NewID].
 	ID string
 	// Name is unique in a catalog, compared byte by byte.
 	Name       string
@@ -42,10 +41,9 @@ type CustomUserStatus struct {
 	UpdatedAt time.Time
 	// Revision is the revision of the last write. The JSON forms don't have it.
 	Revision Revision
-	// Metadata is the host's own: an emoji, a colour, translations, in any
-	// form. It has up to [MaxMetadataBytes] bytes of any value. The catalog
-	// keeps it to the byte and never interprets it. Of the JSON forms, only the
-	// export form has it.
+	// Metadata is the host's own: an emoji, a colour, translations, in any form. It
+	// has up to [MaxMetadataBytes] bytes of any value. The catalog keeps it to the
+	// byte and never interprets it. Of the JSON forms, only the export form has it.
 	Metadata string
 }
 

@@ -55,33 +55,28 @@ import (
 // # Errors
 //
 // If ctx is done before a call, the call returns the error of ctx. When several
-// errors apply, a call returns the first of these: [ErrClosed], the error of
-// ctx, an error for changes that no commit may have, [ErrTooLarge],
-// [ErrConflict].
+// errors apply, a call returns the first of these: [ErrClosed], the error of ctx,
+// an error for changes that no commit may have, [ErrTooLarge], [ErrConflict].
 //
 // Every error but [ErrOutcomeUnknown] means that nothing was written. After
-// ErrOutcomeUnknown, the whole commit was made or nothing of the commit. The
-// store decides which before the next Load or Commit returns, and the decision
-// is final.
+// ErrOutcomeUnknown, the whole commit was made or nothing of the commit. The store
+// decides which before the next Load or Commit returns, and the decision is final.
 //
 // If a store can write again after a failure, it does so by itself at the next
 // commit. If a store can't, every later commit returns [ErrNeedsReopen] and the
-// reason. Errors wrap the sentinels of this package and may also wrap their
-// cause.
+// reason. Errors wrap the sentinels of this package and may also wrap their cause.
 type Store interface {
-	// Load returns everything in the store at one instant between call and
-	// return. Each status has the Revision of the commit that wrote the status
-	// last. The instant is after every commit that had returned before the
-	// call.
+	// Load returns everything in the store at one instant between call and return.
+	// Each status has the Revision of the commit that wrote the status last. The
+	// instant is after every commit that had returned before the call.
 	//
 	// [ErrDamaged] is returned when statuses are not as they were committed;
 	// Load never returns a wrong status and never omits one.
 	Load(ctx context.Context) (Contents, error)
 
-	// Commit makes all changes or none, and returns the revision at which
-	// they were made. When it returns nil, the changes are durable: they
-	// survive whatever the store promises to survive. No Load sees a part of
-	// them.
+	// Commit makes all changes or none, and returns the revision at which they were
+	// made. When it returns nil, the changes are durable: they survive whatever the
+	// store promises to survive. No Load sees a part of them.
 	//
 	// Changes are made in order. Each has one of three kinds:
 	//   - [Created]: After is added. Before is the zero value.
@@ -102,17 +97,15 @@ type Store interface {
 	// then none of the sentinels.
 	//
 	// If ctx is done before the commit begins, Commit returns the error of ctx.
-	// After that, the commit is made or fails as a whole, whatever happens to
-	// ctx.
+	// After that, the commit is made or fails as a whole, whatever happens to ctx.
 	Commit(ctx context.Context, changes []Change) (Revision, error)
 
 	// Revision returns the revision of the store at an instant between call
 	// and return.
 	Revision(ctx context.Context) (Revision, error)
 
-	// Close waits for running methods and releases all resources. A second
-	// Close returns nil. Every other method called after it returns
-	// [ErrClosed].
+	// Close waits for running methods and releases all resources. A second Close
+	// returns nil. Every other method called after it returns [ErrClosed].
 	Close() error
 }
 
@@ -126,11 +119,10 @@ type SharedStore interface {
 	// other writers: each one once, whole, and in order of revisions. Then
 	// Watch waits for new commits.
 	//
-	// A [Commit] with no changes says that every commit up to its revision has
-	// been yielded. Watch begins with such a commit at the revision after, as
-	// soon as it follows the store; more may come at any time. If Load or
-	// Revision returns r > after, Watch eventually yields a commit at or beyond
-	// r.
+	// A [Commit] with no changes says that every commit up to its revision has been
+	// yielded. Watch begins with such a commit at the revision after, as soon as it
+	// follows the store; more may come at any time. If Load or Revision returns r >
+	// after, Watch eventually yields a commit at or beyond r.
 	//
 	// The changes of a commit are in the order in which they were made.
 	// After.Revision is the commit's revision. Of Before, only the ID and the
@@ -147,8 +139,7 @@ type SharedStore interface {
 	Watch(ctx context.Context, after Revision) iter.Seq2[Commit, error]
 }
 
-// MinCommitChanges is the number of changes that every [Store] takes in one
-// commit.
+// MinCommitChanges is the number of changes that every [Store] takes in one commit.
 const MinCommitChanges = 32
 
 // Contents are what a [Store] holds at one instant.
@@ -157,13 +148,11 @@ type Contents struct {
 	Statuses []CustomUserStatus
 	// Revision is the store's revision.
 	Revision Revision
-	// Shared says that the store is a [SharedStore], which others may write
-	// too.
+	// Shared says that the store is a [SharedStore], which others may write too.
 	Shared bool
 
-	// Fingerprint is the sum of the statuses' fingerprints, if FingerprintKnown
-	// is set. A store that keeps the fingerprint saves its catalog the
-	// computation.
+	// Fingerprint is the sum of the statuses' fingerprints, if FingerprintKnown is
+	// set. A store that keeps the fingerprint saves its catalog the computation.
 	Fingerprint      Fingerprint
 	FingerprintKnown bool
 }
@@ -184,11 +173,9 @@ func (k ChangeKind) String() string { return pairs.Kind(k).String() }
 // Change is what a commit does to one status.
 type Change struct {
 	Kind ChangeKind
-	// Before is the status before the change: the zero value if Kind is
-	// [Created].
+	// Before is the status before the change: the zero value if Kind is [Created].
 	Before CustomUserStatus
-	// After is the status after the change: the zero value if Kind is
-	// [Deleted].
+	// After is the status after the change: the zero value if Kind is [Deleted].
 	After CustomUserStatus
 }
 
@@ -221,7 +208,6 @@ type Commit struct {
 	FingerprintKnown bool
 }
 
-// Position returns the catalog's position after the commit, from which a
-// watcher can continue. If the fingerprint is unknown, no catalog has the
-// position.
+// Position returns the catalog's position after the commit, from which a watcher
+// can continue. If the fingerprint is unknown, no catalog has the position.
 func (c Commit) Position() Position { return Position{c.Revision, c.Fingerprint} }

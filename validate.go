@@ -10,8 +10,7 @@ import (
 
 // The limits on the fields of a status.
 const (
-	// MaxNameCharacters is the greatest number of characters (Unicode code
-	// points) in a name: enough for a phrase, short enough for a list.
+	// MaxNameCharacters is the greatest number of Unicode code points in a name.
 	MaxNameCharacters = 120
 	// MaxIDBytes is the greatest number of bytes in an id. The ids of
 	// Rocket.Chat have 17 or 24 bytes, a UUID has 36.
@@ -32,10 +31,9 @@ type Fields struct {
 // Rules say which fields a catalog accepts. The zero value is the documented
 // rules: name and status type are required.
 type Rules struct {
-	// StatusTypeOptional accepts an empty StatusType and stores it as it is. A
-	// running Rocket.Chat does so, in contrast to its documentation. But its
-	// web client stops loading the whole menu at a status with an empty type,
-	// so use StatusTypeOptional only for clients that can handle one.
+	// StatusTypeOptional accepts an empty StatusType and stores it as it is, as a
+	// running Rocket.Chat does. But Rocket.Chat's web client stops loading the whole
+	// menu at such a status, so it is only for clients that can handle one.
 	StatusTypeOptional bool
 	// StatusTypeDefault, one of the four types, is stored instead of an empty
 	// StatusType. It requires StatusTypeOptional.
@@ -53,10 +51,9 @@ type Rules struct {
 // that is at fault.
 //
 // A name needs a character that can be seen: white space and invisible characters
-// alone are no name. A name has at most [MaxNameCharacters] characters, is valid
-// UTF-8, and contains neither a control character nor one of > < & " '. Without a
-// NameRule it is stored as it is given. Metadata has at most [MaxMetadataBytes]
-// bytes.
+// alone are no name. A name has at most [MaxNameCharacters], is valid UTF-8, and
+// contains neither a control character nor one of > < & " '. Without a NameRule it is
+// stored as it is given. Metadata has at most [MaxMetadataBytes].
 func (r Rules) Check(f Fields) error { return r.apply(&f) }
 
 // apply is Check, and gives f the name to store.

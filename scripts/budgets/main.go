@@ -25,7 +25,7 @@ import (
 const (
 	fileLines     = 500
 	testFileLines = 700
-	packageLines  = 2521 // of the root package without its tests; it is to shrink, and must not grow
+	packageLines  = 2500 // of the root package without its tests; it is to shrink, and must not grow
 )
 
 func main() {

@@ -52,8 +52,8 @@ func TestRun(t *testing.T) {
 		}},
 		{"a long root package", map[string]string{
 			"a.go": lines("customstatus", 500), "b.go": lines("customstatus", 500), "c.go": lines("customstatus", 500),
-			"d.go": lines("customstatus", 500), "e.go": lines("customstatus", 500), "f.go": lines("customstatus", 22),
-		}, []string{"the root package has 2522 lines without its tests, at most 2521 are allowed"}},
+			"d.go": lines("customstatus", 500), "e.go": lines("customstatus", 500), "f.go": lines("customstatus", 1),
+		}, []string{"the root package has 2501 lines without its tests, at most 2500 are allowed"}},
 		{"imports that climb", map[string]string{
 			"a.go":                     lines("customstatus", 1),
 			"salvage/s.go":             lines("salvage", 1),
