@@ -78,6 +78,11 @@ func TestLoadTellsHistoriesApart(t *testing.T) {
 			require.Equal(t, tt.contents.Revision, s.Revision)
 			require.Equal(t, tt.rewound, s.Rewinds == 1)
 			require.Equal(t, &tt.contents.Values[0], s.ByID("1"))
+
+			rewound, err = v.Load(tt.contents, 0)
+			require.NoError(t, err)
+			require.False(t, rewound, "it was just loaded")
+			require.Equal(t, s.Rewinds, v.Current().Rewinds)
 		})
 	}
 }
