@@ -246,17 +246,29 @@ func (a *accounts) login(ctx context.Context, name, text string) (*session, stri
 	return s, token, nil
 }
 
-// session returns the session of a request, by Rocket.Chat's headers X-User-Id and
-// X-Auth-Token. Pages of other origins can't make a browser send these headers, so
-// requests need no other protection against forgery. The map's key is the token's
-// hash, so that the time of a look-up says nothing about the token.
+// session returns the session of a request: of the headers X-User-Id and X-Auth-Token, as
+// Rocket.Chat's clients send them, or of the page's cookie. A request with one of the
+// headers counts by the headers alone.
 func (a *accounts) session(r *http.Request) (*session, bool) {
 	userID, token := r.Header.Get("X-User-Id"), r.Header.Get("X-Auth-Token")
+	if userID == "" && token == "" {
+		return a.cookieSession(r)
+	}
+	s, ok := a.byToken(token)
+	if !ok || s.account.ID != userID {
+		return nil, false
+	}
+	return s, true
+}
+
+// byToken looks a session up by the hash of its token, so that the time of a look-up says
+// nothing about the token.
+func (a *accounts) byToken(token string) (*session, bool) {
 	key := sha256.Sum256([]byte(token))
 	a.mu.Lock()
 	s := a.sessions[key]
 	a.mu.Unlock()
-	if s == nil || s.ctx.Err() != nil || s.account.ID != userID {
+	if s == nil || s.ctx.Err() != nil {
 		return nil, false
 	}
 	return s, true

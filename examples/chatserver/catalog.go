@@ -26,6 +26,10 @@ func catalogEndpoints(catalog *customstatus.Catalog, logins *accounts) *httpadap
 
 // Authenticate makes accounts an httpadapter.Authenticator. Admins may change
 // the catalog; everybody who is logged in may list it.
+//
+// An Authenticator sees the whole request, so a login can be anything that the host likes.
+// Here it is two headers or a cookie. With a cookie, pages of other origins could make a
+// browser write: the adapter refuses their requests by itself.
 func (a *accounts) Authenticate(r *http.Request) (httpadapter.Caller, error) {
 	session, ok := a.session(r)
 	if !ok {

@@ -99,6 +99,7 @@ type client struct {
 	url           string
 	http          *http.Client
 	userID, token string
+	cookie        string
 }
 
 // client returns a client that is not logged in.
@@ -137,6 +138,9 @@ func (c *client) request(method, path string, body io.Reader) *http.Request {
 	if c.token != "" {
 		request.Header.Set("X-User-Id", c.userID)
 		request.Header.Set("X-Auth-Token", c.token)
+	}
+	if c.cookie != "" {
+		request.Header.Set("Cookie", c.cookie)
 	}
 	return request
 }

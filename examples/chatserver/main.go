@@ -2,9 +2,9 @@
 // user statuses, to show what embedding looks like.
 //
 // The server has what every chat server has: accounts with passwords, login sessions,
-// messages, and a page for the browser. The file catalog.go does everything with the
-// library: it opens the catalog, gives the adapter the server's logins, mounts the
-// endpoints, and passes changes on to the clients.
+// messages, and a page for the browser, whose login is a cookie. The file catalog.go does
+// everything with the library: it opens the catalog, gives the adapter the server's
+// logins, mounts the endpoints, and passes changes on to the clients.
 //
 // Start it and open the address that it prints:
 //

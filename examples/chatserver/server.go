@@ -29,6 +29,11 @@ const (
 	dropTimeout = time.Second
 )
 
+// policy lets the page use this server's own scripts, styles, images and answers, and
+// nothing else. Trusted types refuse every script that would make HTML of a text.
+const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
+
 //go:embed web
 var web embed.FS
 
@@ -118,17 +123,31 @@ func (s *server) handler() http.Handler {
 	// The catalog's endpoints, and a 404 in JSON for every other path.
 	mux.Handle(httpadapter.DefaultPrefix, s.endpoints)
 
-	mux.HandleFunc("POST /api/v1/login", s.login)
-	mux.HandleFunc("POST /api/v1/logout", s.loggedIn(s.logout))
-	mux.HandleFunc("POST /api/v1/users.create", s.loggedIn(s.createUser))
-	mux.HandleFunc("POST /api/v1/users.setStatus", s.loggedIn(s.setStatus))
-	mux.HandleFunc("POST /api/v1/chat.postMessage", s.loggedIn(s.postMessage))
-	mux.HandleFunc("GET /api/v1/chat.roomEvents", s.loggedIn(s.roomEvents))
-	mux.HandleFunc("GET /api/v1/chat.statusEvents", s.loggedIn(s.statusEvents))
+	// A browser sends the cookie also with the requests of pages that this server
+	// has not made, so those of other origins are refused.
+	protection := http.NewCrossOriginProtection()
+	protection.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fail(w, http.StatusForbidden, "cross-origin", "the request comes from another origin")
+	}))
+	for pattern, handler := range map[string]http.HandlerFunc{
+		"GET /session":                  s.whoAmI,
+		"POST /session":                 s.signIn,
+		"DELETE /session":               s.signOut,
+		"POST /api/v1/login":            s.login,
+		"POST /api/v1/logout":           s.loggedIn(s.logout),
+		"POST /api/v1/users.create":     s.loggedIn(s.createUser),
+		"POST /api/v1/users.setStatus":  s.loggedIn(s.setStatus),
+		"POST /api/v1/chat.postMessage": s.loggedIn(s.postMessage),
+		"GET /api/v1/chat.roomEvents":   s.loggedIn(s.roomEvents),
+		"GET /api/v1/chat.statusEvents": s.loggedIn(s.statusEvents),
+	} {
+		mux.Handle(pattern, protection.Handler(handler))
+	}
 
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Security-Policy", "default-src 'self'; frame-ancestors 'none'")
+		w.Header().Set("Content-Security-Policy", policy)
 		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Referrer-Policy", "no-referrer")
 		mux.ServeHTTP(w, r)
 	})
 }
@@ -138,7 +157,7 @@ func (s *server) loggedIn(next func(http.ResponseWriter, *http.Request, *session
 	return func(w http.ResponseWriter, r *http.Request) {
 		session, ok := s.accounts.session(r)
 		if !ok {
-			fail(w, http.StatusUnauthorized, "unauthorized")
+			fail(w, http.StatusUnauthorized, "unauthorized", "nobody is logged in")
 			return
 		}
 		next(w, r, session)
@@ -156,32 +175,38 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, errWrongPassword):
 		answer(w, http.StatusUnauthorized, map[string]any{"status": "error", "error": "Unauthorized", "message": "Unauthorized"})
 	case err != nil:
-		fail(w, http.StatusServiceUnavailable, "try again later") // the client has gone
+		fail(w, http.StatusServiceUnavailable, "try-again", "try again later") // the client has gone
 	default:
-		roles := []string{"user"}
-		if session.account.Admin {
-			roles = append(roles, "admin")
-		}
 		answer(w, http.StatusOK, map[string]any{
 			"status": "success",
-			"data": map[string]any{
-				"userId":    session.account.ID,
-				"authToken": token,
-				"me":        map[string]any{"_id": session.account.ID, "username": session.account.Name, "roles": roles},
-			},
+			"data":   map[string]any{"userId": session.account.ID, "authToken": token, "me": me(session.account)},
 		})
 	}
 }
 
+// me is what people are told about themselves.
+func me(acc account) map[string]any {
+	roles := []string{"user"}
+	if acc.Admin {
+		roles = append(roles, "admin")
+	}
+	return map[string]any{"_id": acc.ID, "username": acc.Name, "roles": roles}
+}
+
 func (s *server) logout(w http.ResponseWriter, r *http.Request, session *session) {
-	session.close()
-	s.endpoints.RecheckLogins() // ends the adapter's streams of this session, too
+	s.end(session)
 	answer(w, http.StatusOK, map[string]any{"status": "success", "data": map[string]any{"message": "You've been logged out!"}})
+}
+
+// end ends a session and its streams, those of the adapter too.
+func (s *server) end(session *session) {
+	session.close()
+	s.endpoints.RecheckLogins()
 }
 
 func (s *server) createUser(w http.ResponseWriter, r *http.Request, session *session) {
 	if !session.account.Admin {
-		fail(w, http.StatusForbidden, "only an admin may add people")
+		fail(w, http.StatusForbidden, "not-authorized", "only an admin may add people")
 		return
 	}
 	var in struct{ Username, Password string }
@@ -190,10 +215,12 @@ func (s *server) createUser(w http.ResponseWriter, r *http.Request, session *ses
 	}
 	acc, err := s.accounts.add(r.Context(), in.Username, in.Password, false)
 	switch {
-	case errors.Is(err, errBadAccount), errors.Is(err, errNameTaken):
-		fail(w, http.StatusBadRequest, err.Error())
+	case errors.Is(err, errBadAccount):
+		fail(w, http.StatusBadRequest, "bad-account", err.Error())
+	case errors.Is(err, errNameTaken):
+		fail(w, http.StatusBadRequest, "name-taken", err.Error())
 	case err != nil:
-		fail(w, http.StatusInternalServerError, "the account could not be kept")
+		fail(w, http.StatusInternalServerError, "internal", "the account could not be kept")
 	default:
 		s.room.enter(acc)
 		answer(w, http.StatusOK, map[string]any{"success": true, "user": map[string]any{"_id": acc.ID, "username": acc.Name}})
@@ -209,9 +236,9 @@ func (s *server) setStatus(w http.ResponseWriter, r *http.Request, session *sess
 	err := s.room.pick(session.account.ID, in.StatusID)
 	switch {
 	case errors.Is(err, customstatus.ErrNotFound):
-		fail(w, http.StatusBadRequest, "there is no such status")
+		fail(w, http.StatusBadRequest, "no-such-status", "there is no such status")
 	case err != nil:
-		fail(w, http.StatusServiceUnavailable, "try again later") // shutting down
+		fail(w, http.StatusServiceUnavailable, "try-again", "try again later") // shutting down
 	default:
 		answer(w, http.StatusOK, map[string]any{"success": true})
 	}
@@ -223,7 +250,7 @@ func (s *server) postMessage(w http.ResponseWriter, r *http.Request, session *se
 		return
 	}
 	if strings.TrimSpace(in.Text) == "" || utf8.RuneCountInString(in.Text) > maxMessage {
-		fail(w, http.StatusBadRequest, fmt.Sprintf("a message has 1 to %d characters", maxMessage))
+		fail(w, http.StatusBadRequest, "message-length", fmt.Sprintf("a message has 1 to %d characters", maxMessage))
 		return
 	}
 	s.room.say(session.account.Name, in.Text)
@@ -274,21 +301,24 @@ func (s *server) read(w http.ResponseWriter, r *http.Request, into any) bool {
 		err = errors.New("more than one value")
 	}
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		fail(w, http.StatusRequestEntityTooLarge, "the body is too large")
+		fail(w, http.StatusRequestEntityTooLarge, "body-too-large", "the body is too large")
 		return false
 	}
 	if err != nil {
-		fail(w, http.StatusBadRequest, "the body is not the JSON object that is expected here")
+		fail(w, http.StatusBadRequest, "bad-body", "the body is not the JSON object that is expected here")
 		return false
 	}
 	return true
 }
 
-// fail refuses a request. net/http reads the rest of an unread body, and a client that
+// fail refuses a request. The code is for programs, which choose their own words by it.
+// The reason is for those who write the programs. The adapter answers in the same form.
+//
+// net/http reads the rest of an unread body, and a client that
 // sends half a body must not keep the connection for long.
-func fail(w http.ResponseWriter, code int, reason string) {
+func fail(w http.ResponseWriter, status int, code, reason string) {
 	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(dropTimeout))
-	answer(w, code, map[string]any{"success": false, "error": reason})
+	answer(w, status, map[string]any{"success": false, "error": reason, "errorType": code})
 }
 
 func answer(w http.ResponseWriter, code int, body any) {

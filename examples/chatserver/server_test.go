@@ -389,8 +389,14 @@ func TestPages(t *testing.T) {
 		if got := answer.Header.Get("Content-Type"); answer.StatusCode != http.StatusOK || got != want {
 			t.Errorf("%s: %s, Content-Type %q", path, answer.Status, got)
 		}
-		if got := answer.Header.Get("Content-Security-Policy"); !strings.HasPrefix(got, "default-src 'self'") {
-			t.Errorf("%s: Content-Security-Policy %q", path, got)
+		got := answer.Header.Get("Content-Security-Policy")
+		for _, want := range []string{
+			"default-src 'none'", "script-src 'self'", "style-src 'self'", "img-src 'self'", "connect-src 'self'",
+			"base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'", "require-trusted-types-for 'script'",
+		} {
+			if !slices.Contains(strings.Split(got, "; "), want) {
+				t.Errorf("%s: Content-Security-Policy %q lacks %q", path, got, want)
+			}
 		}
 	}
 	if code, body := c.get("nothing.here"); code != http.StatusNotFound || body["success"] != false {
