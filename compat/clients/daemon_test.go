@@ -44,7 +44,7 @@ func program(t *testing.T, name, debian string) string {
 	return path
 }
 
-// TestMain builds customstatusd for all tests.
+// TestMain builds customstatusd and the example chatserver for all tests.
 func TestMain(m *testing.M) { os.Exit(withProgram(m.Run)) }
 
 func withProgram(run func() int) int {
@@ -52,7 +52,9 @@ func withProgram(run func() int) int {
 	if err == nil {
 		defer os.RemoveAll(dir)
 		var out []byte
-		out, err = exec.Command("go", "build", "-o", dir+string(filepath.Separator), "github.com/customstatus/customstatus/cmd/customstatusd").CombinedOutput()
+		out, err = exec.Command("go", "build", "-o", dir+string(filepath.Separator),
+			"github.com/customstatus/customstatus/cmd/customstatusd",
+			"github.com/customstatus/customstatus/examples/chatserver").CombinedOutput()
 		os.Stderr.Write(out)
 	}
 	if err == nil {

@@ -378,6 +378,8 @@ func TestPages(t *testing.T) {
 	for path, want := range map[string]string{
 		"/":         "text/html; charset=utf-8",
 		"/chat.js":  "text/javascript; charset=utf-8",
+		"/dom.js":   "text/javascript; charset=utf-8",
+		"/words.js": "text/javascript; charset=utf-8",
 		"/chat.css": "text/css; charset=utf-8",
 		"/icon.svg": "image/svg+xml",
 	} {
