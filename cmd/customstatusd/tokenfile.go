@@ -283,7 +283,11 @@ func (f *tokenFile) refresh() {
 		return
 	}
 	f.checked = now
-	info, err := os.Stat(f.at.path)
+	err := f.find()
+	var info os.FileInfo
+	if err == nil {
+		info, err = os.Stat(f.at.path)
+	}
 	if err == nil {
 		if f.failed == nil && os.SameFile(info, f.info) && info.Size() == f.info.Size() && info.ModTime().Equal(f.info.ModTime()) &&
 			f.loaded.Sub(f.info.ModTime()) > tokensSettle {
@@ -324,8 +328,23 @@ func (f *tokenFile) reload() error {
 	return err
 }
 
+// find follows the links to the file again. Whoever provides the file may replace it by
+// a link to another one, as Kubernetes does with the files of a secret.
+func (f *tokenFile) find() error {
+	at, err := findPlace(f.at.given)
+	if err != nil {
+		return err
+	}
+	at.database = f.at.database
+	f.at = at
+	return nil
+}
+
 func (f *tokenFile) load() error {
 	now := f.now()
+	if err := f.find(); err != nil {
+		return err
+	}
 	records, info, err := readTokens(f.at)
 	if err != nil {
 		return err
