@@ -124,8 +124,8 @@ type Catalog struct {
 	health   *health.Account
 
 	source *source.Source[backing, CustomUserStatus, Commit]
-	shared SharedStore                          // the store, if others write it too
-	view   *view.View[CustomUserStatus, Commit] // what reads and watchers see
+	shared SharedStore                         // the store, if others write it too
+	view   view.View[CustomUserStatus, Commit] // what reads and watchers see
 
 	watchers atomic.Int64
 	follower *follower.Follower[Commit] // over a shared store
@@ -186,12 +186,12 @@ func open(ctx context.Context, store Store, shared SharedStore, opts *Options) (
 	}
 	c.health = health.New(c.host)
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.view = view.New(c.ctx, statusType, history.New[Commit](o.HistoryChanges, o.HistoryBytes))
+	c.view.Init(c.ctx, statusType, history.New[Commit](o.HistoryChanges, o.HistoryBytes))
 	from := source.Options[backing]{Shared: shared != nil, Loaded: c.noteLoad, Reopened: c.noteReopen}
 	if o.Reopen != nil {
 		from.Reopen = o.reopen
 	}
-	c.source = source.New(c.ctx, c.host, c.view, backing{store}, from)
+	c.source = source.New(c.ctx, c.host, &c.view, backing{store}, from)
 	if _, err := c.source.Load(ctx); err != nil {
 		c.cancel()
 		return nil, err

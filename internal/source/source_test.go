@@ -73,7 +73,8 @@ func open(t *testing.T, shared, reopen bool) *rig {
 	closing, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	r.cancel = cancel
-	r.view = view.New(closing, valueType, history.New[string](100, 1000))
+	r.view = new(view.View[value, string])
+	r.view.Init(closing, valueType, history.New[string](100, 1000))
 	opts := source.Options[*store]{
 		Shared:   shared,
 		Loaded:   func(rewound bool, err error) { r.told = append(r.told, fmt.Sprint("load ", rewound, " ", err)) },

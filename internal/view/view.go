@@ -16,14 +16,14 @@ import (
 // Snapshot is all values at one revision. Neither a published snapshot nor the
 // values that it points to ever change.
 type Snapshot[T any] struct {
-	table.Table[T]
-
 	// Revision is the revision that the store has reached. It moves beyond
 	// Position when a shared store reports progress without changes.
 	Revision uint64
 	Position history.Position
 	Rewinds  uint64 // counts the times that the store went back
 	Closed   bool   // the view is closed, and the table is empty
+
+	table.Table[T]
 }
 
 // Contents are what a store holds at one instant.
@@ -51,10 +51,11 @@ type View[T, C any] struct {
 	edits   atomic.Uint64 // begun, so that each has a number of its own
 }
 
-// New returns a view without a snapshot: [View.Load] must come first. All waits end
-// when closing is done, for whoever closes the view may have to wait for them.
-func New[T, C any](closing context.Context, typ pairs.Type[T], h *history.Log[C]) *View[T, C] {
-	return &View[T, C]{History: h, typ: typ, closing: closing}
+// Init prepares a new view, which then needs [View.Load]. All waits end when closing
+// is done, for whoever closes the view may have to wait for them. There is no New, so
+// that the view can be a part of what readers hold, and a read follows one pointer less.
+func (v *View[T, C]) Init(closing context.Context, typ pairs.Type[T], h *history.Log[C]) {
+	v.History, v.typ, v.closing = h, typ, closing
 }
 
 // Current returns the snapshot that readers see now.

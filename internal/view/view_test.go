@@ -34,7 +34,8 @@ var valueType = pairs.Type[value]{
 func opened(t *testing.T) (*view.View[value, string], func()) {
 	t.Helper()
 	closing, cancel := context.WithCancel(context.Background())
-	v := view.New(closing, valueType, history.New[string](100, 1000))
+	v := new(view.View[value, string])
+	v.Init(closing, valueType, history.New[string](100, 1000))
 	rewound, err := v.Load(holding(5, "a"), 0)
 	require.NoError(t, err)
 	require.False(t, rewound, "the first load goes back to nothing")
