@@ -51,7 +51,8 @@ func (e *ImportError) Unwrap() []error {
 // Import adds statuses with the ids and times that they have, all or none, in one
 // commit. A status without an ID gets one, a zero UpdatedAt becomes the current
 // time, and Revision is ignored. Import skips a status that the catalog has just as
-// given, so an import with ids and times can be repeated; empty Metadata matches any.
+// given (its name: as [Rules.NameRule] makes it), so an import with ids and times can
+// be repeated; empty Metadata matches any.
 // Over a shared store, each skipped status existed at some moment during the call.
 //
 // An [*ImportError] is returned when statuses can't be imported: the rules don't
@@ -94,9 +95,7 @@ func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus, invalid map[i
 	}
 	fresh := make([]*CustomUserStatus, 0, len(statuses))
 	made := make(map[string]bool)
-	own := slices.Clone(statuses) // a second plan begins with what was given
-	for i := range own {
-		s := &own[i]
+	for _, s := range statuses {
 		if s.UpdatedAt.IsZero() {
 			s.UpdatedAt = now
 		}
@@ -107,11 +106,12 @@ func (c *Catalog) planImport(e *edit, statuses []CustomUserStatus, invalid map[i
 			made[s.ID] = true
 		} else if e.Touched(s.ID) {
 			return 0, errTouched
-		} else if e.has(s) {
+		} else if e.has(&s) {
 			e.relied = true
 			continue
 		}
-		fresh = append(fresh, s)
+		alone := s // one slice for all would stay as long as the last of them
+		fresh = append(fresh, &alone)
 	}
 	if len(fresh) == 0 {
 		return 0, nil

@@ -1,6 +1,8 @@
 package customstatus_test
 
 import (
+	"fmt"
+	"runtime"
 	"testing"
 	"time"
 
@@ -123,4 +125,34 @@ func requireRefused(t *testing.T, err error, want map[int]error) {
 	for _, r := range bad.Refused {
 		require.ErrorIs(t, r.Err, want[r.Index], "status %d", r.Index)
 	}
+}
+
+// What an import brings in keeps nothing else of the import in memory.
+func TestImportKeepsOnlyWhatIsNew(t *testing.T) {
+	c := open(t, customstatus.NewMemoryStore(), &customstatus.Options{HistoryChanges: 1})
+	all := make([]customstatus.CustomUserStatus, 5000)
+	for i := range all {
+		all[i] = customstatus.CustomUserStatus{ID: fmt.Sprint(i), Name: fmt.Sprint("status ", i), StatusType: "busy", UpdatedAt: start}
+	}
+	_, err := c.Import(ctx, all)
+	require.NoError(t, err)
+	held := func() int64 {
+		var m runtime.MemStats
+		for range 2 {
+			runtime.GC()
+		}
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before := held()
+	const rounds = 30
+	for i := range rounds {
+		result, err := c.Import(ctx, append(all[:len(all):len(all)], customstatus.CustomUserStatus{Name: fmt.Sprint("new ", i), StatusType: "busy"}))
+		require.NoError(t, err)
+		require.Equal(t, 1, result.Added)
+	}
+	// The struct of a status has 96 bytes.
+	require.Less(t, held()-before, int64(rounds*len(all)*96/10))
+	runtime.KeepAlive(all)
+	runtime.KeepAlive(c)
 }

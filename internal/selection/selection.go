@@ -104,7 +104,7 @@ func (o Order[T]) bounds(set Set[T], from, to int) (low, high uint64, between in
 	prefixes := make([]uint64, sample)
 	random := rand.New(rand.NewPCG(uint64(n), 0)) // the same for the same set
 	for i := range prefixes {
-		first, next := i*n/sample, (i+1)*n/sample
+		first, next := int(int64(i)*int64(n)/int64(sample)), int(int64(i+1)*int64(n)/int64(sample))
 		prefixes[i] = o.prefix(set.At(first + random.IntN(next-first)))
 	}
 	slices.Sort(prefixes)
@@ -122,7 +122,8 @@ func (o Order[T]) bounds(set Set[T], from, to int) (low, high uint64, between in
 	if last < sample {
 		high = prefixes[last]
 	}
-	return low, high, (min(last, sample) - max(first, 0) + 1) * n / sample
+	share := float64(min(last, sample)-max(first, 0)+1) / float64(sample)
+	return low, high, int(share * float64(n))
 }
 
 func (o Order[T]) window(s []entry[T], from, to int) []*T {

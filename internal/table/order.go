@@ -56,7 +56,7 @@ func (k Keys[T]) compare(a, b named[T]) int {
 	return strings.Compare(k.Name(a.value), k.Name(b.value))
 }
 
-// sortedByName returns the values in order of names.
+// sorted returns the values in order of names.
 func (k Keys[T]) sorted(values []*T) []named[T] {
 	// Each key holds the name itself, so that sorting does not read the values.
 	type key struct {
@@ -275,15 +275,28 @@ func (k Keys[T]) removeIn(n *node[T], edit uint64, e named[T]) *node[T] {
 		return n
 	}
 	i := k.below(n, e)
-	n.kids[i] = k.removeIn(n.kids[i], edit, e)
-	if len(n.kids[i].entries) < minEntries {
+	kid := k.removeIn(n.kids[i], edit, e)
+	n.kids[i] = kid
+	switch {
+	case kid.len() == 0 && len(n.kids) > 1:
+		n.drop(i)
+		n.count(i)
+		return n
+	case len(kid.entries) < minEntries:
 		i = n.join(edit, i)
 	}
-	if kid := n.kids[i]; len(kid.entries) > 0 {
-		n.entries[i] = kid.entries[0] // the removed value is nobody's bound
+	if kid.len() > 0 {
+		n.entries[i] = n.kids[i].entries[0] // the removed value is nobody's bound
 	}
 	n.count(i)
 	return n
+}
+
+// drop removes kid i.
+func (n *node[T]) drop(i int) {
+	n.kids = slices.Delete(n.kids, i, i+1)
+	n.entries = slices.Delete(n.entries, i, i+1)
+	n.ends = slices.Delete(n.ends, i, i+1)
 }
 
 // join makes one node of kid i and one beside it, if they are small enough, and
@@ -294,7 +307,7 @@ func (n *node[T]) join(edit uint64, i int) int {
 			continue
 		}
 		a, b := n.kids[left], n.kids[left+1]
-		if len(a.entries) > 0 && len(b.entries) > 0 && len(a.entries)+len(b.entries) > fullEntries {
+		if len(a.entries)+len(b.entries) > fullEntries {
 			continue
 		}
 		joined := &node[T]{edit: edit, entries: slices.Concat(a.entries, b.entries), ends: slices.Concat(a.ends, b.ends)}
@@ -308,9 +321,7 @@ func (n *node[T]) join(edit uint64, i int) int {
 			}
 		}
 		n.kids[left] = joined
-		n.kids = slices.Delete(n.kids, left+1, left+2)
-		n.entries = slices.Delete(n.entries, left+1, left+2)
-		n.ends = slices.Delete(n.ends, left+1, left+2)
+		n.drop(left + 1)
 		return left
 	}
 	return i

@@ -39,10 +39,7 @@ func checkOrder(t *testing.T, table *Table[value]) {
 			depth = d
 			total += kid.len()
 			require.Equal(t, total, int(n.ends[i]))
-			if len(kid.entries) == 0 {
-				require.Len(t, n.kids, 1, "an empty node beside others")
-				continue
-			}
+			require.NotZero(t, kid.len(), "an empty node")
 			require.Equal(t, n.entries[i], kid.entries[0], "a value that is gone is a bound")
 			if i+1 < len(n.kids) {
 				require.Negative(t, table.keys.compare(kid.entries[len(kid.entries)-1], n.entries[i+1]))
@@ -217,4 +214,31 @@ func TestOrderDropsEmptyNodes(t *testing.T) {
 		checkOrder(t, &table)
 	}
 	require.Nil(t, table.order.kids)
+}
+
+// A branch with one kid loses the kid's last value, which must be no bound then.
+func TestOrderForgetsRemovedBounds(t *testing.T) {
+	var values []*value
+	for i := range fullEntries*fullEntries + 1 {
+		values = append(values, &value{fmt.Sprint(i), fmt.Sprintf("%04d", i)})
+	}
+	table, err := New(valueKeys, values, 0)
+	require.NoError(t, err)
+	table.Delete(1, values[len(values)-1])
+	checkOrder(t, &table)
+	require.Equal(t, len(values)-1, table.Len())
+}
+
+// A value that is a bound is replaced in every node that names it.
+func TestOrderReplacesBounds(t *testing.T) {
+	var values []*value
+	for i := range 3 * fullEntries {
+		values = append(values, &value{fmt.Sprint(i), fmt.Sprintf("%04d", i)})
+	}
+	table, err := New(valueKeys, values, 0)
+	require.NoError(t, err)
+	for i, old := range values {
+		table.Put(1, old, &value{fmt.Sprint(i), old.Name})
+		checkOrder(t, &table)
+	}
 }
