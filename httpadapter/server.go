@@ -18,6 +18,7 @@ const (
 	readTimeout       = 30 * time.Second
 	serverTimeout     = time.Minute // for an answer; event streams have a timeout for each write
 	idleTimeout       = 2 * time.Minute
+	writeByteTimeout  = 10 * time.Second // for a client of HTTP/2 to read anything
 	maxHeaderBytes    = 64 << 10
 )
 
@@ -59,6 +60,8 @@ func (h *Handler) Serve(ctx context.Context, listener net.Listener, handler http
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
 		ConnState:         fresh.note,
+		// A stream's own limit can't end a connection that its client doesn't read.
+		HTTP2: &http.HTTP2Config{WriteByteTimeout: writeByteTimeout},
 
 		DisableGeneralOptionsHandler: true, // which doesn't answer in JSON
 	}
