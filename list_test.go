@@ -23,11 +23,11 @@ func TestListByTimesBefore1970(t *testing.T) {
 	require.NoError(t, err)
 	page, err := c.List(customstatus.Query{Sort: []customstatus.SortKey{{Field: customstatus.SortByUpdatedAt}}})
 	require.NoError(t, err)
-	var ids string
+	var ids strings.Builder
 	for _, s := range page.Statuses {
-		ids += s.ID
+		ids.WriteString(s.ID)
 	}
-	require.Equal(t, "cabd", ids)
+	require.Equal(t, "cabd", ids.String())
 }
 
 func TestCatalogList(t *testing.T) {

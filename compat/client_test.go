@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -85,9 +86,7 @@ func (c client) do(method, endpoint, body string, header http.Header) *http.Resp
 	require.NoError(c.t, err)
 	r.Header.Set("X-User-Id", "u")
 	r.Header.Set("X-Auth-Token", "secret")
-	for name, values := range header {
-		r.Header[name] = values
-	}
+	maps.Copy(r.Header, header)
 	defer time.AfterFunc(patience, cancel).Stop()
 	res, err := c.http.Do(r)
 	require.NoError(c.t, err)

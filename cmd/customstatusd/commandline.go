@@ -35,8 +35,8 @@ func (p *process) commands() *cobra.Command {
 		Long: `Customstatusd serves a catalog of custom user statuses from one file, and looks
 after that file. Without a command it serves.
 
-Every flag of serve has an environment variable, and so have --db, --tokens and
-the --status-type flags of the other commands. The help of a command names them.
+Every flag of serve has an environment variable. The other commands read those of
+the flags that they share with serve. The help of a command names them.
 A flag wins over its variable, and the variable over the default. An empty
 variable counts as not set.
 

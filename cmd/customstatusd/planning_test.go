@@ -96,18 +96,18 @@ func TestImportOnConflict(t *testing.T) {
 
 				result, err := db.importFrom(t.Context(), strings.NewReader(tt.source), importOptions{onConflict: tt.policy}, noParts)
 				require.NoError(t, err)
-				var bad string
+				var bad strings.Builder
 				for _, b := range result.Bad.Values {
-					bad += b.Where + ": " + b.Reason + "\n"
+					bad.WriteString(b.Where + ": " + b.Reason + "\n")
 				}
-				require.Equal(t, tt.bad, bad)
+				require.Equal(t, tt.bad, bad.String())
 				require.Equal(t, result.Bad.Len(), dry.Refused)
 				want := tt.catalog
 				if want == nil {
 					want = catalog
 				}
 				require.Equal(t, want, exported(t, local))
-				if bad != "" {
+				if bad.String() != "" {
 					return
 				}
 				require.Equal(t, [3]int{result.Added, result.Updated, result.Skipped}, [3]int{dry.Added, dry.Updated, dry.Skipped})

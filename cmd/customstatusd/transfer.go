@@ -91,7 +91,7 @@ path is not the file of the server any more, nothing is imported.`,
 	rules := addRules(cmd)
 	var opts importOptions
 	opts.onConflict = conflictFails
-	addChoice(cmd, &opts.onConflict, "on-conflict", "what to do with a status whose id or name the catalog has: `fail`,\nskip or update", conflictFails, conflictSkips, conflictUpdates)
+	addChoice(cmd, &opts.onConflict, "on-conflict", "`WHAT` to do with a status whose id or name the catalog has: fail,\nskip or update", conflictFails, conflictSkips, conflictUpdates)
 	cmd.Flags().BoolVar(&opts.dryRun, "dry-run", false, "write nothing; print each conflict and what would happen")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := checkRules(rules); err != nil {
@@ -229,7 +229,7 @@ mongoimport puts into Rocket.Chat's collection, and which import reads as well:
     mongoimport --db rocketchat --collection rocketchat_custom_user_status statuses.json`,
 	}, func(db database, ctx context.Context, w io.Writer) error { return db.export(ctx, w, format) })
 	format = formatLines
-	addChoice(cmd, &format, "format", "`jsonl` or ejson", formatLines, formatExtended)
+	addChoice(cmd, &format, "format", "`FORMAT` to write: jsonl or ejson", formatLines, formatExtended)
 	return cmd
 }
 
