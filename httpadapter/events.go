@@ -34,9 +34,9 @@ type eventCache struct {
 // lastPiece is the piece that was encoded last. Most streams need it, and find it
 // without a lock.
 type lastPiece struct {
-	first *customstatus.Change
-	next  int
-	data  []byte
+	key  pieceKey
+	next int
+	data []byte
 }
 
 // pieceKey is the first change of a piece. All watchers of a catalog are given
@@ -55,7 +55,7 @@ type piece struct {
 // the first change that they leave out. The caller must not modify the events.
 func (h *Handler) encode(commit customstatus.Commit, from int) (events []byte, next int) {
 	first := &commit.Changes[from]
-	if last := h.events.last.Load(); last != nil && last.first == first {
+	if last := h.events.last.Load(); last != nil && last.key.Value() == first {
 		return last.data, last.next
 	}
 	next = min(from+pieceChanges, len(commit.Changes))
@@ -64,7 +64,7 @@ func (h *Handler) encode(commit customstatus.Commit, from int) (events []byte, n
 	p.once.Do(func() {
 		p.data = h.encodePiece(commit, from, next)
 		h.events.encoded(key, p)
-		h.events.last.Store(&lastPiece{first, next, p.data})
+		h.events.last.Store(&lastPiece{key, next, p.data})
 	})
 	return p.data, next
 }

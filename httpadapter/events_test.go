@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -146,6 +148,28 @@ func TestEventCacheIsBounded(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestEventCacheKeepsNoCommit: a commit can be collected while its events are kept.
+func TestEventCacheKeepsNoCommit(t *testing.T) {
+	h := newHandler(newCatalog(t, 0))
+	commit := changes(1, pieceChanges, "")
+	first := weak.Make(&commit.Changes[0])
+	events, _ := h.encode(commit, 0)
+	again, _ := h.encode(commit, 0)
+	require.Same(t, &events[0], &again[0])
+	commit = customstatus.Commit{}
+	for range 10 {
+		if first.Value() == nil {
+			break
+		}
+		runtime.GC()
+	}
+	require.Nil(t, first.Value())
+	require.NotEmpty(t, h.events.pieces)
+	other := changes(2, 1, "")
+	events, _ = h.encode(other, 0)
+	require.Contains(t, string(events), "id: "+other.Position().String())
 }
 
 // TestEventCacheUnderPressure: streams at different places displace pieces while the
