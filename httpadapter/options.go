@@ -55,15 +55,16 @@ type Options struct {
 	TrustedOrigins []string
 
 	// MaxStreamTime is how long an event stream lasts. Its client then comes
-	// back, and passes everything in front of the Handler again. The time of
-	// each stream is drawn, up to a tenth longer or shorter. 0 is
-	// [DefaultMaxStreamTime]; a negative time is no limit.
+	// back, and passes everything in front of the Handler again. Each stream's
+	// time is random, within 10 % of this. 0 is [DefaultMaxStreamTime]; a negative
+	// time, or one of more than 100 years, is no limit.
 	MaxStreamTime time.Duration
 
 	// RecheckLogin is the interval at which the Authenticator is asked whether
-	// the login of an event stream is still valid. Each interval is drawn, up to
-	// a tenth longer or shorter. [Handler.RecheckLogins] asks at once. 0 is
-	// [DefaultRecheckLogin]; a negative interval is never.
+	// the login of an event stream is still valid. Each interval is random, within
+	// 10 % of this. [Handler.RecheckLogins] asks at once. 0 is
+	// [DefaultRecheckLogin]; a negative interval, or one of more than 100 years,
+	// is never.
 	RecheckLogin time.Duration
 
 	// ShutdownTimeout is how long [Handler.Serve] and [Handler.ListenAndServe]
@@ -71,7 +72,7 @@ type Options struct {
 	// negative time is as long as the requests take.
 	ShutdownTimeout time.Duration
 
-	// Random is the source of randomness for the times that are drawn. It must
+	// Random is the source of randomness for the random times. It must
 	// be safe for concurrent use. Nil is [rand.Uint64] of math/rand/v2.
 	Random func() uint64
 }
@@ -124,5 +125,9 @@ func (h *Handler) between(least, most time.Duration) time.Duration {
 	return least + time.Duration(h.random()%uint64(most-least+1))
 }
 
-// about draws a time up to a tenth longer or shorter than d.
+// longest is a time beyond which nothing is due: a greater one can't be added to, and
+// hosts that mean "never" write [math.MaxInt64].
+const longest = 100 * 365 * 24 * time.Hour
+
+// about draws a time up to a tenth longer or shorter than d, which is at most longest.
 func (h *Handler) about(d time.Duration) time.Duration { return h.between(d-d/10, d+d/10) }

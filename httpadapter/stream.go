@@ -227,9 +227,10 @@ func (s *eventStream) checkLogin() error {
 	return s.authenticate()
 }
 
-// due returns the next time of what is done about every d, and never for a negative d.
+// due returns the next time of what is done about every d. A negative d, and one beyond
+// longest, is never.
 func (s *eventStream) due(now time.Time, d time.Duration) time.Time {
-	if d < 0 {
+	if d < 0 || d > longest {
 		return time.Time{}
 	}
 	return now.Add(s.about(d))

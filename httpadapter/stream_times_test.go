@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"strings"
 	"sync"
@@ -133,17 +134,21 @@ func TestStreamLastsAnHour(t *testing.T) {
 			}
 		})
 	})
-	t.Run("for ever", func(t *testing.T) {
-		inBubble(t, httpadapter.Options{MaxStreamTime: -1, RecheckLogin: -1}, func(t *testing.T, b *bubble) {
-			events := b.follow()
-			go func() {
-				for range events { // heartbeats
-				}
-			}()
-			time.Sleep(100*time.Hour + 7*time.Second) // between two heartbeats
-			require.EqualValues(t, 1, b.catalog.Stats().Watchers)
+	for name, never := range map[string]time.Duration{"for ever": -1, "for centuries": math.MaxInt64} {
+		t.Run(name, func(t *testing.T) {
+			random := func() uint64 { return 1 << 60 } // makes the longer time overflow
+			inBubble(t, httpadapter.Options{MaxStreamTime: never, RecheckLogin: never, Random: random}, func(t *testing.T, b *bubble) {
+				events := b.follow()
+				go func() {
+					for range events { // heartbeats
+					}
+				}()
+				time.Sleep(100*time.Hour + 7*time.Second) // between two heartbeats
+				require.EqualValues(t, 1, b.catalog.Stats().Watchers)
+				require.EqualValues(t, 1, b.asked.Load())
+			})
 		})
-	})
+	}
 	t.Run("also while there are changes", func(t *testing.T) {
 		inBubble(t, httpadapter.Options{MaxStreamTime: time.Minute, Random: func() uint64 { return 0 }}, func(t *testing.T, b *bubble) {
 			events := b.follow()
