@@ -44,8 +44,8 @@ func (h *Handler) ListenAndServe(ctx context.Context, addr string, handler http.
 // connections are limited in time, and headers also in size. A host that needs other
 // limits uses an [http.Server] of its own: see [Handler.EndStreams].
 //
-// EndStreams is for good, so a Handler whose Serve has returned serves lists and
-// writes, and no more streams.
+// After Serve returns, the Handler still answers lists and writes, but opens no
+// streams.
 func (h *Handler) Serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
 	if handler == nil {
 		handler = h
@@ -60,6 +60,7 @@ func (h *Handler) Serve(ctx context.Context, listener net.Listener, handler http
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(h.log.Handler(), slog.LevelWarn),
 		ConnState:         fresh.note,
+		ConnContext:       notePlainConn,
 		// A stream's own limit can't end a connection that its client doesn't read.
 		HTTP2: &http.HTTP2Config{WriteByteTimeout: writeByteTimeout},
 
@@ -91,6 +92,23 @@ func (h *Handler) Serve(ctx context.Context, listener net.Listener, handler http
 	}
 	return nil
 }
+
+// plainConn is the key of what notePlainConn notes.
+type plainConn struct{}
+
+// notePlainConn makes onPlainConn true for the requests of a connection that nothing
+// wraps.
+func notePlainConn(ctx context.Context, conn net.Conn) context.Context {
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return context.WithValue(ctx, plainConn{}, true)
+	}
+	return ctx
+}
+
+// onPlainConn reports whether the request is known to have come without TLS. On a
+// host's own [http.Server], nothing is known.
+func onPlainConn(r *http.Request) bool { return r.Context().Value(plainConn{}) != nil }
 
 // freshConns are the connections on which no request has come yet. Shutdown would
 // wait seconds for them.

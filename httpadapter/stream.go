@@ -304,10 +304,11 @@ func (s *eventStream) flush() {
 	if s.err == nil {
 		s.err = s.conn.Flush()
 	}
-	if s.err == nil && (s.r.ProtoMajor != 1 || s.r.TLS != nil) {
+	if s.err == nil && (s.r.ProtoMajor != 1 || !onPlainConn(s.r)) {
 		// A deadline that passes while there is nothing to write would reset a
 		// stream of HTTP/2, and end a TLS connection that has to answer its peer.
-		// Nothing comes of it on a plain connection: each write sets its own.
+		// Nothing comes of it on a plain connection: each write sets its own. The
+		// request's field TLS can't tell: it is nil if the listener wraps tls.Conns.
 		s.err = s.conn.SetWriteDeadline(time.Time{})
 	}
 	s.beat = time.Now().Add(s.heartbeat)

@@ -2,7 +2,9 @@ package httpadapter_test
 
 import (
 	"bufio"
+	"context"
 	"io"
+	"net"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -19,7 +21,12 @@ import (
 // TestIdleStreamLasts: a stream without changes lives on from heartbeat to heartbeat,
 // and its end is a clean one at any time.
 func TestIdleStreamLasts(t *testing.T) {
-	for name, two := range map[string]bool{"HTTP/1.1": false, "HTTP/2": true} {
+	for name, tt := range map[string]struct{ two, plain bool }{
+		"HTTP/1.1":                        {},
+		"HTTP/1.1, on a plain connection": {plain: true},
+		"HTTP/2":                          {two: true},
+		"HTTP/2, on a plain connection":   {two: true, plain: true},
+	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				catalog, err := customstatus.Open(t.Context(), customstatus.NewMemoryStore(), nil)
@@ -29,10 +36,13 @@ func TestIdleStreamLasts(t *testing.T) {
 				require.NoError(t, tokens.Add(tokenauth.Token{UserID: "u", Hash: tokenauth.HashOf("t")}))
 				h := httpadapter.New(catalog, httpadapter.HeaderAuth(tokens.Login), &httpadapter.Options{Random: func() uint64 { return 0 }})
 				var protocols http.Protocols
-				protocols.SetHTTP1(!two)
-				protocols.SetUnencryptedHTTP2(two)
+				protocols.SetHTTP1(!tt.two)
+				protocols.SetUnencryptedHTTP2(tt.two)
 				listener := pipenet.Listen()
 				server := &http.Server{Handler: h, Protocols: &protocols}
+				if tt.plain {
+					server.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { return httpadapter.AsPlainConn(ctx) }
+				}
 				go server.Serve(listener)
 				defer server.Close()
 				transport := &http.Transport{DialContext: listener.Dial, Protocols: &protocols}
@@ -45,7 +55,7 @@ func TestIdleStreamLasts(t *testing.T) {
 				res, err := transport.RoundTrip(r)
 				require.NoError(t, err)
 				defer res.Body.Close()
-				require.Equal(t, two, res.ProtoMajor == 2)
+				require.Equal(t, tt.two, res.ProtoMajor == 2)
 				body := bufio.NewReader(res.Body)
 				const at = "0-0000000000000000"
 				beat := "event: heartbeat\ndata: {\"position\":\"" + at + "\"}\nid: " + at + "\n\n"
