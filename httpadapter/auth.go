@@ -26,8 +26,8 @@ type Authenticator interface {
 
 // Caller is who makes a request.
 type Caller struct {
-	// UserID names the caller in the log. Requests with one UserID search one at
-	// a time.
+	// UserID names the caller in the log. Requests with the same UserID search one
+	// at a time. If UserID is empty, searches don't wait for each other.
 	UserID string
 	// MayManage says that the caller may create, update and delete. Rocket.Chat
 	// calls this permission manage-user-status. Everyone who is logged in may

@@ -77,7 +77,7 @@ func (h *Handler) page(ctx context.Context, caller, rawQuery string) (*listPage,
 	if err != nil {
 		return nil, err
 	}
-	if isSearch(q) {
+	if isSearch(q) && caller != "" {
 		end, err := h.turns.take(ctx, caller)
 		if err != nil {
 			return nil, err

@@ -7,7 +7,7 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// turns lets each caller have one search at a time. A search looks at every status,
+// turns lets each UserID have one search at a time. A search looks at every status,
 // and a caller that asks for ever new ones at once would take all processors.
 type turns struct {
 	mu      sync.Mutex

@@ -110,6 +110,63 @@ func TestSearchesOfACallerWait(t *testing.T) {
 	})
 }
 
+// TestSearchesHaveTheirTurnToTheEnd: while one search of a caller runs, another one waits,
+// and it waits no longer.
+func TestSearchesHaveTheirTurnToTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHandler(newCatalog(t, 3))
+		search := func(query string) (answered chan int) {
+			answered = make(chan int, 1)
+			w := httptest.NewRecorder()
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v1/custom-user-status.list?"+query, nil)
+			go func() {
+				h.ServeHTTP(w, r)
+				answered <- w.Code
+			}()
+			synctest.Wait()
+			return answered
+		}
+
+		// The first search waits for its turn, and then finds that its page is being
+		// encoded, for as long as the test says.
+		end, err := h.turns.take(t.Context(), "u")
+		require.NoError(t, err)
+		first := search("name=1")
+		encode := make(chan struct{})
+		release := sync.OnceFunc(func() { close(encode) })
+		defer release()
+		h.lists.keep(h.catalog.Position(), "name=1", func() (*listPage, error) {
+			<-encode
+			return h.encodeList(customstatus.Query{NameContains: "1"})
+		})
+		end()
+		synctest.Wait()
+		require.Empty(t, first)
+
+		second := search("name=2")
+		require.Empty(t, second, "a search that another one doesn't wait for")
+		require.True(t, h.turns.waiting("u"))
+		release()
+		require.Equal(t, http.StatusOK, <-first)
+		require.Equal(t, http.StatusOK, <-second)
+		synctest.Wait()
+		require.Empty(t, h.turns.callers)
+	})
+}
+
+// TestSearchesWithoutAUserDontWait: requests without a UserID are not those of one user.
+func TestSearchesWithoutAUserDontWait(t *testing.T) {
+	h := New(newCatalog(t, 1), AuthenticatorFunc(func(*http.Request) (Caller, error) { return Caller{}, nil }), nil)
+	end, err := h.turns.take(t.Context(), "")
+	require.NoError(t, err)
+	defer end()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // who waits for a turn fails at once
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/v1/custom-user-status.list?name=name", nil))
+	require.Equal(t, http.StatusOK, w.Code, w.Body)
+}
+
 // waiting reports whether a search of the caller waits for another.
 func (t *turns) waiting(caller string) bool {
 	t.mu.Lock()
