@@ -24,15 +24,14 @@ import (
 )
 
 // Options configure a [Catalog]. A nil *Options and the zero value are the
-// defaults. [Open] refuses negative numbers and combinations without a meaning.
+// defaults. [Open] refuses negative numbers and options that contradict each other.
 // The functions must be safe for concurrent use.
 type Options struct {
 	// Rules say which fields the catalog accepts.
 	Rules Rules
-	// MaxStatuses is the greatest number of statuses that a write may lead to;
-	// beyond it, writes return [ErrFull]. 0 is no limit. A status takes about
-	// 300 bytes of memory beside its metadata. Over a shared store, servers that
-	// write at the same time can exceed the number together.
+	// MaxStatuses is the greatest number of statuses: a write beyond it returns
+	// [ErrFull]. 0 is no limit. A status takes less than 300 bytes, plus its
+	// metadata. Servers that write to a shared store at once can exceed it together.
 	MaxStatuses int
 
 	// HistoryChanges is the number of changes that the catalog keeps for
@@ -51,7 +50,8 @@ type Options struct {
 
 	// Logger gets what goes wrong behind the host's back. Nil is [slog.Default].
 	Logger *slog.Logger
-	// Observer is told of it too. It is copied, and may be nil.
+	// Observer's functions are called for these failures too. Open copies the
+	// struct. Nil is none.
 	Observer *Observer
 
 	// Now is the clock. Nil is [time.Now].
@@ -70,7 +70,7 @@ const (
 	DefaultHistoryBytes   = 4 << 20
 )
 
-// complete sets the defaults. It returns an error if the options can't be meant.
+// complete sets the defaults. It returns an error if options contradict each other.
 func (o *Options) complete() error {
 	switch t := o.Rules.StatusTypeDefault; {
 	case o.MaxStatuses < 0, o.HistoryChanges < 0, o.HistoryBytes < 0:
@@ -151,7 +151,7 @@ type Catalog struct {
 // Open returns the catalog of an exclusive store. From then on the store belongs to
 // the catalog, and [Catalog.Close] closes it; if Open fails, the caller closes it.
 // ctx is for Open alone. The error is that of ctx or of the store, or one without a
-// sentinel for options that can't be meant and for a shared store.
+// sentinel for options that contradict each other and for a shared store.
 func Open(ctx context.Context, store Store, opts *Options) (*Catalog, error) {
 	return open(ctx, store, nil, opts)
 }

@@ -230,7 +230,7 @@ func TestImportStoresTheDefaultStatusType(t *testing.T) {
 	require.ErrorIs(t, err, customstatus.ErrInvalid)
 }
 
-// What can't be meant is said at once.
+// Open refuses negative numbers and options that contradict each other.
 func TestOpenRefusesOptions(t *testing.T) {
 	for _, opts := range []customstatus.Options{
 		{MaxStatuses: -1}, {HistoryChanges: -1}, {HistoryBytes: -1},

@@ -57,9 +57,9 @@ type Page struct {
 }
 
 // List returns the statuses that the query asks for, all of one revision. It
-// doesn't wait. The time for a page by name without conditions does not depend on
-// the offset. NameContains searches one text of all names; any other query looks at
-// every status once. The error is [ErrClosed], or [ErrInvalid] for a negative Offset
+// doesn't wait. A page by name costs the same at any offset. ID and Name look up one
+// status, and NameContains searches the names. Other queries look at every status
+// once or twice. The error is [ErrClosed], or [ErrInvalid] for a negative Offset
 // or Limit and for an unknown SortField.
 func (c *Catalog) List(q Query) (Page, error) {
 	if err := q.check(); err != nil {

@@ -15,8 +15,8 @@ type Revision uint64
 // Fingerprint identifies the contents of a catalog. It is the sum, modulo 2^64, of
 // [CustomUserStatus.Fingerprint] over the statuses, and 0 for an empty catalog.
 // Equal statuses give equal fingerprints in every process, store and version,
-// whatever the revisions. It finds accidents; it is no protection against somebody
-// who chooses statuses for their fingerprint.
+// whatever the revisions. It detects accidental differences. It isn't a cryptographic
+// hash.
 type Fingerprint uint64
 
 // Position is a revision together with the fingerprint of the catalog at that

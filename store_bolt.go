@@ -25,7 +25,7 @@ import (
 // quota, a limit on file sizes) the store can go on. After any other failure of the
 // disk, later commits return [ErrNeedsReopen]. If the last sync of a commit fails,
 // that commit returns [ErrOutcomeUnknown], and from then on every method but Close
-// returns ErrNeedsReopen: what can be read may not be what lasts.
+// returns ErrNeedsReopen: data read now may be lost at a crash.
 //
 // # Damage
 //

@@ -9,8 +9,8 @@ import (
 	"github.com/customstatus/customstatus/internal/pairs"
 )
 
-// MemoryStore is an exclusive [Store] in memory, for tests and for catalogs that
-// need not last: Close drops everything. It is the reference for the contract of
+// MemoryStore is an exclusive [Store] in memory, for tests and for catalogs whose
+// data may be lost: Close drops everything. It is the reference for the contract of
 // Store and does nothing that the contract doesn't ask for. The time of a commit
 // depends on its changes, not on the number of statuses. A commit has no limit.
 type MemoryStore struct {

@@ -38,11 +38,11 @@ type Rules struct {
 	// StatusTypeDefault, one of the four types, is stored instead of an empty
 	// StatusType. It requires StatusTypeOptional.
 	StatusTypeDefault StatusType
-	// NameRule, if not nil, is called with each name that is written, and
-	// returns the name to check and store, or what is wrong with it: a name to
-	// which it gives no error must stay the same when the rule is applied again.
-	// Ready-made rules are in the module namerules. Names that are stored
-	// already are not changed. It must be safe for concurrent use.
+	// NameRule, if not nil, is called with each name that is written. It returns
+	// the name to store, or an error, whose text becomes [Error.Detail]. Applied to
+	// a name it has returned, it must return that name. Ready-made rules are in the
+	// module namerules. Names that are stored already are not changed. NameRule
+	// must be safe for concurrent use.
 	NameRule func(name string) (string, error)
 }
 

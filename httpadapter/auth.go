@@ -49,8 +49,8 @@ func (f AuthenticatorFunc) Authenticate(r *http.Request) (Caller, error) { retur
 // Rocket.Chat's two headers, X-User-Id and X-Auth-Token. A request that lacks a
 // header, repeats a header or leaves a header empty is [ErrUnauthenticated], without
 // a call. The values come from the client and can be any bytes that a header
-// carries. Errors of login count as those of [Authenticator]. HeaderAuth panics if
-// login is nil.
+// carries. An error of login is treated as an error of Authenticate. HeaderAuth panics
+// if login is nil.
 func HeaderAuth(login func(ctx context.Context, userID, authToken string) (Caller, error)) Authenticator {
 	if login == nil {
 		panic("httpadapter: HeaderAuth needs a function")

@@ -48,8 +48,8 @@
 // A list has 50 statuses by default. The parameter count asks for fewer or more, up
 // to 100; count=0 asks for all, up to [Options.MaxCount]. An empty parameter counts
 // as absent. A list that looks at every status is a search: one with a part of a name,
-// a pattern, or an order that is not by name. Each user has one search at a time, and
-// further ones wait. The parameter query takes a MongoDB filter, as old clients send it:
+// a pattern, or an order that is not by name. Each [Caller.UserID] has one search at a
+// time, and further ones wait. The parameter query takes a MongoDB filter, as old clients send it:
 // {"_id":"…"}, {"name":"…"}, or {"name":{"$regex":"…","$options":"i"}} whose
 // expression is a literal. Any other filter is refused. The parameter fields is
 // ignored.
@@ -120,8 +120,8 @@
 //
 // # Limits
 //
-// [Handler.ListenAndServe] and [Handler.Serve] bound everything that a client can
-// take its time for, and shut down in order. A host with an [http.Server] of its own
+// [Handler.ListenAndServe] and [Handler.Serve] set timeouts for headers, bodies,
+// answers and idle connections, and shut down in order. A host with an [http.Server] of its own
 // sets ReadHeaderTimeout, ReadTimeout, IdleTimeout and MaxHeaderBytes, and passes
 // EndStreams to RegisterOnShutdown.
 //

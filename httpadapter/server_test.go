@@ -203,7 +203,8 @@ func copied(conn net.Conn) error {
 	return err
 }
 
-// TestServeLimits: everything that a client can take its time for is limited.
+// TestServeLimits: headers, bodies and idle connections have timeouts, and headers have
+// a greatest size.
 func TestServeLimits(t *testing.T) {
 	for name, tt := range map[string]struct {
 		send  string

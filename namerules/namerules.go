@@ -6,8 +6,8 @@
 //		NameRule: namerules.All(namerules.NFC, namerules.NoBidi, namerules.NoInvisible, namerules.Trim),
 //	}}
 //
-// A rule is about one name by itself. What makes two names the same stays their
-// bytes: that alone every store can promise. Names that a catalog holds already are
+// A rule is about one name by itself. Two names are the same only if their bytes are
+// equal, because every store can promise that. Names that a catalog holds already are
 // not changed.
 //
 // The module is separate from customstatus because it requires golang.org/x/text.

@@ -129,10 +129,9 @@ func (p Problem) String() string {
 //     Exception: if a newer record of a status on the same page is found
 //     elsewhere, the page may be outdated. A record whose damaged bytes are
 //     known from elsewhere is restored.
-//   - If the record of an id is damaged otherwise, or the page that may have
-//     the id, the newest record found anywhere else is saved. It is
-//     doubtful: the last commit may have a newer version or have deleted the
-//     status.
+//   - If an id's record, or the page that could hold it, is damaged, File saves
+//     the newest copy found elsewhere. The copy is doubtful: the last commit may
+//     have a newer version or have deleted the status.
 //   - Every other id was not in the last commit. Its status was deleted, so its
 //     old records are ignored and not listed.
 //   - Of two statuses with the same name, the better proven or newer one is

@@ -83,9 +83,9 @@ func Run(t *testing.T, newPlace func(t *testing.T) Opener) {
 // RunShared runs all cases for a shared store, as [Run] does for an exclusive
 // one.
 //
-// A store that forgets old commits by itself must keep the commits of one case:
-// a hundred commits, or ten thousand changes in as few commits as the store
-// accepts. It must not end a watcher that still needs them.
+// A store that forgets old commits by itself must keep the last 100 commits, or,
+// if that is more, as many as it needs to commit 10,000 changes. It must not end a
+// watcher that still needs them.
 func RunShared(t *testing.T, newPlace func(t *testing.T) SharedOpener) {
 	t.Helper()
 	runAll(t, sharedCases(), func(t *testing.T) Opener { return newPlace(t).opener() })

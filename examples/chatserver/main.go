@@ -76,8 +76,8 @@ func run(ctx context.Context, opts options, out io.Writer) (err error) {
 		return err
 	}
 	fmt.Fprintf(out, "chatserver: open http://%s\n", listener.Addr())
-	// Serve bounds everything that a client can take its time for, and shuts
-	// down in order when ctx is done.
+	// Serve sets timeouts for what clients do, and shuts down in order when ctx is
+	// done.
 	if err := s.endpoints.Serve(ctx, listener, s.handler()); err != nil {
 		return err
 	}

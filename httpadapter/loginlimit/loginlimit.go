@@ -62,7 +62,7 @@ type Options struct {
 // login if the request's headers X-Auth-Token, Authorization and Cookie are all
 // missing or empty.
 //
-// The limit slows down clients that repeat themselves, and so the log that they fill.
+// The limit slows repeated failures, so that they fill the log more slowly.
 // It does not make short tokens safe: a token is safe by its length.
 //
 // New panics if next is nil. With a negative [Options.Failures] it returns next.
