@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -36,6 +37,13 @@ func (w *deadlineWriter) SetWriteDeadline(t time.Time) error {
 	defer w.mu.Unlock()
 	w.deadline = t
 	return nil
+}
+
+// seen returns the last deadline, and the deadline of each write.
+func (w *deadlineWriter) seen() (deadline time.Time, written []time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.deadline, slices.Clone(w.written)
 }
 
 // TestIdleStreamDeadline: a write has a deadline, and an idle stream has none, unless
@@ -79,15 +87,17 @@ func TestIdleStreamDeadline(t *testing.T) {
 				for beats := range 3 {
 					synctest.Wait()
 					now := begin.Add(time.Duration(beats) * h.heartbeat)
-					require.Len(t, w.written, 2+beats, "the header, ready, and the heartbeats")
-					require.Equal(t, now.Add(h.writeTimeout), w.written[1+beats])
-					require.Equal(t, tt.kept, w.deadline.Equal(now.Add(h.writeTimeout)))
-					require.Equal(t, !tt.kept, w.deadline.IsZero())
+					deadline, written := w.seen()
+					require.Len(t, written, 2+beats, "the header, ready, and the heartbeats")
+					require.Equal(t, now.Add(h.writeTimeout), written[1+beats])
+					require.Equal(t, tt.kept, deadline.Equal(now.Add(h.writeTimeout)))
+					require.Equal(t, !tt.kept, deadline.IsZero())
 					time.Sleep(h.heartbeat)
 				}
 				h.EndStreams()
 				<-done
-				require.False(t, w.deadline.IsZero(), "the end of the body has no deadline")
+				deadline, _ := w.seen()
+				require.False(t, deadline.IsZero(), "the end of the body has no deadline")
 			})
 		})
 	}
