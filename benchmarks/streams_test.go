@@ -45,7 +45,9 @@ func BenchmarkStreams(b *testing.B) {
 			return httpadapter.Caller{UserID: "u", MayManage: true}, nil
 		})
 		names, i := contestant.Names(1<<16, otherSeed), 0
-		benchmarkStreams(b, httpadapter.New(catalog, anybody, nil), n, func() {
+		api := httpadapter.New(catalog, anybody, nil)
+		serve := func(ctx context.Context, l net.Listener) error { return api.Serve(ctx, l, nil) }
+		benchmarkStreams(b, serve, n, func() {
 			if _, err := catalog.Create(b.Context(), customstatus.Fields{Name: names[i], StatusType: customstatus.Busy}); err != nil {
 				b.Fatal(err)
 			}
@@ -54,7 +56,15 @@ func BenchmarkStreams(b *testing.B) {
 	})
 	eachSize(b, contestant.StreamFloor, 0, func(b *testing.B, n int) {
 		floor := newBareStreams()
-		benchmarkStreams(b, floor, n, floor.send)
+		server := http.Server{Handler: floor}
+		serve := func(ctx context.Context, l net.Listener) error {
+			defer context.AfterFunc(ctx, func() { server.Close() })()
+			if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return nil
+		}
+		benchmarkStreams(b, serve, n, floor.send)
 	})
 }
 
@@ -62,15 +72,16 @@ func BenchmarkStreams(b *testing.B) {
 // has nothing to do with the store.
 func streams(kind contestant.Kind, n int) bool { return kind.Name == contestant.CustomStatusMemory }
 
-func benchmarkStreams(b *testing.B, handler http.Handler, n int, send func()) {
+func benchmarkStreams(b *testing.B, serve func(context.Context, net.Listener) error, n int, send func()) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
 	before := inUse()
-	server := http.Server{Handler: handler}
+	ctx, end := context.WithCancel(b.Context())
+	defer end()
 	serving := make(chan error, 1)
-	go func() { serving <- server.Serve(listener) }()
+	go func() { serving <- serve(ctx, listener) }()
 	client := exec.Command(os.Args[0], "-test.run", "^TestReadStreams$", "-streams", fmt.Sprint(listener.Addr(), ",", n))
 	client.Stderr = os.Stderr
 	input, err := client.StdinPipe()
@@ -107,10 +118,8 @@ func benchmarkStreams(b *testing.B, handler http.Handler, n int, send func()) {
 	if err := client.Wait(); err != nil {
 		b.Fatal(err)
 	}
-	if err := server.Close(); err != nil {
-		b.Fatal(err)
-	}
-	if err := <-serving; !errors.Is(err, http.ErrServerClosed) {
+	end()
+	if err := <-serving; err != nil {
 		b.Fatal(err)
 	}
 }
