@@ -75,6 +75,31 @@ func writeFileLike(path string, replace bool, like os.FileInfo, write func(io.Wr
 	return errors.Join(temp.Close(), syncDirectory(filepath.Dir(path)))
 }
 
+// openRegular opens a regular file to read it. It follows no link, and waits for no
+// writer of a pipe.
+func openRegular(path string) (*os.File, os.FileInfo, error) {
+	errOther := fmt.Errorf("%s: not a regular file", path)
+	// Look first: opening a device can do something.
+	if info, err := os.Lstat(path); err != nil {
+		return nil, nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, nil, errOther
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|noFollow|noWait, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = errOther // it was replaced meanwhile
+	}
+	if err != nil {
+		f.Close()
+		return nil, nil, err
+	}
+	return f, info, nil
+}
+
 func writeTo(path string, write func(io.Writer) error) error {
 	f, err := os.OpenFile(path, os.O_WRONLY, 0)
 	if err != nil {

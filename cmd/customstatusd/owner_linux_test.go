@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -166,6 +167,69 @@ func TestFilesOfOthersAreNotTrusted(t *testing.T) {
 		require.NoError(t, os.Symlink(filepath.Join(dir, "target"), filepath.Join(dir, "x.tokens.lock")))
 		require.Contains(t, fails(t, "token", "add", "--db", filepath.Join(dir, "x.db")), "x.tokens.lock is in the way: it is not a regular file")
 		require.NoFileExists(t, filepath.Join(dir, "target"))
+	})
+	t.Run("links", func(t *testing.T) {
+		const link = "is not trusted: it belongs to user 65534, and its directory is open to all users"
+		dir, evil := directoryOf(t, 0, 0o1777), directoryOf(t, nobody, 0o755)
+		planted := func(name, target string) string {
+			path := filepath.Join(dir, name)
+			require.NoError(t, os.Symlink(target, path))
+			require.NoError(t, os.Lchown(path, nobody, nobody))
+			return path
+		}
+		theirs := filepath.Join(evil, "e.tokens")
+		made := add(t, theirs, "mallory")
+		require.NoError(t, os.Chown(theirs, nobody, nobody))
+		require.NoError(t, os.Remove(theirs+".lock"))
+
+		db := filepath.Join(dir, "x.db")
+		tokens := planted("x.tokens", theirs)
+		for _, args := range [][]string{{"serve", "--addr", "127.0.0.1:0"}, {"token", "add"}, {"token", "list"}, {"token", "revoke", "--user", "mallory"}} {
+			require.Contains(t, fails(t, append(args, "--db", db)...), "the link "+tokens+" "+link, args)
+		}
+
+		// A link that is planted later, too.
+		require.NoError(t, os.Remove(tokens))
+		cli(t, "token", "add", "--db", db)
+		place, err := tokensPlace("", db)
+		require.NoError(t, err)
+		f, err := openTokens(place, slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		require.NoError(t, os.Remove(tokens))
+		planted("x.tokens", theirs)
+		require.ErrorContains(t, f.reload(), "the link "+tokens+" "+link)
+		_, err = f.Login(t.Context(), made.userID, made.token)
+		require.Error(t, err)
+
+		// A database, behind a link and behind a link to its directory.
+		for _, db := range []string{planted("y.db", filepath.Join(evil, "y.db")), filepath.Join(planted("z", evil), "z.db")} {
+			for _, args := range [][]string{
+				{"serve", "--addr", "127.0.0.1:0"}, {"import", line(t, "a")}, {"export"}, {"backup", "-"}, {"check"}, {"token", "add"},
+				{"salvage", filepath.Join(t.TempDir(), "saved.db")},
+			} {
+				require.Contains(t, fails(t, append(args, "--db", db)...), link, "%q", args)
+			}
+		}
+
+		// What a command writes.
+		other := filepath.Join(t.TempDir(), "other.db")
+		cli(t, "import", "--db", other, line(t, "a"))
+		out := planted("out", filepath.Join(evil, "out"))
+		for _, args := range [][]string{{"export", "--force"}, {"backup"}, {"salvage"}} {
+			require.Contains(t, fails(t, append(args, "--db", other, out)...), "the link "+out+" "+link, args)
+		}
+		require.Equal(t, []string{"e.tokens"}, names(t, evil))
+
+		// Links of this user, of root and of the directory's owner are followed.
+		require.NoError(t, os.Lchown(out, 0, 0))
+		cli(t, "export", "--force", "--db", other, out)
+		require.NoError(t, os.Chown(dir, nobody, nobody))
+		require.NoError(t, os.Lchown(out, nobody, nobody))
+		cli(t, "export", "--force", "--db", other, out)
+		asUser(t, nobody, func() {
+			_, err := findPlace(out)
+			require.NoError(t, err)
+		})
 	})
 	// commands fails every command that would use the socket.
 	commands := func(t *testing.T, db, reason string) {

@@ -10,6 +10,9 @@ import (
 // noFollow makes opening a symbolic link fail.
 const noFollow = syscall.O_NOFOLLOW
 
+// noWait makes opening a pipe return at once.
+const noWait = syscall.O_NONBLOCK
+
 // ownerOf returns the owner and the group of a file.
 func ownerOf(info os.FileInfo) (uid, gid int, ok bool) {
 	stat, ok := info.Sys().(*syscall.Stat_t)

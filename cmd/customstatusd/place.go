@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -23,28 +24,67 @@ type place struct {
 const maxLinks = 40
 
 // findPlace follows the links of a path. The file itself need not exist; its
-// directory must.
+// directory must. In a directory where every user can make links, a link must belong to
+// this user, to root or to the owner of the directory.
 func findPlace(given string) (place, error) {
 	path, err := filepath.Abs(given)
 	if err != nil {
 		return place{}, err
 	}
-	for range maxLinks {
-		directory, err := filepath.EvalSymlinks(filepath.Dir(path))
+	found, rest := splitRoot(path)
+	for links := 0; len(rest) > 0; {
+		name := rest[0]
+		rest = rest[1:]
+		if name == ".." {
+			found = filepath.Dir(found)
+			continue
+		}
+		path := filepath.Join(found, name)
+		info, err := os.Lstat(path)
+		if err != nil && len(rest) > 0 {
+			return place{}, err
+		}
+		if err != nil || info.Mode().Type() != fs.ModeSymlink {
+			found = path
+			continue
+		}
+		if links++; links > maxLinks {
+			return place{}, fmt.Errorf("%s: too many links", given)
+		}
+		target, err := trustedLink(path, info)
 		if err != nil {
 			return place{}, err
 		}
-		path = filepath.Join(directory, filepath.Base(path))
-		target, err := os.Readlink(path)
-		if err != nil { // path is not a link, or does not exist
-			return place{given: given, path: path}, nil
+		var next []string
+		if filepath.IsAbs(target) {
+			found, next = splitRoot(target)
+		} else {
+			next = splitNames(target)
 		}
-		if !filepath.IsAbs(target) {
-			target = filepath.Join(directory, target)
-		}
-		path = target
+		rest = append(next, rest...)
 	}
-	return place{}, fmt.Errorf("%s: too many links", given)
+	return place{given: given, path: found}, nil
+}
+
+// trustedLink returns where a link leads, if the link is trusted.
+func trustedLink(path string, info os.FileInfo) (string, error) {
+	if uid, _, ok := ownerOf(info); ok {
+		if err := trustedUser(path, "", uid); err != nil {
+			return "", fmt.Errorf("the link %w", err)
+		}
+	}
+	return os.Readlink(path)
+}
+
+// splitRoot splits an absolute path into its root and the names behind it.
+func splitRoot(path string) (root string, names []string) {
+	volume := filepath.VolumeName(path)
+	return volume + string(filepath.Separator), splitNames(path[len(volume):])
+}
+
+// splitNames returns the names in a path.
+func splitNames(path string) []string {
+	return slices.DeleteFunc(strings.Split(filepath.ToSlash(path), "/"), func(name string) bool { return name == "" || name == "." })
 }
 
 // dangling returns an error if the place is that of a link to a file that does not

@@ -38,7 +38,11 @@ you stop it.`,
 }
 
 func (p *process) salvage(ctx context.Context, path, target string) error {
-	saved, err := salvage.File(path, nil)
+	pl, err := findPlace(path)
+	if err != nil {
+		return fmt.Errorf("salvage: %w", err)
+	}
+	saved, err := salvage.File(pl.path, nil)
 	if errors.Is(err, customstatus.ErrLocked) {
 		return fmt.Errorf("%w: another process holds the file; a server has all statuses in memory, so export them before you stop it:\n  customstatusd export --db %s statuses.jsonl",
 			err, shellQuote(path))
@@ -52,7 +56,7 @@ func (p *process) salvage(ctx context.Context, path, target string) error {
 	if !saved.Complete && len(saved.Statuses) == 0 {
 		return fmt.Errorf("salvage: nothing in %s could be saved", path)
 	}
-	left, err := writeDatabase(ctx, path, target, saved.Statuses)
+	left, err := writeDatabase(ctx, pl.path, target, saved.Statuses)
 	if err != nil {
 		return fmt.Errorf("salvage: %w", err)
 	}

@@ -54,21 +54,11 @@ func (r tokenRecord) hashDigits() string { return hex.EncodeToString(r.Hash[:]) 
 func readTokens(at place) (tokenRecords, os.FileInfo, error) {
 	path := at.path
 	var records tokenRecords
-	// Look first: opening a pipe would wait for a writer.
-	if info, err := os.Stat(path); err != nil {
-		return records, nil, err
-	} else if !info.Mode().IsRegular() {
-		return records, nil, fmt.Errorf("%s: not a regular file", path)
-	}
-	f, err := os.Open(path)
+	f, info, err := openRegular(path)
 	if err != nil {
 		return records, nil, err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return records, nil, err
-	}
 	if err := trusted(path, at.database, info); err != nil {
 		return records, nil, err
 	}
@@ -286,7 +276,7 @@ func (f *tokenFile) refresh() {
 	err := f.find()
 	var info os.FileInfo
 	if err == nil {
-		info, err = os.Stat(f.at.path)
+		info, err = os.Lstat(f.at.path)
 	}
 	if err == nil {
 		if f.failed == nil && os.SameFile(info, f.info) && info.Size() == f.info.Size() && info.ModTime().Equal(f.info.ModTime()) &&

@@ -323,9 +323,10 @@ backup, export what the server has in memory before you stop it.`,
 // maxProblems bounds the problems that check names. A file can have one for each status.
 const maxProblems = 100
 
-// nameProblems prints what is damaged in the database at a path.
-func (p *process) nameProblems(path string) {
-	found, err := salvage.File(path, nil)
+// nameProblems prints what is damaged in the database at a place.
+func (p *process) nameProblems(pl place) {
+	path := pl.given
+	found, err := salvage.File(pl.path, nil)
 	if err != nil {
 		return // the error of the check says what can be said
 	}
@@ -349,7 +350,7 @@ func (p *process) check(ctx context.Context, path string) error {
 			err, shellQuote(path))
 	}
 	if errors.Is(err, customstatus.ErrDamaged) {
-		p.nameProblems(path)
+		p.nameProblems(pl)
 	}
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
