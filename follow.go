@@ -47,7 +47,7 @@ func (f followed) Feed(ctx context.Context, after uint64) iter.Seq2[Commit, erro
 	return f.c.shared.Watch(ctx, Revision(after))
 }
 
-func (f followed) Load(ctx context.Context) { _ = f.c.source.Reload(ctx) }
+func (f followed) Load(ctx context.Context) error { return f.c.source.Reload(ctx) }
 
 // Take shows a commit of the feed.
 func (f followed) Take(commit Commit) error {

@@ -25,7 +25,7 @@ type Copy[C any] interface {
 	// fit the copy.
 	Take(commit C) error
 	// Load loads the copy again.
-	Load(ctx context.Context)
+	Load(ctx context.Context) error
 	// Note receives the error at the end of a feed, and nil when a feed has
 	// begun.
 	Note(err error)
@@ -42,10 +42,11 @@ const (
 
 // Follower follows an original. Several goroutines may use it at once.
 type Follower[C any] struct {
-	host *host.Host
-	copy Copy[C]
-	stop atomic.Pointer[context.CancelCauseFunc] // of the feed
-	done chan struct{}
+	host   *host.Host
+	copy   Copy[C]
+	stop   atomic.Pointer[context.CancelCauseFunc] // of the feed
+	wanted atomic.Bool                             // a load, since one last began that succeeded
+	done   chan struct{}
 }
 
 // New returns a follower for the copy. The follower does nothing until
@@ -67,8 +68,10 @@ func Start[C any](ctx context.Context, h *host.Host, c Copy[C]) *Follower[C] {
 // Wait waits for the end of a follower that [Start] has returned.
 func (f *Follower[C]) Wait() { <-f.done }
 
-// Reload ends the feed, so that the copy is loaded again.
+// Reload ends the feed, so that the copy is loaded again. The request lasts until a
+// load succeeds that began after it, even if there is no feed now.
 func (f *Follower[C]) Reload() {
+	f.wanted.Store(true) // before the look for a feed: one that begins later sees it
 	if stop := f.stop.Load(); stop != nil {
 		(*stop)(ErrMisfit)
 	}
@@ -76,8 +79,8 @@ func (f *Follower[C]) Reload() {
 
 // Run follows the original until ctx is done. When a feed ends that has yielded
 // something new, Run starts the next feed at once; otherwise it waits first,
-// longer each time. Run loads the copy again after [ErrMisfit] and
-// [sentinel.ErrCompacted].
+// longer each time. Run loads the copy again after [ErrMisfit],
+// [sentinel.ErrCompacted], and [Follower.Reload].
 func (f *Follower[C]) Run(ctx context.Context) {
 	failing := backoff.Delay{First: firstWait, Last: lastWait}
 	loading := failing
@@ -98,7 +101,12 @@ func (f *Follower[C]) Run(ctx context.Context) {
 			if time.Since(loaded) > 4*lastWait {
 				loading.Reset()
 			}
-			f.copy.Load(ctx) // if Load fails, the next feed returns the same error
+			// If Load fails, the next feed returns the same error. Only a request
+			// must be kept. One that comes during the load asks for another load.
+			wanted := f.wanted.Swap(false)
+			if f.copy.Load(ctx) != nil && wanted {
+				f.wanted.Store(true)
+			}
 			loaded, wait = time.Now(), loading.Now
 			loading.Next()
 		case f.copy.Revision() > from:
@@ -118,6 +126,9 @@ func (f *Follower[C]) follow(ctx context.Context) error {
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	f.stop.Store(&cancel)
+	if f.wanted.Load() {
+		return ErrMisfit
+	}
 	first := true
 	err := f.host.Try("the store panicked in Watch", func() error {
 		for commit, err := range f.copy.Feed(running, f.copy.Revision()) {

@@ -29,6 +29,7 @@ type number struct {
 	start    time.Time
 	revision uint64
 	feeds    []feed // the last one for ever
+	fails    int    // so many loads fail
 	taken    []uint64
 	noted    []error
 	opened   []time.Duration // when feeds were, since the start
@@ -66,9 +67,14 @@ func (n *number) Take(commit uint64) error {
 	return nil
 }
 
-func (n *number) Load(context.Context) {
-	n.revision = 100
+func (n *number) Load(context.Context) error {
 	n.loads = append(n.loads, time.Since(n.start))
+	if n.fails > 0 {
+		n.fails--
+		return errLost
+	}
+	n.revision = 100
+	return nil
 }
 
 func (n *number) Note(err error) { n.noted = append(n.noted, err) }
@@ -79,7 +85,6 @@ func run(t *testing.T, d time.Duration, feeds ...feed) *number {
 	synctest.Test(t, func(t *testing.T) {
 		n.start = time.Now()
 		f := follower.New(&host.Host{Log: slog.New(slog.DiscardHandler)}, n)
-		f.Reload() // there is no feed yet
 		ctx, cancel := context.WithTimeout(t.Context(), d)
 		defer cancel()
 		f.Run(ctx)
@@ -136,6 +141,60 @@ func TestReload(t *testing.T) {
 		require.Equal(t, []error{nil, follower.ErrMisfit, nil}, n.noted)
 		cancel()
 		<-done
+	})
+}
+
+// A request to load lasts until a load succeeds that began after it.
+func TestReloadIsNotLost(t *testing.T) {
+	silent := feed{nil, nil}
+	for _, tt := range []struct {
+		what   string
+		feeds  []feed
+		fails  int
+		after  time.Duration // of the request
+		loads  []time.Duration
+		opened []time.Duration
+	}{
+		{"before the first feed", []feed{silent}, 0, -1, []time.Duration{0}, []time.Duration{0}},
+		{"during the wait for a feed", []feed{{nil, errLost}, {nil, errLost}, silent}, 0, 15 * ms,
+			[]time.Duration{30 * ms}, []time.Duration{0, 10 * ms, 30 * ms}},
+		{"the first loads fail", []feed{silent}, 3, 15 * ms,
+			[]time.Duration{15 * ms, 15 * ms, 25 * ms, 45 * ms}, []time.Duration{0, 85 * ms}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			n := &number{feeds: tt.feeds, fails: tt.fails, start: time.Now()}
+			f := follower.New(&host.Host{Log: slog.New(slog.DiscardHandler)}, n)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+			defer cancel()
+			if tt.after < 0 {
+				f.Reload()
+			} else {
+				time.AfterFunc(tt.after, f.Reload)
+			}
+			f.Run(ctx)
+			require.Equal(t, tt.loads, n.loads, tt.what)
+			require.Equal(t, tt.opened, n.opened, tt.what)
+		})
+	}
+}
+
+// slow is a copy whose loads take a while.
+type slow struct{ number }
+
+func (s *slow) Load(ctx context.Context) error {
+	time.Sleep(10 * ms)
+	return s.number.Load(ctx)
+}
+
+func TestReloadDuringALoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &slow{number{feeds: []feed{{nil, sentinel.ErrCompacted}, {nil, nil}}, start: time.Now()}}
+		f := follower.New(&host.Host{Log: slog.New(slog.DiscardHandler)}, s)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		time.AfterFunc(5*ms, f.Reload)
+		f.Run(ctx)
+		require.Equal(t, []time.Duration{10 * ms, 20 * ms}, s.loads, "the first load may have missed why another was asked for")
 	})
 }
 
