@@ -38,8 +38,8 @@ type Contents[T any] struct {
 }
 
 // View is what the readers see. The commits that watchers get have the type C.
-// [View.Load], [View.Edit] and [View.Publish] must not be called at the same time
-// as each other. Otherwise several goroutines may use a view at once.
+// [View.Load] and [View.Publish] must not be called at the same time as each other
+// or themselves. Otherwise several goroutines may use a view at once.
 type View[T, C any] struct {
 	// History has the commits for watchers.
 	History *history.Log[C]
@@ -74,7 +74,6 @@ func (v *View[T, C]) Load(contents Contents[T], unseen uint64) (rewound bool, er
 		return false, err
 	}
 	if before := v.current.Load(); before != nil {
-		v.loads.Add(1) // before those who wait for it are told
 		same := next.Position.Fingerprint == before.Position.Fingerprint
 		switch {
 		case next.Revision < before.Revision:
@@ -90,11 +89,13 @@ func (v *View[T, C]) Load(contents Contents[T], unseen uint64) (rewound bool, er
 		} else if same {
 			next.Position = before.Position
 			v.current.Store(next)
+			v.loads.Add(1) // before those who wait for it are told
 			v.History.Reach(next.Revision)
 			return false, nil
 		}
 	}
 	v.current.Store(next)
+	v.loads.Add(1)
 	v.History.Reset(next.Position)
 	return rewound, nil
 }

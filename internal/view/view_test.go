@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"runtime"
 	"testing"
 	"testing/synctest"
 
@@ -175,15 +176,22 @@ func TestCatchUp(t *testing.T) {
 		failed := errors.New("connection lost")
 		require.ErrorIs(t, v.CatchUp(t.Context(), func(context.Context) (uint64, error) { return 0, failed }, nil), failed)
 
-		// A store that is behind is loaded again. It is enough that it was.
+		// A store that is behind is loaded again. It is enough that it was: the first
+		// load may have begun before the call, the next one has not.
 		for _, contents := range []view.Contents[value]{holding(5, "a"), holding(4, "b")} {
-			asked, done := false, make(chan error, 1)
-			go func() { done <- v.CatchUp(t.Context(), at(2), func() { asked = true }) }()
-			synctest.Wait()
-			require.True(t, asked)
-			require.Empty(t, done)
-			_, err := v.Load(contents, math.MaxUint64)
-			require.NoError(t, err)
+			asked, done := 0, make(chan error, 1)
+			go func() { done <- v.CatchUp(t.Context(), at(2), func() { asked++ }) }()
+			rewound := 0
+			for loads := 1; loads <= 2+rewound; loads++ {
+				synctest.Wait()
+				require.Equal(t, loads, asked)
+				require.Empty(t, done)
+				other, err := v.Load(contents, math.MaxUint64)
+				require.NoError(t, err)
+				if other {
+					rewound++
+				}
+			}
 			require.NoError(t, <-done)
 		}
 
@@ -198,6 +206,80 @@ func TestCatchUp(t *testing.T) {
 		synctest.Wait()
 		end()
 		require.ErrorIs(t, <-closed, sentinel.ErrClosed)
+	})
+}
+
+// The store was at 5, failed over, and was at 3 when a load began. It holds more when
+// CatchUp asks. The load ends only then, and must not pass for what the store held.
+func TestCatchUpAsksAgainAfterARewind(t *testing.T) {
+	for what, revision := range map[string]uint64{"further": 7, "still behind": 4} {
+		synctest.Test(t, func(t *testing.T) {
+			v, end := opened(t)
+			defer end()
+			asked := 0
+			ask := func(context.Context) (uint64, error) {
+				if asked++; asked == 1 {
+					_, err := v.Load(holding(3, "b"), math.MaxUint64)
+					require.NoError(t, err)
+				}
+				return revision, nil
+			}
+			done := make(chan error, 1)
+			go func() { done <- v.CatchUp(t.Context(), ask, func() { t.Error("there is a load already") }) }()
+			synctest.Wait()
+			require.Empty(t, done, what)
+			e := v.Edit(0)
+			v.Publish(e.Commit(revision), "", 0, 0)
+			require.NoError(t, <-done)
+			require.Equal(t, 2, asked)
+		})
+	}
+}
+
+// A load that began before the call shows the history before a failover, and so is not
+// the one that CatchUp needs.
+func TestCatchUpAfterAnOldLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, end := opened(t)
+		defer end()
+		reloads, done := 0, make(chan error, 1)
+		go func() {
+			ask := func(context.Context) (uint64, error) { return 4, nil }
+			done <- v.CatchUp(t.Context(), ask, func() { reloads++ })
+		}()
+		synctest.Wait()
+		_, err := v.Load(holding(5, "a"), math.MaxUint64)
+		require.NoError(t, err)
+		synctest.Wait()
+		require.Empty(t, done)
+		require.Equal(t, 2, reloads)
+		_, err = v.Load(holding(4, "b"), math.MaxUint64)
+		require.NoError(t, err)
+		require.NoError(t, <-done)
+		require.EqualValues(t, 4, v.Revision())
+	})
+}
+
+// Nobody who waits misses what is published while the wait begins. The history is held
+// until the waiter is likely to stand before it, and is then mostly the publisher's
+// first.
+func TestAwaitMissesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, end := opened(t)
+		defer end()
+		for revision := uint64(6); revision < 300; revision++ {
+			release := v.History.Hold()
+			done := make(chan error, 1)
+			go func() { done <- v.Await(t.Context(), revision, 0) }()
+			for range 100 {
+				runtime.Gosched()
+			}
+			e := v.Edit(0)
+			next := e.Commit(revision)
+			release()
+			v.Publish(next, "", 0, 0)
+			require.NoError(t, <-done) // a deadlock if the waiter sleeps on
+		}
 	})
 }
 
