@@ -1,6 +1,7 @@
 package customstatus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -191,17 +192,15 @@ func (c *Catalog) takePending() []*write {
 
 // commit commits the group and finishes its writes or requeues them.
 func (c *Catalog) commit(leader *write, group []*write) {
-	// Nothing is known to panic here. But if it does, the other writers of the
-	// group must not wait for ever.
+	// Nothing is known to panic here, but a store may call [runtime.Goexit], as a
+	// test's t.FailNow does. The other writers of the group must not wait for ever.
 	defer func() {
-		if p := recover(); p != nil {
-			c.host.Log.Error("customstatus: a commit panicked", "panic", p, "stack", string(debug.Stack()))
+		left := slices.DeleteFunc(group, (*write).finished)
+		if p := recover(); p != nil || len(left) > 0 {
+			err := fmt.Errorf("%w: the commit broke off: %v", ErrOutcomeUnknown, cmp.Or(p, any("its goroutine ended")))
+			c.host.Log.Error("customstatus: a commit broke off", "error", err, "stack", string(debug.Stack()))
 			c.source.Doubt()
-			for _, w := range group {
-				if !w.finished() {
-					w.finish(fmt.Errorf("%w: the commit panicked: %v", ErrOutcomeUnknown, p))
-				}
-			}
+			finish(left, err)
 		}
 	}()
 	synced := c.shared == nil // what reads see is all there is

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -56,6 +57,37 @@ func TestRandomPanicsAtAConflict(t *testing.T) {
 		proceed <- struct{}{}
 		require.ErrorIs(t, (<-wanted).err, customstatus.ErrNameInUse)
 		require.NoError(t, (<-beside).err)
+		require.NoError(t, c.Close())
+	})
+}
+
+// A fake store that calls t.FailNow ends the goroutine of the writer that commits for
+// all. Nobody else may wait for that writer, whose call never returns.
+func TestStoreEndsTheGoroutine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		c := open(t, g, &customstatus.Options{Logger: slog.New(slog.DiscardHandler)})
+		release := g.block(t, c)
+		one, two := goCreate(ctx, c, "one"), goCreate(ctx, c, "two")
+		synctest.Wait()
+		commit := g.commit
+		g.commit = func(context.Context, []customstatus.Change) (customstatus.Revision, error) {
+			runtime.Goexit()
+			return 0, nil
+		}
+		release()
+		var other result
+		select {
+		case other = <-one:
+		case other = <-two:
+		}
+		require.ErrorIs(t, other.err, customstatus.ErrOutcomeUnknown)
+		require.EqualError(t, other.err, "outcome unknown: the commit broke off: its goroutine ended")
+
+		g.commit = commit
+		g.create(t, c, "after")
+		require.Len(t, list(t, c), 2)
+		require.EqualValues(t, 2, c.Stats().Loads, "the outcome was found out")
 		require.NoError(t, c.Close())
 	})
 }
