@@ -19,9 +19,10 @@ import (
 // The sequence ends with one error: [ErrCompacted], [ErrClosed], or that of ctx.
 // ErrCompacted is returned when the position is not part of this catalog's history,
 // and when the commits after the position are no longer kept: the watcher is
-// slower than [Options.HistoryChanges] and [Options.HistoryBytes] allow, or the
-// catalog was opened again and has changed. A slow watcher holds nobody up; up to
-// 64 commits that it has yet to yield stay in memory for it.
+// slower than [Options.HistoryChanges] and [Options.HistoryBytes] allow, the
+// catalog was opened again and has changed, or the catalog had to load its store
+// again. A slow watcher holds nobody up; up to 64 commits that it has yet to yield
+// stay in memory for it.
 func (c *Catalog) Watch(ctx context.Context, after Position) iter.Seq2[Commit, error] {
 	var sync func(context.Context) error
 	if c.shared != nil {
