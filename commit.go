@@ -210,8 +210,8 @@ func (c *Catalog) commit(leader *write, group []*write) {
 			finish(group, ErrClosed)
 			return
 		}
-		if err := c.source.Ready(); err != nil {
-			c.noteCommit(CommitInfo{Writes: len(group), Err: err})
+		if err := c.source.Ready(c.ctx); err != nil {
+			c.health.Check(err)
 			finish(group, err)
 			return
 		}
@@ -269,7 +269,7 @@ func (c *Catalog) commit(leader *write, group []*write) {
 			err = fmt.Errorf("%w: %v", ErrNotExclusive, err)
 		case !reopened && c.source.MayReplace(err):
 			reopened = true
-			if err = c.source.Replace(err); err == nil {
+			if err = c.source.Replace(c.ctx, err); err == nil {
 				continue
 			}
 		}

@@ -515,6 +515,63 @@ func TestManyWritesGivenUp(t *testing.T) {
 	})
 }
 
+// What Sync finds is no commit. Nor is a write that could not begin.
+func TestSyncIsNoCommit(t *testing.T) {
+	store := &faultyStore{Store: customstatus.NewMemoryStore()}
+	seen := 0
+	c := open(t, store, &customstatus.Options{
+		Logger:   slog.New(slog.DiscardHandler),
+		Observer: &customstatus.Observer{Commit: func(customstatus.CommitInfo) { seen++ }},
+	})
+	store.commit = func(context.Context, []customstatus.Change) (customstatus.Revision, error) {
+		return 0, customstatus.ErrOutcomeUnknown
+	}
+	_, err := c.Create(ctx, customstatus.Fields{Name: "a", StatusType: "busy"})
+	require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
+	failure := errors.New("no disk")
+	store.load = func(context.Context) (customstatus.Contents, error) { return customstatus.Contents{}, failure }
+	require.ErrorIs(t, c.Sync(ctx), failure)
+	require.ErrorIs(t, c.Stats().CommitError, failure)
+	_, err = c.Create(ctx, customstatus.Fields{Name: "a", StatusType: "busy"})
+	require.ErrorIs(t, err, failure)
+	require.EqualValues(t, 1, c.Stats().FailedCommits)
+	require.Equal(t, 1, seen)
+
+	store.load, store.commit = nil, nil
+	require.NoError(t, c.Sync(ctx))
+	require.NoError(t, c.Stats().CommitError)
+	require.Zero(t, c.Stats().CommitErrorSince)
+	create(t, c, "a", customstatus.Busy)
+	require.EqualValues(t, 1, c.Stats().FailedCommits)
+	require.Equal(t, 2, seen)
+}
+
+// Sync waits for a slow store no longer than its context says. That is no failure of
+// the store.
+func TestSyncEndsWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store := &faultyStore{Store: customstatus.NewMemoryStore()}
+		c := open(t, store, nil)
+		store.commit = func(context.Context, []customstatus.Change) (customstatus.Revision, error) {
+			return 0, customstatus.ErrOutcomeUnknown
+		}
+		_, err := c.Create(ctx, customstatus.Fields{Name: "a", StatusType: "busy"})
+		require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
+		store.load = func(ctx context.Context) (customstatus.Contents, error) {
+			<-ctx.Done()
+			return customstatus.Contents{}, ctx.Err()
+		}
+		short, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		require.ErrorIs(t, c.Sync(short), context.DeadlineExceeded)
+		require.ErrorIs(t, c.Stats().CommitError, customstatus.ErrOutcomeUnknown)
+		require.EqualValues(t, 1, c.Stats().Loads)
+		store.load = nil
+		require.NoError(t, c.Sync(ctx))
+		require.EqualValues(t, 2, c.Stats().Loads)
+	})
+}
+
 func TestObserver(t *testing.T) {
 	var seen []customstatus.CommitInfo
 	store := &faultyStore{Store: customstatus.NewMemoryStore()}

@@ -24,9 +24,9 @@ func (c *Catalog) Sync(ctx context.Context) error {
 	select {
 	case c.turn <- struct{}{}:
 		defer func() { <-c.turn }()
-		err := c.source.Check()
-		if err != nil && !errors.Is(err, ErrClosed) {
-			c.noteCommit(CommitInfo{Err: err}) // what the next commit would meet
+		err := c.source.Check(ctx)
+		if err == nil || ctx.Err() == nil && !errors.Is(err, ErrClosed) {
+			c.health.Check(err) // what the next commit would meet
 		}
 		return err
 	case <-ctx.Done():

@@ -25,8 +25,8 @@ type Stats struct {
 	FailedCommits uint64 // commits that failed because of the store
 
 	// CommitError is the error of the last commit, or of the load or reopening
-	// that the commit needed first. Commits have failed since CommitErrorSince.
-	// Both are zero while commits can be made, as far as the catalog knows.
+	// that a commit or [Catalog.Sync] needed first. Commits have failed since
+	// CommitErrorSince. Both are zero while commits can be made, as far as is known.
 	CommitError      error
 	CommitErrorSince time.Time
 
@@ -45,7 +45,7 @@ type Stats struct {
 // goroutines at once, and may call the catalog's reads, but not its writes, Sync or
 // Close. The catalog logs a panic of one and goes on.
 type Observer struct {
-	// Commit is called after each attempt to commit.
+	// Commit is called after each attempt to commit, if it could begin.
 	Commit func(CommitInfo)
 	// Load is called after each attempt to load the store again.
 	Load func(LoadInfo)

@@ -38,7 +38,7 @@ type health struct {
 	mu     sync.Mutex
 	next   time.Time     // when the next probe may be made
 	every  time.Duration // the time between two probes
-	failed uint64        // how many commits had failed at the last probe
+	failed uint64        // the commits that had failed, and all loads, at the last probe
 	err    error         // of the last probe
 	probed bool          // whether there was a probe since commits began to fail
 }
@@ -149,12 +149,15 @@ func (h *health) commitProblem(now time.Time) string {
 		h.every, h.probed = probeEvery, false
 		return ""
 	}
-	current := h.probed && h.failed == stats.FailedCommits // no commit has failed since the probe
+	// A commit that can't begin because a load fails is not counted as one. Loads are
+	// rare, so the good ones may count here too.
+	failed := stats.FailedCommits + stats.Loads
+	current := h.probed && h.failed == failed // no commit has failed since the probe
 	if !now.Before(h.next) {
 		if h.probed && h.err == nil && !current {
 			h.every = min(2*h.every, probeRarely) // the last probe was wrong
 		}
-		h.probed, h.failed, h.err = true, stats.FailedCommits, probeRoom(h.db.path)
+		h.probed, h.failed, h.err = true, failed, probeRoom(h.db.path)
 		h.next, current = now.Add(h.every), true
 	}
 	if current && h.err == nil {

@@ -223,10 +223,42 @@ func TestHealthProbesThatAreWrong(t *testing.T) {
 	c.says("ok") // often again
 }
 
-// failingStore refuses commits.
+// A write that needs a load first, which fails, counts against a probe as a commit does.
+func TestHealthWhileLoadsFail(t *testing.T) {
+	store := &failingStore{Store: customstatus.NewMemoryStore(), err: customstatus.ErrOutcomeUnknown}
+	db := openTemp(t) // for the file beside
+	file := db.catalog
+	var err error
+	db.catalog, err = customstatus.Open(t.Context(), store, &customstatus.Options{Logger: discard})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, file.Close()) })
+	c := newCheckup(t, db)
+	require.ErrorIs(t, c.write("a"), customstatus.ErrOutcomeUnknown)
+	c.says("ok")
+	store.loadErr = errors.New("no reason that a probe can find")
+	for range 2 {
+		require.ErrorIs(t, c.write("a"), store.loadErr)
+		c.says(writesFail)
+		c.pass(time.Hour)
+		c.says("ok")
+	}
+	store.err, store.loadErr = nil, nil
+	require.NoError(t, c.write("a"))
+	c.says("ok")
+}
+
+// failingStore refuses commits and loads.
 type failingStore struct {
 	customstatus.Store
-	err error
+	err     error
+	loadErr error
+}
+
+func (s *failingStore) Load(ctx context.Context) (customstatus.Contents, error) {
+	if s.loadErr != nil {
+		return customstatus.Contents{}, s.loadErr
+	}
+	return s.Store.Load(ctx)
 }
 
 func (s *failingStore) Commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {

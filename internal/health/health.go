@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/customstatus/customstatus/internal/host"
+	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
 // Figures are the counts of an [Account].
@@ -41,6 +42,7 @@ type Account struct {
 
 	mu      sync.Mutex
 	figures Figures
+	unready bool // the last error of commits is that of a check
 }
 
 // New returns an account whose counts are zero.
@@ -67,6 +69,7 @@ func (a *Account) Commit(revision uint64, changes int, err error) {
 	now := a.since(err)
 	a.mu.Lock()
 	changed := a.figures.Commit.note(err, now)
+	a.unready = false
 	if err == nil {
 		a.figures.Commits++
 		a.figures.Changes += uint64(changes)
@@ -79,12 +82,41 @@ func (a *Account) Commit(revision uint64, changes int, err error) {
 	case err == nil:
 		a.host.Log.Info("customstatus: commits succeed again", "revision", revision)
 	default:
-		attrs := []any{"error", err}
-		var panicked interface{ Stack() []byte } // the bbolt store's errors have it
-		if errors.As(err, &panicked) {
-			attrs = append(attrs, "stack", string(panicked.Stack()))
-		}
-		a.host.Log.Error("customstatus: commits fail", attrs...)
+		a.logFailing(err)
+	}
+}
+
+func (a *Account) logFailing(err error) {
+	attrs := []any{"error", err}
+	var panicked interface{ Stack() []byte } // the bbolt store's errors have it
+	if errors.As(err, &panicked) {
+		attrs = append(attrs, "stack", string(panicked.Stack()))
+	}
+	a.host.Log.Error("customstatus: commits fail", attrs...)
+}
+
+// Check records whether a commit could begin, and counts nothing. A check that
+// succeeds ends an outage of failed checks, and one of a commit whose outcome was
+// unknown. It doesn't end one of other commits: a disk that is full can still be read.
+func (a *Account) Check(err error) {
+	now := a.since(err)
+	a.mu.Lock()
+	changed := false
+	switch {
+	case err != nil:
+		changed = a.figures.Commit.note(err, now)
+		a.unready = true
+	case a.unready, errors.Is(a.figures.Commit.Err, sentinel.ErrOutcomeUnknown):
+		a.figures.Commit, a.unready = Outage{}, false
+		changed = true
+	}
+	a.mu.Unlock()
+	switch {
+	case !changed:
+	case err == nil:
+		a.host.Log.Info("customstatus: commits can begin again")
+	default:
+		a.logFailing(err)
 	}
 }
 
@@ -114,7 +146,7 @@ func (a *Account) Reopen(cause, err error) {
 	}
 	a.mu.Lock()
 	a.figures.Reopens++
-	a.figures.Commit = Outage{}
+	a.figures.Commit, a.unready = Outage{}, false
 	a.mu.Unlock()
 	a.host.Log.Warn("customstatus: the store was reopened", "cause", cause)
 }

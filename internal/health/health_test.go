@@ -3,6 +3,7 @@ package health_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/customstatus/customstatus/internal/health"
 	"github.com/customstatus/customstatus/internal/host"
+	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
 var (
@@ -84,6 +86,41 @@ func TestReopen(t *testing.T) {
 	a.Reopen(errFull, nil)
 	require.Equal(t, []string{`level=WARN msg="customstatus: the store was reopened" cause="disk full"`}, logged())
 	require.Equal(t, health.Figures{FailedCommits: 1, Reopens: 1}, a.Figures(), "commits can be made again")
+}
+
+func TestCheck(t *testing.T) {
+	a, logged := account()
+	a.Check(nil)
+	require.Empty(t, logged())
+	a.Check(errFull)
+	a.Check(errGone)
+	require.Equal(t, []string{`level=ERROR msg="customstatus: commits fail" error="disk full"`}, logged())
+	require.Equal(t, health.Figures{Commit: health.Outage{Err: errGone, Since: start.Add(time.Hour)}}, a.Figures(), "no commit was tried")
+	a.Check(nil)
+	require.Equal(t, []string{`level=INFO msg="customstatus: commits can begin again"`}, logged())
+	require.Zero(t, a.Figures())
+
+	a.Commit(0, 1, errFull)
+	failing := a.Figures()
+	a.Check(nil)
+	require.Equal(t, failing, a.Figures(), "only a commit tells")
+	a.Commit(0, 1, fmt.Errorf("%w: %w", sentinel.ErrOutcomeUnknown, errGone))
+	logged()
+	a.Check(nil)
+	require.Equal(t, health.Figures{FailedCommits: 2}, a.Figures(), "the outcome is known")
+	require.Equal(t, []string{`level=INFO msg="customstatus: commits can begin again"`}, logged())
+
+	// What a later commit or reopening says counts.
+	a.Check(errGone)
+	a.Commit(0, 1, errFull)
+	a.Check(nil)
+	require.Equal(t, errFull, a.Figures().Commit.Err)
+	a.Check(errGone)
+	a.Reopen(errGone, nil)
+	require.Zero(t, a.Figures().Commit)
+	a.Commit(0, 1, errFull)
+	a.Check(nil)
+	require.Equal(t, errFull, a.Figures().Commit.Err)
 }
 
 func TestLoad(t *testing.T) {

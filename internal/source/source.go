@@ -28,7 +28,7 @@ type Options[S any] struct {
 	// Reopen opens an exclusive store again. It may be nil.
 	Reopen func(ctx context.Context) (S, error)
 	// Loaded is called after each [Source.Reload], and Reopened after each call
-	// of Reopen.
+	// of Reopen, but not when the caller's context has ended it.
 	Loaded   func(rewound bool, err error)
 	Reopened func(cause, err error)
 }
@@ -102,40 +102,56 @@ func (s *Source[S, T, C]) Load(ctx context.Context) (rewound bool, err error) {
 	return s.view.Load(contents, unseen)
 }
 
-// Reload is Load, and tells of it unless ctx is done meanwhile.
+// Reload is Load, and tells of it. It does not tell of a load that fails once ctx is
+// done, nor of any once the source is closing.
 func (s *Source[S, T, C]) Reload(ctx context.Context) error {
 	rewound, err := s.Load(ctx)
-	if ctx.Err() == nil {
+	if s.closing.Err() == nil && (err == nil || ctx.Err() == nil) {
 		s.opts.Loaded(rewound, err)
 	}
 	return err
 }
 
-// Ready loads or replaces the store if it must, so that a commit can begin.
-func (s *Source[S, T, C]) Ready() error {
+// Ready loads or replaces the store if it must, so that a commit can begin. If ctx
+// ends that, the next call does it.
+func (s *Source[S, T, C]) Ready(ctx context.Context) error {
+	ctx, cancel := s.untilClosing(ctx)
+	defer cancel()
 	err := s.lost
 	if err == nil && s.stale {
-		err = s.Reload(s.closing)
+		err = s.Reload(ctx)
 		if s.closing.Err() != nil {
 			return sentinel.ErrClosed
 		}
 		s.stale = err != nil
 	}
 	if s.MayReplace(err) {
-		return s.Replace(err)
+		return s.Replace(ctx, err)
 	}
 	return err
+}
+
+// untilClosing returns a context that is also done when the source is closing.
+func (s *Source[S, T, C]) untilClosing(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.closing, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
 }
 
 // Check is Ready for a caller who doesn't commit. It replaces the store too if the
 // next commit would have to. Any other error of the store doesn't matter: readers
 // see every commit all the same.
-func (s *Source[S, T, C]) Check() error {
-	if err := s.Ready(); err != nil || s.opts.Reopen == nil {
+func (s *Source[S, T, C]) Check(ctx context.Context) error {
+	ctx, cancel := s.untilClosing(ctx)
+	defer cancel()
+	if err := s.Ready(ctx); err != nil || s.opts.Reopen == nil {
 		return err
 	}
-	if _, err := s.Revision(context.Background()); s.MayReplace(err) {
-		return s.Replace(err)
+	if _, err := s.Revision(ctx); s.MayReplace(err) {
+		return s.Replace(ctx, err)
 	}
 	return nil
 }
@@ -146,24 +162,29 @@ func (s *Source[S, T, C]) MayReplace(err error) bool {
 	return errors.Is(err, sentinel.ErrNeedsReopen) && s.opts.Reopen != nil
 }
 
-// Replace closes the store, opens it again, and loads it.
-func (s *Source[S, T, C]) Replace(cause error) error {
+// Replace closes the store, opens it again, and loads it. If ctx ends that, there is
+// no open store until [Source.Ready] has one.
+func (s *Source[S, T, C]) Replace(ctx context.Context, cause error) error {
+	ctx, cancel := s.untilClosing(ctx)
+	defer cancel()
 	// The store is broken, so that nobody needs the error of Close.
 	_ = s.Close()
 	var store S
 	err := s.host.Try("Options.Reopen panicked", func() (err error) {
-		store, err = s.opts.Reopen(s.closing)
+		store, err = s.opts.Reopen(ctx)
 		return err
 	})
 	if err == nil {
 		s.store.Store(&store)
-		err = s.Reload(s.closing)
+		err = s.Reload(ctx)
 	}
 	if s.closing.Err() != nil {
 		s.lost = sentinel.ErrClosed
 		return sentinel.ErrClosed
 	}
-	s.opts.Reopened(cause, err)
+	if err == nil || ctx.Err() == nil {
+		s.opts.Reopened(cause, err)
+	}
 	if err != nil {
 		s.lost = fmt.Errorf("%w: %w", sentinel.ErrNeedsReopen, err)
 		return s.lost

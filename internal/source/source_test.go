@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -40,16 +41,27 @@ type store struct {
 	err      error // of Load and Revision
 	shared   bool
 	closed   bool
+	hangs    bool // Load and Revision wait for their context
 }
 
-func (s *store) Load(context.Context) (view.Contents[value], error) {
+func (s *store) Load(ctx context.Context) (view.Contents[value], error) {
+	if s.hangs {
+		<-ctx.Done()
+		return view.Contents[value]{}, context.Cause(ctx)
+	}
 	if s.name == "" {
 		panic("no value")
 	}
 	return view.Contents[value]{Values: []value{{"1", s.name, s.revision}}, Revision: s.revision, Shared: s.shared}, s.err
 }
 
-func (s *store) Revision(context.Context) (uint64, error) { return s.revision, s.err }
+func (s *store) Revision(ctx context.Context) (uint64, error) {
+	if s.hangs {
+		<-ctx.Done()
+		return 0, context.Cause(ctx)
+	}
+	return s.revision, s.err
+}
 
 func (s *store) Close() error {
 	s.closed = true
@@ -61,7 +73,7 @@ type rig struct {
 	*source.Source[*store, value, string]
 	view   *view.View[value, string]
 	store  *store // the first one
-	next   *store // what Reopen returns
+	next   *store // what Reopen returns; without one it waits for its context
 	err    error  // the error of Reopen
 	cancel context.CancelFunc
 	told   []string
@@ -81,7 +93,13 @@ func open(t *testing.T, shared, reopen bool) *rig {
 		Reopened: func(cause, err error) { r.told = append(r.told, fmt.Sprint("reopen ", cause, ": ", err)) },
 	}
 	if reopen {
-		opts.Reopen = func(context.Context) (*store, error) { return r.next, r.err }
+		opts.Reopen = func(ctx context.Context) (*store, error) {
+			if r.next == nil && r.err == nil {
+				<-ctx.Done()
+				return nil, context.Cause(ctx)
+			}
+			return r.next, r.err
+		}
 	}
 	h := &host.Host{Log: slog.New(slog.DiscardHandler), Clock: time.Now}
 	r.Source = source.New(closing, h, r.view, r.store, opts)
@@ -93,36 +111,36 @@ func open(t *testing.T, shared, reopen bool) *rig {
 func TestReadyLoadsWhatIsInDoubt(t *testing.T) {
 	r := open(t, false, false)
 	r.store.revision, r.store.name = 6, "b"
-	require.NoError(t, r.Ready())
+	require.NoError(t, r.Ready(t.Context()))
 	require.EqualValues(t, 5, r.view.Revision(), "nothing is in doubt")
 
 	r.Doubt()
 	failed := errors.New("failed")
 	r.store.err = failed
-	require.ErrorIs(t, r.Ready(), failed)
+	require.ErrorIs(t, r.Ready(t.Context()), failed)
 	require.EqualValues(t, 5, r.view.Revision())
 	r.store.err = nil
-	require.NoError(t, r.Ready(), "it is still in doubt")
+	require.NoError(t, r.Ready(t.Context()), "it is still in doubt")
 	require.EqualValues(t, 6, r.view.Revision())
-	require.NoError(t, r.Ready())
+	require.NoError(t, r.Ready(t.Context()))
 	require.Equal(t, []string{"load false failed", "load false <nil>"}, r.told)
 
 	// One commit may have been made, and no more.
 	r.Doubt()
 	r.store.revision, r.store.name = 8, "c"
-	require.NoError(t, r.Ready())
+	require.NoError(t, r.Ready(t.Context()))
 	require.Equal(t, "load true <nil>", r.told[2])
 
 	r.Doubt()
 	r.cancel()
-	require.ErrorIs(t, r.Ready(), sentinel.ErrClosed)
+	require.ErrorIs(t, r.Ready(t.Context()), sentinel.ErrClosed)
 	require.Len(t, r.told, 3)
 }
 
 func TestNothingIsInDoubtOverASharedStore(t *testing.T) {
 	r := open(t, true, false)
 	r.Doubt()
-	require.NoError(t, r.Ready())
+	require.NoError(t, r.Ready(t.Context()))
 	require.Empty(t, r.told)
 	r.store.revision, r.store.name = 50, "b"
 	require.NoError(t, r.Reload(t.Context()))
@@ -136,7 +154,7 @@ func TestReplace(t *testing.T) {
 	require.True(t, r.MayReplace(needs))
 
 	r.err = errors.New("no file")
-	err := r.Replace(needs)
+	err := r.Replace(t.Context(), needs)
 	require.ErrorIs(t, err, sentinel.ErrNeedsReopen)
 	require.ErrorIs(t, err, r.err)
 	require.True(t, r.store.closed)
@@ -144,13 +162,13 @@ func TestReplace(t *testing.T) {
 
 	r.next = &store{revision: 6, name: "b", err: errors.New("damaged")}
 	r.err = nil
-	require.ErrorIs(t, r.Ready(), r.next.err, "it is tried again")
+	require.ErrorIs(t, r.Ready(t.Context()), r.next.err, "it is tried again")
 	require.Same(t, r.next, r.Store())
 	r.next = &store{revision: 6, name: "b"}
-	require.NoError(t, r.Ready())
+	require.NoError(t, r.Ready(t.Context()))
 	require.Same(t, r.next, r.Store())
 	require.EqualValues(t, 6, r.view.Revision())
-	require.NoError(t, r.Ready())
+	require.NoError(t, r.Ready(t.Context()))
 	require.Equal(t, []string{
 		"reopen must be reopened: why: no file",
 		"load false damaged", "reopen must be reopened: no file: damaged",
@@ -158,25 +176,75 @@ func TestReplace(t *testing.T) {
 	}, r.told)
 
 	r.cancel()
-	require.ErrorIs(t, r.Replace(needs), sentinel.ErrClosed)
-	require.ErrorIs(t, r.Ready(), sentinel.ErrClosed)
+	require.ErrorIs(t, r.Replace(t.Context(), needs), sentinel.ErrClosed)
+	require.ErrorIs(t, r.Ready(t.Context()), sentinel.ErrClosed)
 }
 
 func TestCheck(t *testing.T) {
 	r := open(t, false, true)
 	r.next = &store{revision: 5, name: "a"}
-	require.NoError(t, r.Check())
+	require.NoError(t, r.Check(t.Context()))
 	r.store.err = errors.New("another")
-	require.NoError(t, r.Check(), "readers see every commit all the same")
+	require.NoError(t, r.Check(t.Context()), "readers see every commit all the same")
 	require.Empty(t, r.told)
 	r.store.err = sentinel.ErrNeedsReopen
-	require.NoError(t, r.Check())
+	require.NoError(t, r.Check(t.Context()))
 	require.Same(t, r.next, r.Store())
 	require.Equal(t, []string{"load false <nil>", "reopen must be reopened: <nil>"}, r.told)
 
 	r = open(t, false, false)
 	r.store.err = sentinel.ErrNeedsReopen
-	require.NoError(t, r.Check(), "nobody can reopen it")
+	require.NoError(t, r.Check(t.Context()), "nobody can reopen it")
+}
+
+// A caller who has no more time ends a load or reopening, and nobody is told of it as
+// a failure of the store. The next caller does it.
+func TestCallersLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := open(t, false, true)
+		late := errors.New("no more time")
+		wait := func(call func(context.Context) error, want error) {
+			t.Helper()
+			ctx, leave := context.WithCancelCause(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- call(ctx) }()
+			synctest.Wait()
+			require.Empty(t, done)
+			leave(late)
+			require.ErrorIs(t, <-done, want)
+		}
+		r.Doubt()
+		r.store.hangs = true
+		wait(r.Check, late)
+		r.store.hangs = false
+		require.Empty(t, r.told)
+		require.NoError(t, r.Check(t.Context()))
+		require.Equal(t, []string{"load false <nil>"}, r.told)
+
+		// The question for the revision doesn't matter so much.
+		r.store.hangs = true
+		wait(r.Check, nil)
+		r.store.hangs, r.store.err = false, sentinel.ErrNeedsReopen
+		wait(r.Check, late)
+		r.next = &store{revision: 5, name: "a", hangs: true}
+		wait(r.Check, late)
+		require.Len(t, r.told, 1)
+		require.True(t, r.store.closed)
+		r.next = &store{revision: 5, name: "a"}
+		require.NoError(t, r.Check(t.Context()))
+		require.Equal(t, "load false <nil>", r.told[1])
+		require.Len(t, r.told, 3)
+
+		// Closing ends it too.
+		r.next.hangs = true
+		r.Doubt()
+		closed := make(chan error, 1)
+		go func() { closed <- r.Check(t.Context()) }()
+		synctest.Wait()
+		r.cancel()
+		require.ErrorIs(t, <-closed, sentinel.ErrClosed)
+		require.Len(t, r.told, 3)
+	})
 }
 
 func TestPanicsOfTheStoreAreErrors(t *testing.T) {
