@@ -41,8 +41,8 @@ type Rules struct {
 	// NameRule, if not nil, is called with each name that is written. It returns
 	// the name to store, or an error, whose text becomes [Error.Detail]. Applied to
 	// a name it has returned, it must return that name. Ready-made rules are in the
-	// module namerules. Names that are stored already are not changed. NameRule
-	// must be safe for concurrent use.
+	// module namerules. Stored names are not changed, but a write that keeps one is
+	// checked like any other. NameRule must be safe for concurrent use.
 	NameRule func(name string) (string, error)
 }
 
