@@ -21,25 +21,31 @@ func writeFile(path string, replace bool, write func(io.Writer) error) error {
 
 // writeFileLike is writeFile for a file that belongs to a service. A new file that
 // root makes gets the owner and group that like has.
-func writeFileLike(path string, replace bool, like os.FileInfo, write func(io.Writer) error) (err error) {
+func writeFileLike(path string, replace bool, like os.FileInfo, write func(io.Writer) error) error {
 	at, err := findPlace(path)
 	if err != nil {
 		return err
 	}
-	path = at.path
-	errExists := fmt.Errorf("%s: %w", at.given, fs.ErrExist)
-	old, err := os.Stat(path)
+	old, err := os.Stat(at.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		old = nil
 	case err != nil:
 		return err
 	case old.IsDir():
 		return fmt.Errorf("%s is a directory", at.given)
 	case !old.Mode().IsRegular():
-		return writeTo(path, write)
+		return writeTo(at.path, write)
 	case !replace:
-		return errExists
+		return fmt.Errorf("%s: %w", at.given, fs.ErrExist)
 	}
+	return writeAt(at, replace, old, like, write)
+}
+
+// writeAt writes a file at its very path. A new file that takes the place of old, unless
+// old is nil, keeps its owner, group and mode.
+func writeAt(at place, replace bool, old, like os.FileInfo, write func(io.Writer) error) (err error) {
+	path := at.path
 	sweep(path)
 	temp, err := createTemporary(path)
 	if err != nil {
@@ -67,7 +73,7 @@ func writeFileLike(path string, replace bool, like os.FileInfo, write func(io.Wr
 	}
 	err = temp.publish(path, replace)
 	if errors.Is(err, fs.ErrExist) { // it appeared meanwhile
-		return errExists
+		return fmt.Errorf("%s: %w", at.given, fs.ErrExist)
 	}
 	if err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -230,6 +231,22 @@ func TestFilesOfOthersAreNotTrusted(t *testing.T) {
 			_, err := findPlace(out)
 			require.NoError(t, err)
 		})
+	})
+	t.Run("sessions", func(t *testing.T) {
+		dir := directoryOf(t, 0, 0o1777)
+		db, path := filepath.Join(dir, "x.db"), filepath.Join(dir, "x.sessions")
+		cli(t, "token", "add", "--db", db)
+		place, err := tokensPlace("", db)
+		require.NoError(t, err)
+		tokens, err := openTokens(place, slog.New(slog.DiscardHandler))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(path, []byte(`{"version":1}`), 0o644))
+		require.NoError(t, os.Chown(path, nobody, nobody))
+		var log bytes.Buffer
+		s := openSessions(place.database, time.Hour, tokens, slog.New(slog.NewTextHandler(&log, nil)))
+		require.Contains(t, log.String(), "x.sessions "+theirs)
+		require.NoError(t, s.save())
+		requireOwner(t, path, 0, 0o600)
 	})
 	// commands fails every command that would use the socket.
 	commands := func(t *testing.T, db, reason string) {

@@ -107,9 +107,32 @@ func tokensPlace(given, database string) (place, error) {
 		return place{}, err
 	}
 	at, err := findPlace(tokensPath(given, db.path))
+	if err != nil {
+		return place{}, err
+	}
 	at.database = db.path
-	return at, err
+	return at, at.alone()
 }
+
+// alone returns an error if a tokens file or its lock would be another file of the
+// server's.
+func (pl place) alone() error {
+	for _, own := range []string{pl.path, pl.path + lockEnding} {
+		for _, other := range []struct{ path, what string }{
+			{pl.database, "the database"},
+			{sessionsPath(pl.database), "the file of the sessions"},
+			{controlPath(pl.database), "the control socket"},
+		} {
+			if own == other.path {
+				return fmt.Errorf("the tokens file can't be %s: %s is %s", pl.given, own, other.what)
+			}
+		}
+	}
+	return nil
+}
+
+// lockEnding is the end of the name of a tokens file's lock.
+const lockEnding = ".lock"
 
 // tokensPath returns the path of the tokens file: the given one, or else that beside
 // the database.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,6 +37,10 @@ const sessionsVersion = 1
 // the oldest.
 const maxSessions = 100
 
+// maxSessionsFile is the greatest length in bytes of a file that is read: some 100,000
+// sessions.
+const maxSessionsFile = 32 << 20
+
 type sessionRecord struct {
 	IDHash    tokenauth.Hash `json:"idHash"`
 	UserID    string         `json:"userId"`
@@ -52,6 +57,7 @@ type sessionRecords struct {
 // sessions are the browsers' logins.
 type sessions struct {
 	path     string
+	database string
 	lifetime time.Duration
 	tokens   *tokenFile
 	log      *slog.Logger
@@ -71,7 +77,7 @@ func sessionsPath(database string) string { return strings.TrimSuffix(database, 
 // openSessions reads the file beside the database. A file that can't be read is no reason not to
 // start: its browsers sign in again. With a lifetime of 0 there are no sessions.
 func openSessions(database string, lifetime time.Duration, tokens *tokenFile, log *slog.Logger) *sessions {
-	s := &sessions{path: sessionsPath(database), lifetime: lifetime, tokens: tokens, log: log, now: time.Now}
+	s := &sessions{path: sessionsPath(database), database: database, lifetime: lifetime, tokens: tokens, log: log, now: time.Now}
 	if lifetime == 0 {
 		return s
 	}
@@ -84,24 +90,29 @@ func openSessions(database string, lifetime time.Duration, tokens *tokenFile, lo
 }
 
 func readSessions(path, database string) ([]sessionRecord, error) {
-	// Look first: opening a pipe would wait for a writer.
-	info, err := os.Lstat(path)
+	f, info, err := openRegular(path)
 	if err != nil {
 		return nil, err
 	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s: not a regular file", path)
-	}
+	defer f.Close()
 	if err := trusted(path, database, info); err != nil {
 		return nil, err
 	}
-	text, err := os.ReadFile(path)
+	text, err := io.ReadAll(io.LimitReader(f, maxSessionsFile+1))
 	if err != nil {
 		return nil, err
 	}
+	if len(text) > maxSessionsFile {
+		return nil, fmt.Errorf("%s: longer than %d bytes", path, maxSessionsFile)
+	}
 	var read sessionRecords
-	if err := json.Unmarshal(text, &read); err != nil {
+	dec := json.NewDecoder(bytes.NewReader(text))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&read); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, fmt.Errorf("%s: data after the JSON value", path)
 	}
 	if read.Version != sessionsVersion {
 		return nil, fmt.Errorf("%s: version %d; this program knows version %d", path, read.Version, sessionsVersion)
@@ -179,7 +190,8 @@ func (s *sessions) find(id string) (sessionRecord, tokenauth.Token, error) {
 	return r, token, nil
 }
 
-// save writes the file.
+// save writes the file. It replaces a regular file and nothing else: another user may
+// have planted a link or a pipe. What it replaces of another user's becomes its own.
 func (s *sessions) save() error {
 	s.saving.Lock()
 	defer s.saving.Unlock()
@@ -190,7 +202,18 @@ func (s *sessions) save() error {
 	if err != nil {
 		return err
 	}
-	return writeFileLike(s.path, true, directory, func(w io.Writer) error {
+	old, err := os.Lstat(s.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		old = nil
+	case err != nil:
+		return err
+	case !old.Mode().IsRegular():
+		return fmt.Errorf("%s is in the way: it is not a regular file", s.path)
+	case trusted(s.path, s.database, old) != nil:
+		old = nil
+	}
+	return writeAt(place{given: s.path, path: s.path}, true, old, directory, func(w io.Writer) error {
 		return json.NewEncoder(w).Encode(sessionRecords{sessionsVersion, records})
 	})
 }

@@ -354,8 +354,13 @@ func TestSessionsFileIsNoObstacle(t *testing.T) {
 	for name, spoil := range map[string]func(){
 		"half a file":     func() { require.NoError(t, os.WriteFile(path, []byte(`{"version":1,"sess`), 0o600)) },
 		"another version": func() { require.NoError(t, os.WriteFile(path, []byte(`{"version":2,"sessions":[]}`), 0o600)) },
-		"a directory":     func() { require.NoError(t, os.Mkdir(path, 0o700)) },
-		"a link":          func() { require.NoError(t, os.Symlink(s.tokensPath(), path)) },
+		"an unknown key":  func() { require.NoError(t, os.WriteFile(path, []byte(`{"version":1,"tokens":[]}`), 0o600)) },
+		"too long": func() {
+			require.NoError(t, os.WriteFile(path, []byte(`{"version":1}`), 0o600))
+			require.NoError(t, os.Truncate(path, maxSessionsFile+1))
+		},
+		"a directory": func() { require.NoError(t, os.Mkdir(path, 0o700)) },
+		"a link":      func() { require.NoError(t, os.Symlink(s.tokensPath(), path)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.signIn(made)
@@ -368,6 +373,16 @@ func TestSessionsFileIsNoObstacle(t *testing.T) {
 			require.NoError(t, os.RemoveAll(path))
 		})
 	}
+	kept, err := os.ReadFile(s.tokensPath())
+	require.NoError(t, err)
+	s.log.Reset()
+	require.NoError(t, os.Symlink(s.tokensPath(), path))
+	s.signIn(made)
+	require.Contains(t, s.log.String(), "x.sessions is in the way: it is not a regular file")
+	now, err := os.ReadFile(s.tokensPath())
+	require.NoError(t, err)
+	require.Equal(t, string(kept), string(now))
+	require.NoError(t, os.Remove(path))
 	require.NoError(t, os.Mkdir(path, 0o700))
 	cookie := s.signIn(made)
 	require.Contains(t, s.log.String(), "can't be saved")

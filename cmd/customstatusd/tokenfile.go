@@ -113,7 +113,7 @@ func editTokens(at place, edit func(*tokenRecords) error) error {
 
 // lockTokens waits for the lock of a tokens file, which is a file of its own.
 func lockTokens(at place) (*lockedfile.File, error) {
-	path := at.path + ".lock"
+	path := at.path + lockEnding
 	if info, err := os.Lstat(path); err == nil {
 		if !info.Mode().IsRegular() {
 			return nil, fmt.Errorf("%s is in the way: it is not a regular file", path)

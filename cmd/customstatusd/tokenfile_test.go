@@ -384,3 +384,15 @@ func TestFindToken(t *testing.T) {
 		require.ErrorContains(t, err, "no token has this id", id)
 	}
 }
+
+// A tokens file is none of the server's other files, which would overwrite it.
+func TestTokensFileIsAlone(t *testing.T) {
+	dir := t.TempDir()
+	db := filepath.Join(dir, "x.db")
+	for name, what := range map[string]string{"x.db": "the database", "x.sessions": "the file of the sessions", "x.db.sock": "the control socket"} {
+		_, err := tokensPlace(filepath.Join(dir, name), db)
+		require.ErrorContains(t, err, name+" is "+what)
+	}
+	_, err := tokensPlace(filepath.Join(dir, "x"), filepath.Join(dir, "x.lock"))
+	require.ErrorContains(t, err, "x.lock is the database")
+}
