@@ -70,6 +70,11 @@ func controlHandler(db database, reload func() error, log *slog.Logger) http.Han
 			fail(w, r, err)
 			return
 		}
+		// An import that has nothing to write would not notice that the file has gone.
+		if err := db.state(r.Context()); err != nil && !mustReopen(err) { // a write reopens it
+			fail(w, r, err)
+			return
+		}
 		opts.found = func(c conflict) { report(importReport{Conflict: &c}) }
 		result, err := db.importFrom(r.Context(), r.Body, opts, func(parts importParts) { report(importReport{Parts: &parts}) })
 		if err != nil && !begun {

@@ -134,6 +134,8 @@ func (db lostDatabase) importFrom(_ context.Context, r io.Reader, _ importOption
 	return importResult{}, db.err
 }
 
+func (lostDatabase) state(context.Context) error { return nil }
+
 // Without the result of an import, a client does not say that nothing was imported.
 func TestImportOutcomeUnknown(t *testing.T) {
 	for name, err := range map[string]error{
@@ -387,4 +389,21 @@ func TestNoControlSocket(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, exitOK, code, s.log.text())
 	require.FileExists(t, taken)
+}
+
+// An import that has nothing to write fails, too, where the file of the server is gone.
+func TestImportWithoutTheFile(t *testing.T) {
+	local := openTemp(t)
+	const one = `{"_id":"a","name":"b","statusType":"busy","_updatedAt":"2021-09-26T14:03:43.057Z"}` + "\n"
+	db := serveControl(t, local, nil)
+	for _, opts := range []importOptions{{onConflict: conflictFails}, {onConflict: conflictFails, dryRun: true}, {onConflict: conflictSkips}} {
+		_, err := db.importFrom(t.Context(), strings.NewReader(one), opts, noParts)
+		require.NoError(t, err)
+	}
+	require.NoError(t, os.Rename(local.path, local.path+".old"))
+	for _, opts := range []importOptions{{onConflict: conflictFails}, {onConflict: conflictFails, dryRun: true}, {onConflict: conflictSkips}} {
+		_, err := db.importFrom(t.Context(), strings.NewReader(one), opts, noParts)
+		require.ErrorContains(t, err, "the server that holds the file: ", "%+v", opts)
+	}
+	require.NoError(t, os.Rename(local.path+".old", local.path))
 }

@@ -146,7 +146,11 @@ func (db *localDatabase) state(ctx context.Context) error {
 	if db.copied != nil {
 		return nil // a copy is not at the path, and never written
 	}
-	_, err := db.store.Load().Revision(ctx)
+	store := db.store.Load()
+	if store == nil {
+		return nil // a database without a file
+	}
+	_, err := store.Revision(ctx)
 	return err
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -103,6 +104,22 @@ func trustedUser(path, database string, uid int) error {
 		}
 	}
 	return fmt.Errorf("%s is not trusted: it belongs to user %d, and its directory is open to all users", path, uid)
+}
+
+// ownDatabase returns an error if the database at path may be the work of another user,
+// who would bring the tokens along. No file is no error.
+func ownDatabase(path string) error {
+	info, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if uid, _, ok := ownerOf(info); ok {
+		return trustedUser(path, "", uid)
+	}
+	return nil
 }
 
 // openToAll reports whether every user can make files in the directory of path.

@@ -232,6 +232,19 @@ func TestFilesOfOthersAreNotTrusted(t *testing.T) {
 			require.NoError(t, err)
 		})
 	})
+	t.Run("a database with its tokens", func(t *testing.T) {
+		dir := directoryOf(t, 0, 0o1777)
+		db := filepath.Join(dir, "x.db")
+		cli(t, "import", "--db", db, line(t, "a"))
+		cli(t, "token", "add", "--db", db)
+		for _, name := range names(t, dir) {
+			require.NoError(t, os.Chown(filepath.Join(dir, name), nobody, nobody))
+		}
+		require.Contains(t, fails(t, "serve", "--db", db, "--addr", "127.0.0.1:0"), "x.db "+theirs)
+		cli(t, "check", "--db", db)
+		require.NoError(t, os.Chmod(dir, 0o755))
+		require.NoError(t, ownDatabase(db))
+	})
 	t.Run("sessions", func(t *testing.T) {
 		dir := directoryOf(t, 0, 0o1777)
 		db, path := filepath.Join(dir, "x.db"), filepath.Join(dir, "x.sessions")

@@ -304,9 +304,16 @@ func openServed(ctx context.Context, config *serveConfig, log *slog.Logger) (*lo
 			return nil, nil, err
 		}
 	}
+	if err := ownDatabase(pl.path); err != nil {
+		return nil, nil, err
+	}
 	db, err := openLocked(ctx, pl, config, log)
 	if err != nil {
 		return nil, nil, err
+	}
+	// Another user may have been faster where there was no file.
+	if err := ownDatabase(pl.path); err != nil {
+		return nil, nil, errors.Join(err, db.close())
 	}
 	control, err := listenControl(ctx, controlPath(pl.path))
 	if errors.Is(err, errOtherServer) || ctx.Err() != nil {
