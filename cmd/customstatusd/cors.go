@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/rs/cors"
 	"github.com/spf13/pflag"
@@ -37,7 +38,10 @@ func checkOrigins(origins []string) error {
 		switch {
 		case strings.Contains(origin, "*"):
 			return usagef("--cors-origin %q: name each origin; there are no patterns", origin)
-		case err != nil || guard.AddTrustedOrigin(origin) != nil || u.Scheme != "http" && u.Scheme != "https":
+		case err != nil || guard.AddTrustedOrigin(origin) != nil || u.Scheme != "http" && u.Scheme != "https",
+			u.Scheme+"://"+u.Host != origin && strings.ToLower(origin) == origin,
+			strings.ContainsFunc(origin, func(r rune) bool { return r > unicode.MaxASCII }),
+			strings.HasPrefix(u.Port(), "0"), strings.HasSuffix(origin, ":"):
 			return usagef("--cors-origin %q is not an origin such as https://chat.example.com", origin)
 		case origin != strings.ToLower(origin):
 			return usagef("--cors-origin %q: write it in lower case, as browsers do", origin)

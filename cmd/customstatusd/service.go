@@ -56,7 +56,7 @@ func start(config *serveConfig, log *slog.Logger, ln net.Listener, certs *certif
 		OnWrite:         noteStatus,
 	})
 	tokens.onChange(api.RecheckLogins)
-	sessions.recheck = api.RecheckLogins
+	sessions.onEnd(api.RecheckLogins)
 	limit := func(h http.Handler) http.Handler {
 		return loginlimit.New(h, &loginlimit.Options{Failures: config.failedLogins(), ClientAddr: config.clientAddr, Logger: log})
 	}

@@ -62,13 +62,46 @@ type sessions struct {
 	tokens   *tokenFile
 	log      *slog.Logger
 	now      func() time.Time
-	recheck  func() // called when a session has ended
 
 	saving sync.Mutex // held while the file is written, so that reads don't wait for that
 
 	mu      sync.Mutex
 	records []sessionRecord // the oldest first
 	byID    map[tokenauth.Hash]sessionRecord
+	recheck func()      // called when a session has ended
+	expiry  *time.Timer // calls recheck when the next session expires
+}
+
+// onEnd sets a function that is called whenever a session has ended. The function must
+// not wait for a login.
+func (s *sessions) onEnd(recheck func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recheck = recheck
+	s.awaitExpiry()
+}
+
+// awaitExpiry sets the timer for the next session that expires. The caller holds the lock.
+func (s *sessions) awaitExpiry() {
+	if s.expiry != nil {
+		s.expiry.Stop()
+	}
+	now := s.now()
+	next := time.Time{}
+	for _, r := range s.records {
+		if now.Before(r.ExpiresAt) && (next.IsZero() || r.ExpiresAt.Before(next)) {
+			next = r.ExpiresAt
+		}
+	}
+	if next.IsZero() || s.recheck == nil {
+		return
+	}
+	s.expiry = time.AfterFunc(next.Sub(now), func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.recheck()
+		s.awaitExpiry()
+	})
 }
 
 // sessionsPath returns the path of the sessions file of a database.
@@ -126,6 +159,7 @@ func (s *sessions) set(records []sessionRecord) {
 	for _, r := range records {
 		s.byID[r.IDHash] = r
 	}
+	s.awaitExpiry()
 }
 
 // begin makes a session of the user's token and returns its id. Sessions that are over
@@ -163,6 +197,7 @@ func (s *sessions) end(id string) error {
 	hash := tokenauth.HashOf(id)
 	s.mu.Lock()
 	_, found := s.byID[hash]
+	recheck := s.recheck
 	if found {
 		s.set(slices.DeleteFunc(slices.Clone(s.records), func(r sessionRecord) bool { return r.IDHash == hash }))
 	}
@@ -170,7 +205,7 @@ func (s *sessions) end(id string) error {
 	if !found {
 		return nil
 	}
-	s.recheck()
+	recheck()
 	return s.save()
 }
 

@@ -49,7 +49,7 @@ func newSite(t *testing.T, start func(*httptest.Server), trusted ...string) (*si
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, catalog.Close()) })
 	api := httpadapter.New(catalog, s.sessions.authenticator(), &httpadapter.Options{Logger: log, TrustedOrigins: trusted})
-	s.sessions.recheck = api.RecheckLogins
+	s.sessions.onEnd(api.RecheckLogins)
 	tokens.onChange(api.RecheckLogins)
 	limit := func(h http.Handler) http.Handler {
 		return loginlimit.New(h, &loginlimit.Options{Failures: 3, Logger: log})
