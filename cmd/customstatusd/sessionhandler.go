@@ -1,10 +1,12 @@
 package main
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 
@@ -83,6 +85,7 @@ func (s *sessions) handler(next http.Handler, limit func(http.Handler) http.Hand
 			limited.ServeHTTP(w, r)
 			return
 		}
+		w.Header().Set(requestIDHeader, requestID(r))
 		// A writer that can't set a deadline has no connection to wait for.
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(sessionBodyTime))
 		if guard.Check(r) != nil {
@@ -102,6 +105,17 @@ func (s *sessions) handler(next http.Handler, limit func(http.Handler) http.Hand
 		limited.ServeHTTP(w, r)
 	})
 }
+
+// requestID returns the request's own id if it is fit for a log, or else a new one, as
+// the adapter does.
+func requestID(r *http.Request) string {
+	if ids := r.Header[requestIDHeader]; len(ids) == 1 && fitRequestID.MatchString(ids[0]) {
+		return ids[0]
+	}
+	return strings.ToLower(rand.Text()[:13])
+}
+
+var fitRequestID = regexp.MustCompile(`^[0-9A-Za-z_.-]{1,64}$`)
 
 func (s *sessions) serve(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
