@@ -102,8 +102,8 @@ func (s *Source[S, T, C]) Load(ctx context.Context) (rewound bool, err error) {
 	return s.view.Load(contents, unseen)
 }
 
-// Reload is Load, and tells of it. It does not tell of a load that fails once ctx is
-// done, nor of any once the source is closing.
+// Reload calls Load and reports the outcome to the option Loaded. It reports neither a
+// failure after ctx is done nor anything while the source is closing.
 func (s *Source[S, T, C]) Reload(ctx context.Context) error {
 	rewound, err := s.Load(ctx)
 	if s.closing.Err() == nil && (err == nil || ctx.Err() == nil) {

@@ -1,10 +1,10 @@
-// Package httpload is an HTTP/1.1 client that costs its process as little as it
-// can, so that a server measured from the same process has most of it. The client
+// Package httpload is an HTTP/1.1 client that takes little processor time, because
+// the server that it measures runs in the same process. The client
 // knows only what the benchmarks need: prepared requests over kept-alive
 // connections, one at a time on each, and answers with a Content-Length.
 //
 // It is ours because the clients that were measured take more of the two cores
-// from the server: fasthttp and [http.ReadResponse] up to a tenth, [http.Client],
+// from the server: fasthttp and [http.ReadResponse] up to a seventh, [http.Client],
 // which vegeta and hey use, half as much again. Fortio's client takes no more, but
 // has one body for all its requests, where each create needs another name.
 package httpload
