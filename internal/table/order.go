@@ -127,6 +127,14 @@ func (n *node[T]) count(i int) {
 	}
 }
 
+// shift adds to the ends of a branch from kid i on, modulo 2^32. Unlike count, it
+// reads no kid: each would be a wait for memory.
+func (n *node[T]) shift(i int, by uint32) {
+	for ; i < len(n.ends); i++ {
+		n.ends[i] += by
+	}
+}
+
 // len returns the number of values in the node or below.
 func (n *node[T]) len() int {
 	switch {
@@ -193,7 +201,8 @@ func (k Keys[T]) setIn(n *node[T], edit uint64, e named[T]) (left, right *node[T
 		n = n.own(edit, 1)
 		n.entries = slices.Insert(n.entries, i, e)
 		n.ends = slices.Insert(n.ends, i, 0)
-		n.splice(i, fold.Append(nil, k.Name(e.value)))
+		name := k.Name(e.value)
+		n.splice(i, fold.Append(make([]byte, 0, len(name)), name))
 	} else {
 		i := k.below(n, e)
 		n = n.own(edit, 0)
@@ -202,12 +211,15 @@ func (k Keys[T]) setIn(n *node[T], edit uint64, e named[T]) (left, right *node[T
 		if k.compare(e, n.entries[i]) <= 0 {
 			n.entries[i] = e
 		}
+		before := n.ends[i]
+		n.ends[i] = n.start(i) + uint32(kid.len())
 		if more != nil {
 			n.kids = slices.Insert(n.kids, i+1, more)
 			n.entries = slices.Insert(n.entries, i+1, more.entries[0])
-			n.ends = slices.Insert(n.ends, i+1, 0)
+			i++
+			n.ends = slices.Insert(n.ends, i, n.ends[i-1]+uint32(more.len()))
 		}
-		n.count(i)
+		n.shift(i+1, n.ends[i]-before)
 	}
 	if len(n.entries) <= maxEntries {
 		return n, nil
@@ -279,16 +291,21 @@ func (k Keys[T]) removeIn(n *node[T], edit uint64, e named[T]) *node[T] {
 	n.kids[i] = kid
 	switch {
 	case kid.len() == 0 && len(n.kids) > 1:
+		gone := n.start(i) - n.ends[i]
 		n.drop(i)
-		n.count(i)
+		n.shift(i, gone)
 		return n
 	case len(kid.entries) < minEntries:
 		i = n.join(edit, i)
+		n.count(i)
+	default:
+		before := n.ends[i]
+		n.ends[i] = n.start(i) + uint32(kid.len())
+		n.shift(i+1, n.ends[i]-before)
 	}
 	if kid.len() > 0 {
 		n.entries[i] = n.kids[i].entries[0] // the removed value is nobody's bound
 	}
-	n.count(i)
 	return n
 }
 
