@@ -152,6 +152,8 @@ func (p *person) submit(form string) {
 
 func (p *person) logIn(name, password string) {
 	p.t.Helper()
+	// The page first asks the server who is logged in. A late answer would end this login.
+	p.until(`!$('entrance').hidden`)
 	p.fill("login-user", name)
 	p.fill("login-password", password)
 	p.submit("login")
