@@ -17,7 +17,7 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// Store is the file statuses.json in a directory of its own. A commit survives power loss.
+// Store is a [customstatus.Store] in the file statuses.json of a directory of its own. A commit survives power loss.
 type Store struct {
 	mu  sync.Mutex
 	dir *os.File // locked until Close or the end of the process
@@ -35,7 +35,6 @@ func Open(dir string) (*Store, error) {
 	return &Store{dir: d}, nil
 }
 
-// Close implements [customstatus.Store].
 func (s *Store) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -43,13 +42,11 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Revision implements [customstatus.Store].
 func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
 	all, err := s.Load(ctx)
 	return all.Revision, err
 }
 
-// Load implements [customstatus.Store].
 func (s *Store) Load(ctx context.Context) (customstatus.Contents, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +74,6 @@ func (s *Store) read(ctx context.Context) (all customstatus.Contents, err error)
 	return all, err
 }
 
-// Commit implements [customstatus.Store].
 func (s *Store) Commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,13 +87,12 @@ func (s *Store) Commit(ctx context.Context, changes []customstatus.Change) (cust
 	for _, status := range all.Statuses {
 		body = fmt.Appendf(body, "%s %d\n", status.AppendExportJSON(nil), status.Revision)
 	}
-	path := s.dir.Name() + "/statuses.json"
-	f, err := os.Create(path + ".new")
+	f, err := os.Create(s.dir.Name() + "/statuses.json.new")
 	_, writeErr := fmt.Fprintf(f, "\"%x\"\n%s", sha256.Sum256(body), body)
 	if err = errors.Join(err, writeErr, f.Sync(), f.Close()); err != nil {
 		return 0, err
 	}
-	if err = errors.Join(os.Rename(path+".new", path), s.dir.Sync()); err != nil {
+	if err = errors.Join(os.Rename(f.Name(), s.dir.Name()+"/statuses.json"), s.dir.Sync()); err != nil {
 		err = errors.Join(customstatus.ErrOutcomeUnknown, err)
 	}
 	return all.Revision, err
