@@ -25,6 +25,50 @@ func Contains(part string) func(text string) bool {
 // Append appends s, with each character replaced by the least character of
 // its folding class.
 func Append(b []byte, s string) []byte {
+	start := len(b)
+	b = append(b, s...)
+	if upper(b[start:]) {
+		return b
+	}
+	return appendRunes(b[:start], s)
+}
+
+// AppendAll appends each text as [Append] does, and sets ends[i] to the length
+// after text i.
+func AppendAll(b []byte, texts []string, ends []uint32) []byte {
+	start := len(b)
+	// All are copied before one is read again, so that the processor waits for the
+	// memory of several at once.
+	for i, s := range texts {
+		b = append(b, s...)
+		ends[i] = uint32(len(b))
+	}
+	if upper(b[start:]) {
+		return b
+	}
+	b = b[:start]
+	for i, s := range texts {
+		b = appendRunes(b, s)
+		ends[i] = uint32(len(b))
+	}
+	return b
+}
+
+// upper makes ASCII letters upper case, in which they are the least characters of
+// their folding classes. It stops and reports false at any character beyond ASCII.
+func upper(b []byte) bool {
+	for i, c := range b {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+		if 'a' <= c && c <= 'z' {
+			b[i] = c - 'a' + 'A'
+		}
+	}
+	return true
+}
+
+func appendRunes(b []byte, s string) []byte {
 	for _, r := range s {
 		switch {
 		case 'a' <= r && r <= 'z':

@@ -42,3 +42,21 @@ func FuzzContains(f *testing.F) {
 		}
 	})
 }
+
+// Texts that are folded together are folded as they are alone.
+func TestAppendAll(t *testing.T) {
+	for _, texts := range [][]string{
+		{},
+		{"a", "", "Bc"},
+		{"a", "\u212A", "Straße", "\xff", "z"},
+	} {
+		ends := make([]uint32, len(texts))
+		folded := AppendAll([]byte("x"), texts, ends)
+		want := []byte("x")
+		for i, s := range texts {
+			want = Append(want, s)
+			require.Len(t, want, int(ends[i]))
+		}
+		require.Equal(t, want, folded)
+	}
+}

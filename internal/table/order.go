@@ -56,47 +56,48 @@ func (k Keys[T]) compare(a, b named[T]) int {
 	return strings.Compare(k.Name(a.value), k.Name(b.value))
 }
 
+// entry is a value with its name. To sort entries, or to go through them in order,
+// does not read the values: each would be a wait for memory.
+type entry[T any] struct {
+	named[T]
+	name string
+}
+
 // sorted returns the values in order of names.
-func (k Keys[T]) sorted(values []*T) []named[T] {
-	// Each key holds the name itself, so that sorting does not read the values.
-	type key struct {
-		named named[T]
-		name  string
-	}
-	keys := make([]key, len(values))
+func (k Keys[T]) sorted(values []*T) []entry[T] {
+	entries := make([]entry[T], len(values))
 	for i, v := range values {
-		keys[i] = key{k.named(v), k.Name(v)}
+		entries[i] = entry[T]{k.named(v), k.Name(v)}
 	}
-	slices.SortFunc(keys, func(a, b key) int {
-		if a.named.first != b.named.first {
-			return cmp.Compare(a.named.first, b.named.first)
+	slices.SortFunc(entries, func(a, b entry[T]) int {
+		if a.first != b.first {
+			return cmp.Compare(a.first, b.first)
 		}
 		return strings.Compare(a.name, b.name)
 	})
-	sorted := make([]named[T], len(keys))
-	for i := range keys {
-		sorted[i] = keys[i].named
-	}
-	return sorted
+	return entries
 }
 
 // newOrder returns the tree of values that are sorted by name.
-func (k Keys[T]) newOrder(sorted []named[T], edit uint64) *node[T] {
+func newOrder[T any](sorted []entry[T], edit uint64) *node[T] {
 	level := make([]*node[T], 0, len(sorted)/fullEntries+1)
-	var ends []uint32
+	names := make([]string, 0, fullEntries)
 	var text []byte
 	for entries := range slices.Chunk(sorted, fullEntries) {
-		ends, text = ends[:0], text[:0]
-		for _, e := range entries {
-			text = fold.Append(text, k.Name(e.value))
-			ends = append(ends, uint32(len(text)))
+		leaf := &node[T]{edit: edit, entries: make([]named[T], len(entries)), ends: make([]uint32, len(entries))}
+		names = names[:0]
+		for i, e := range entries {
+			leaf.entries[i] = e.named
+			names = append(names, e.name)
 		}
-		level = append(level, &node[T]{edit: edit, entries: slices.Clone(entries), ends: slices.Clone(ends), text: bytes.Clone(text)})
+		text = fold.AppendAll(text[:0], names, leaf.ends)
+		leaf.text = bytes.Clone(text)
+		level = append(level, leaf)
 	}
 	for len(level) > 1 {
 		above := make([]*node[T], 0, len(level)/fullEntries+1)
 		for kids := range slices.Chunk(level, fullEntries) {
-			above = append(above, newBranch(edit, slices.Clone(kids)))
+			above = append(above, over(edit, kids...))
 		}
 		level = above
 	}
@@ -106,8 +107,28 @@ func (k Keys[T]) newOrder(sorted []named[T], edit uint64) *node[T] {
 	return level[0]
 }
 
-func newBranch[T any](edit uint64, kids []*node[T]) *node[T] {
-	n := &node[T]{edit: edit, kids: kids, entries: make([]named[T], len(kids)), ends: make([]uint32, len(kids))}
+// branch is a branch with its arrays, which have room for one entry too many. Being
+// one piece of memory, it is made faster. Leaves take as much as they need: nearly all
+// nodes are leaves.
+type branch[T any] struct {
+	node[T]
+	allEntries [maxEntries + 1]named[T]
+	allKids    [maxEntries + 1]*node[T]
+	allEnds    [maxEntries + 1]uint32
+}
+
+// newBranch returns a branch with copies of the slices.
+func newBranch[T any](edit uint64, entries []named[T], kids []*node[T], ends []uint32) *node[T] {
+	b := &branch[T]{node: node[T]{edit: edit}}
+	b.entries = append(b.allEntries[:0], entries...)
+	b.kids = append(b.allKids[:0], kids...)
+	b.ends = append(b.allEnds[:0], ends...)
+	return &b.node
+}
+
+// over returns a branch over the kids.
+func over[T any](edit uint64, kids ...*node[T]) *node[T] {
+	n := newBranch(edit, make([]named[T], len(kids)), kids, make([]uint32, len(kids)))
 	for i, kid := range kids {
 		n.entries[i] = kid.entries[0]
 	}
@@ -127,8 +148,8 @@ func (n *node[T]) count(i int) {
 	}
 }
 
-// shift adds to the ends of a branch from kid i on, modulo 2^32. Unlike count, it
-// reads no kid: each would be a wait for memory.
+// shift adds to the ends from entry i on, modulo 2^32. Unlike count, it reads no kid:
+// each would be a wait for memory.
 func (n *node[T]) shift(i int, by uint32) {
 	for ; i < len(n.ends); i++ {
 		n.ends[i] += by
@@ -146,22 +167,21 @@ func (n *node[T]) len() int {
 	return int(n.ends[len(n.ends)-1])
 }
 
-// own returns n if the edit made it, and else a copy that the edit may change, with
-// room for more entries.
+// own returns n if the edit made it, and else a copy that the edit may change; a leaf
+// with room for more entries.
 func (n *node[T]) own(edit uint64, room int) *node[T] {
-	if n.edit == edit {
+	switch {
+	case n.edit == edit:
 		return n
+	case n.kids != nil:
+		return newBranch(edit, n.entries, n.kids, n.ends)
 	}
-	copied := &node[T]{
+	return &node[T]{
 		edit:    edit,
 		entries: append(make([]named[T], 0, len(n.entries)+room), n.entries...),
 		ends:    append(make([]uint32, 0, len(n.ends)+room), n.ends...),
 		text:    n.text, // which is never changed in place
 	}
-	if n.kids != nil {
-		copied.kids = slices.Clone(n.kids)
-	}
-	return copied
 }
 
 // find returns the index of the entry with the name, or of where it would be.
@@ -185,7 +205,7 @@ func (k Keys[T]) set(root *node[T], edit uint64, e named[T]) *node[T] {
 	if right == nil {
 		return root
 	}
-	return newBranch(edit, []*node[T]{root, right})
+	return over(edit, root, right)
 }
 
 // setIn returns the node with the entry, and a second node to follow it if one has
@@ -230,15 +250,13 @@ func (k Keys[T]) setIn(n *node[T], edit uint64, e named[T]) (left, right *node[T
 // cut returns a node with the entries from i to j.
 func (n *node[T]) cut(edit uint64, i, j int) *node[T] {
 	if n.kids != nil {
-		part := &node[T]{edit: edit, kids: slices.Clone(n.kids[i:j]), entries: slices.Clone(n.entries[i:j]), ends: make([]uint32, j-i)}
-		part.count(0)
+		part := newBranch(edit, n.entries[i:j], n.kids[i:j], n.ends[i:j])
+		part.shift(0, -n.start(i))
 		return part
 	}
 	start := n.start(i)
 	part := &node[T]{edit: edit, entries: slices.Clone(n.entries[i:j]), ends: slices.Clone(n.ends[i:j]), text: bytes.Clone(n.text[start:n.start(j)])}
-	for k := range part.ends {
-		part.ends[k] -= start
-	}
+	part.shift(0, -start)
 	return part
 }
 
@@ -258,9 +276,7 @@ func (n *node[T]) splice(i int, name []byte) {
 	text = append(text, name...)
 	n.text = append(text, n.text[start:]...)
 	n.ends[i] = start
-	for ; i < len(n.ends); i++ {
-		n.ends[i] += uint32(len(name))
-	}
+	n.shift(i, uint32(len(name)))
 }
 
 // remove returns the tree without the entry, which must be there.
@@ -281,9 +297,7 @@ func (k Keys[T]) removeIn(n *node[T], edit uint64, e named[T]) *node[T] {
 		n.text = append(append(text, n.text[:start]...), n.text[end:]...)
 		n.entries = slices.Delete(n.entries, i, i+1)
 		n.ends = slices.Delete(n.ends, i, i+1)
-		for ; i < len(n.ends); i++ {
-			n.ends[i] -= end - start
-		}
+		n.shift(i, start-end)
 		return n
 	}
 	i := k.below(n, e)
@@ -327,16 +341,14 @@ func (n *node[T]) join(edit uint64, i int) int {
 		if len(a.entries)+len(b.entries) > fullEntries {
 			continue
 		}
-		joined := &node[T]{edit: edit, entries: slices.Concat(a.entries, b.entries), ends: slices.Concat(a.ends, b.ends)}
+		joined := &node[T]{edit: edit, text: slices.Concat(a.text, b.text)}
 		if a.kids != nil {
-			joined.kids = slices.Concat(a.kids, b.kids)
-			joined.count(0)
-		} else {
-			joined.text = slices.Concat(a.text, b.text)
-			for k := len(a.entries); k < len(joined.ends); k++ {
-				joined.ends[k] += uint32(len(a.text))
-			}
+			joined = newBranch[T](edit, nil, nil, nil)
+			joined.kids = append(append(joined.kids, a.kids...), b.kids...)
 		}
+		joined.entries = append(append(joined.entries, a.entries...), b.entries...)
+		joined.ends = append(append(joined.ends, a.ends...), b.ends...)
+		joined.shift(len(a.ends), a.ends[len(a.ends)-1])
 		n.kids[left] = joined
 		n.drop(left + 1)
 		return left

@@ -44,7 +44,7 @@ func New[T any](keys Keys[T], values []*T, edit uint64) (Table[T], error) {
 	var wg sync.WaitGroup
 	wg.Go(func() { t.ids, uniqueIDs = newIndex(keys.ID, values, edit) })
 	wg.Go(func() { t.names, uniqueNames = newIndex(keys.Name, values, edit) })
-	t.order = keys.newOrder(keys.sorted(values), edit)
+	t.order = newOrder(keys.sorted(values), edit)
 	wg.Wait()
 	switch {
 	case !uniqueIDs:
@@ -99,11 +99,11 @@ func (t *Table[T]) Add(edit uint64, values []*T) error {
 	ids := make(map[string]struct{}, len(values))
 	sorted := t.keys.sorted(values)
 	for i, n := range sorted {
-		id, name := t.keys.ID(n.value), t.keys.Name(n.value)
+		id := t.keys.ID(n.value)
 		if _, twice := ids[id]; twice || t.ids.get(id) != nil {
 			return ErrSameID
 		}
-		if i > 0 && name == t.keys.Name(sorted[i-1].value) || t.names.get(name) != nil {
+		if i > 0 && n.name == sorted[i-1].name || t.names.get(n.name) != nil {
 			return ErrSameName
 		}
 		ids[id] = struct{}{}
