@@ -89,7 +89,7 @@ func (c *Catalog) write(ctx context.Context, size int, plan func(*edit) error) (
 	<-w.done
 	if w.err == nil && c.shared != nil {
 		// The write is done. The wait is for the caller's reads to see it.
-		_ = c.view.Await(ctx, uint64(w.revision), w.rewinds)
+		_ = c.view.AwaitOwn(ctx, uint64(w.revision), w.rewinds, c.source.Revision, c.follower.Reload)
 	}
 	return w.revision, w.err
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -257,6 +258,49 @@ func TestCatchUpAfterAnOldLoad(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, <-done)
 		require.EqualValues(t, 4, v.Revision())
+	})
+}
+
+// A commit that was made after a failover, on what was shown before it, is one of the
+// history after the failover.
+func TestAwaitOwnAfterARewind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, end := opened(t)
+		failed, asked := errors.New("connection lost"), 0
+		ask := func(context.Context) (uint64, error) {
+			if asked++; asked < 3 {
+				return 0, failed
+			}
+			return 7, nil
+		}
+		own := func(revision uint64) chan error {
+			done := make(chan error, 1)
+			go func() { done <- v.AwaitOwn(t.Context(), revision, 0, ask, nil) }()
+			synctest.Wait()
+			return done
+		}
+		require.NoError(t, <-own(5))
+		require.Zero(t, asked, "nothing has gone back")
+		_, err := v.Load(holding(3, "b"), math.MaxUint64)
+		require.NoError(t, err)
+		done := own(6)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Empty(t, done, "readers don't see the commit")
+		require.Equal(t, 3, asked)
+		e := v.Edit(0)
+		v.Publish(e.Commit(7), "", 0, 0)
+		require.NoError(t, <-done)
+
+		// Neither the caller's patience nor the view outlasts a store that is away.
+		asked = -1000
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.ErrorIs(t, v.AwaitOwn(ctx, 9, 0, ask, nil), context.DeadlineExceeded)
+		done = own(9)
+		end()
+		time.Sleep(time.Second)
+		require.ErrorIs(t, <-done, sentinel.ErrClosed)
 	})
 }
 

@@ -2,7 +2,9 @@ package view
 
 import (
 	"context"
+	"time"
 
+	"github.com/customstatus/customstatus/internal/backoff"
 	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
@@ -12,6 +14,28 @@ import (
 // that of ctx.
 func (v *View[T, C]) Await(ctx context.Context, revision, rewinds uint64) error {
 	return v.until(ctx, func(s *Snapshot[T]) bool { return s.Revision >= revision || s.Rewinds != rewinds })
+}
+
+// AwaitOwn waits until readers see a commit that has been made at the revision, by an
+// edit of a snapshot with so many rewinds. If the store has turned out since to hold
+// another history, the commit may be one of that history and still to come. Then
+// AwaitOwn waits as [View.CatchUp] does, and again if ask fails. The error is
+// [sentinel.ErrClosed] or that of ctx.
+func (v *View[T, C]) AwaitOwn(ctx context.Context, revision, rewinds uint64, ask func(context.Context) (uint64, error), reload func()) error {
+	err := v.Await(ctx, revision, rewinds)
+	if err != nil || v.current.Load().Rewinds == rewinds {
+		return err
+	}
+	between := backoff.Delay{First: 10 * time.Millisecond, Last: 640 * time.Millisecond}
+	for {
+		err = v.CatchUp(ctx, ask, reload)
+		if err == nil || v.closing.Err() != nil {
+			return err
+		}
+		if late := backoff.Sleep(ctx, between.Next()); late != nil {
+			return late
+		}
+	}
 }
 
 // CatchUp waits until readers see all that a shared store holds now. It gets the
