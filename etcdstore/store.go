@@ -1,0 +1,321 @@
+package etcdstore
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+
+	"github.com/customstatus/customstatus"
+)
+
+// Store is a [customstatus.SharedStore] in an etcd cluster. Several goroutines may
+// use it at once, and any number of stores in any number of processes may be open on
+// one prefix.
+type Store struct {
+	opts    Options
+	keys    keys
+	members *members
+	own     *clientv3.Client // closed by Close, or nil
+
+	mu      sync.Mutex
+	closed  bool
+	running sync.WaitGroup // methods that Close waits for
+	closing context.Context
+	close   context.CancelFunc
+
+	newer atomic.Pointer[error] // a newer format was met, so that commits are refused
+
+	turn     chan struct{} // held by the one that commits
+	session  *session      // guarded by turn
+	doubt    *doubt        // guarded by turn
+	doubtful atomic.Bool   // doubt isn't nil
+}
+
+// Open connects to a cluster and returns the store under [Options.Prefix]. Nothing
+// is created before the first commit. Unless the host sets them, Open gives the client
+// a keepalive of ten seconds, and no log of its own: the store reports errors itself.
+//
+// An error is returned if the cluster doesn't answer within [Options.RequestTimeout],
+// or refuses the user. No error contains the password.
+func Open(ctx context.Context, config clientv3.Config, opts *Options) (*Store, error) {
+	complete, err := opts.complete()
+	if err != nil {
+		return nil, fmt.Errorf("etcdstore: %w", err)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("etcdstore: %w", err)
+	}
+	config.DialTimeout = cmp.Or(config.DialTimeout, complete.RequestTimeout)
+	config.DialKeepAliveTime = cmp.Or(config.DialKeepAliveTime, 10*time.Second)
+	config.DialKeepAliveTimeout = cmp.Or(config.DialKeepAliveTimeout, 3*time.Second)
+	if config.Logger == nil && config.LogConfig == nil {
+		config.Logger = zap.NewNop()
+	}
+	reconnect := backoff.DefaultConfig
+	reconnect.BaseDelay, reconnect.MaxDelay = 100*time.Millisecond, 2*time.Second
+	config.DialOptions = append([]grpc.DialOption{
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: complete.MemberTimeout}),
+	}, config.DialOptions...)
+	client, err := clientv3.New(config)
+	if err != nil {
+		return nil, fmt.Errorf("etcdstore: connect: %w", err)
+	}
+	s := newStore(client, complete)
+	s.own = client
+	if _, err := s.Revision(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+// New returns the store under [Options.Prefix] in the cluster of a client that the
+// host has. The store makes connections of its own with the client's configuration.
+// Close does not close the client. Close the store before the client.
+func New(client *clientv3.Client, opts *Options) (*Store, error) {
+	complete, err := opts.complete()
+	if err != nil {
+		return nil, fmt.Errorf("etcdstore: %w", err)
+	}
+	return newStore(client, complete), nil
+}
+
+func newStore(client *clientv3.Client, opts Options) *Store {
+	s := &Store{opts: opts, keys: keysUnder(opts.Prefix), members: newMembers(client), turn: make(chan struct{}, 1)}
+	s.closing, s.close = context.WithCancel(context.Background())
+	return s
+}
+
+// begin returns the error with which a method can't begin. If there is none, the
+// caller must call the function end.
+func (s *Store) begin(ctx context.Context) (end func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, customstatus.ErrClosed
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.running.Add(1)
+	return s.running.Done, nil
+}
+
+// reading returns the context of a method that Close may break off.
+func (s *Store) reading(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.closing, cancel)
+	return ctx, func() {
+		stop()
+		cancel()
+	}
+}
+
+// failed returns the error of a method: that of the caller's context or of Close, if
+// either has ended the method, and otherwise err.
+func (s *Store) failed(ctx context.Context, does string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case s.closing.Err() != nil:
+		err = customstatus.ErrClosed
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	}
+	return fmt.Errorf("etcdstore: %s: %w", does, s.explain(err))
+}
+
+// explain adds the remedy to an error that has one.
+func (s *Store) explain(err error) error {
+	if is(err, rpctypes.ErrPermissionDenied) {
+		return fmt.Errorf("%w: the user needs a role with read and write access to the prefix %q", err, s.keys.prefix)
+	}
+	return err
+}
+
+// Revision implements [customstatus.Store]. It asks the cluster's majority.
+func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
+	end, err := s.begin(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("etcdstore: read the revision: %w", err)
+	}
+	defer end()
+	running, cancel := s.reading(ctx)
+	defer cancel()
+	revision, _, err := s.head(running)
+	return revision, s.failed(ctx, "read the revision", err)
+}
+
+// head returns the revision of the catalog, and that of the cluster at the same
+// instant.
+func (s *Store) head(ctx context.Context) (revision customstatus.Revision, cluster int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.RequestTimeout)
+	defer cancel()
+	err = s.ask(ctx, s.opts.MemberTimeout, func(ctx context.Context, m member) error {
+		resp, err := pb.NewKVClient(m).Range(ctx, &pb.RangeRequest{Key: []byte(s.keys.revision)})
+		if err != nil {
+			return err
+		}
+		revision, cluster = 0, resp.Header.Revision
+		if len(resp.Kvs) > 0 {
+			revision = customstatus.Revision(resp.Kvs[0].ModRevision)
+		}
+		return nil
+	})
+	return revision, cluster, err
+}
+
+// Load implements [customstatus.Store]. It reads the catalog in pages, all at one
+// revision. [customstatus.ErrDamaged] is returned when a record is not one that a
+// commit has written, or when there are more or fewer names than records.
+func (s *Store) Load(ctx context.Context) (customstatus.Contents, error) {
+	end, err := s.begin(ctx)
+	if err != nil {
+		return customstatus.Contents{}, fmt.Errorf("etcdstore: load: %w", err)
+	}
+	defer end()
+	running, cancel := s.reading(ctx)
+	defer cancel()
+	contents := customstatus.Contents{Shared: true}
+	if err = s.settleFirst(running); err == nil {
+		var newer error
+		contents.Revision, newer, err = s.scan(running, func(count int, status *customstatus.CustomUserStatus) {
+			if count > cap(contents.Statuses) || contents.Statuses == nil {
+				contents.Statuses = make([]customstatus.CustomUserStatus, 0, count)
+			}
+			contents.Statuses = append(contents.Statuses, *status)
+		}, func() { contents.Statuses = nil })
+		if err == nil {
+			s.meet(newer, true)
+		}
+	}
+	if err != nil {
+		return customstatus.Contents{}, s.failed(ctx, "load", err)
+	}
+	return contents, nil
+}
+
+// meet remembers whether the catalog has a value in a newer format. Only who has
+// seen the whole catalog may find that there is none.
+func (s *Store) meet(newer error, whole bool) {
+	switch {
+	case newer != nil:
+		if s.newer.Swap(&newer) == nil {
+			s.opts.Logger.Warn("etcdstore: writes are refused until this program is upgraded", "reason", newer)
+		}
+	case whole:
+		s.newer.Store(nil)
+	}
+}
+
+// scan calls each for every status at one revision, with the number of keys that
+// there are. If the cluster compacts that revision in the meantime, scan calls again
+// and begins anew. It returns the catalog's revision, and whether a value is in a
+// newer format.
+func (s *Store) scan(ctx context.Context, each func(count int, status *customstatus.CustomUserStatus), again func()) (revision customstatus.Revision, newer, err error) {
+	for attempt := 0; ; attempt++ {
+		revision, newer, err = s.scanOnce(ctx, each)
+		if attempt < 3 && is(err, rpctypes.ErrCompacted) {
+			again()
+			continue
+		}
+		return revision, newer, err
+	}
+}
+
+func (s *Store) scanOnce(ctx context.Context, each func(int, *customstatus.CustomUserStatus)) (revision customstatus.Revision, newer, err error) {
+	req := &pb.RangeRequest{Key: []byte(s.keys.revision), RangeEnd: end(s.keys.records), Limit: int64(s.opts.PageSize)}
+	latest, records := int64(0), int64(0)
+	for {
+		page, err := s.page(ctx, req)
+		if err != nil {
+			return 0, nil, err
+		}
+		for _, kv := range page.Kvs {
+			if string(kv.Key) == s.keys.revision {
+				if _, err := parseHead(kv); errors.Is(err, errNewer) {
+					newer = err
+				} else if err != nil {
+					return 0, nil, err
+				}
+				revision = customstatus.Revision(kv.ModRevision)
+				continue
+			}
+			if _, ok := s.keys.id(kv.Key); !ok {
+				continue // a newer version may keep more
+			}
+			status, err := s.keys.parseRecord(kv)
+			if errors.Is(err, errNewer) {
+				newer = err
+			} else if err != nil {
+				return 0, nil, err
+			}
+			records++
+			latest = max(latest, kv.ModRevision)
+			each(int(page.Count), &status)
+		}
+		req.Revision = cmp.Or(req.Revision, page.Header.Revision)
+		if !page.More {
+			break
+		}
+		req.Key = append(page.Kvs[len(page.Kvs)-1].Key, 0)
+	}
+	if latest > int64(revision) {
+		return 0, nil, damaged("a record is at revision %d, and the last commit was %d", latest, revision)
+	}
+	names, err := s.page(ctx, &pb.RangeRequest{Key: []byte(s.keys.names), RangeEnd: end(s.keys.names), CountOnly: true, Revision: req.Revision})
+	if err != nil {
+		return 0, nil, err
+	}
+	if names.Count != records {
+		return 0, nil, damaged("there are %d names and %d records", names.Count, records)
+	}
+	return revision, newer, nil
+}
+
+// page reads one range. A page is larger than other answers, so that a member may
+// take longer.
+func (s *Store) page(ctx context.Context, req *pb.RangeRequest) (page *pb.RangeResponse, err error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.RequestTimeout)
+	defer cancel()
+	err = s.ask(ctx, s.opts.RequestTimeout/2, func(ctx context.Context, m member) error {
+		page, err = pb.NewKVClient(m).Range(ctx, req, grpc.MaxCallRecvMsgSize(math.MaxInt32))
+		return err
+	})
+	return page, err
+}
+
+// Close implements [customstatus.Store]. It takes away the store's lease, so that
+// nothing of this store can still be written later, and gives the cluster a second
+// for that.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.mu.Unlock()
+	s.close()
+	s.running.Wait()
+	s.revoke()
+	err := s.members.close()
+	if s.own != nil {
+		err = errors.Join(err, s.own.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("etcdstore: close: %w", err)
+	}
+	return nil
+}
