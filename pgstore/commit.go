@@ -1,0 +1,343 @@
+package pgstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/customstatus/customstatus"
+)
+
+const (
+	// maxChanges and maxBytes limit a commit, so that others wait no longer than
+	// a second or two for it.
+	maxChanges = 20_000
+	maxBytes   = 16 << 20
+	// maxKey limits what an index must hold, and maxMetadata what a status may.
+	maxKey      = 1024
+	maxMetadata = 1 << 20
+
+	// attempts is how often a commit is tried that is certain not to have been
+	// made, for a cause that may pass.
+	attempts = 3
+	// maxDelay is how late a commit may arrive. Markers are kept twice as long, so
+	// that a commit that was given up can't be made after its marker is gone.
+	maxDelay = 30 * time.Minute
+)
+
+// token is what a commit is known by, before it is made and ever after.
+type token [16]byte
+
+func newToken() (t token) {
+	_, _ = rand.Read(t[:]) // never fails
+	return t
+}
+
+func (t token) String() string { return fmt.Sprintf("%x", t[:]) }
+
+// unsure is a commit whose outcome is unknown.
+type unsure struct {
+	changes []customstatus.Change
+}
+
+// Commit implements [customstatus.Store]. It makes one round trip. A commit takes
+// up to 20,000 changes and 16 MiB. [customstatus.ErrOutcomeUnknown] is returned when
+// the database gives no answer, and for [Options.Timeout] no other connection can
+// find out what became of the commit. The next Load or Commit finds it out.
+func (s *Store) Commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
+	if err := s.enter(ctx); err != nil {
+		return 0, err
+	}
+	defer s.leave()
+	err := check(changes)
+	if err == nil {
+		err = s.settle(ctx)
+	}
+	if err == nil {
+		var revision customstatus.Revision
+		if revision, err = s.commit(ctx, changes); err == nil {
+			return revision, nil
+		}
+	}
+	return 0, edge("commit", err)
+}
+
+func (s *Store) commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
+	call := s.call(changes)
+	end := time.Now().Add(s.opts.Timeout)
+	for attempt := 1; ; attempt++ {
+		revision, err := s.attempt(ctx, call, changes)
+		if err == nil || attempt == attempts || !errors.As(err, new(*passing)) || ctx.Err() != nil || time.Now().After(end) {
+			return revision, err
+		}
+		s.log.Warn("pgstore: a commit is tried again", "error", err)
+	}
+}
+
+// passing is the cause of a commit that was certainly not made, and may be made if
+// it is tried again.
+type passing struct{ error }
+
+func (p *passing) Unwrap() error { return p.error }
+
+// call returns the arguments of commit_1 that are the same in each attempt.
+func (s *Store) call(changes []customstatus.Change) string {
+	n := len(changes)
+	a := arguments{sql: make([]byte, 0, 256+512*n)}
+	a.text(s.lockTimeout())
+	if s.opts.NoNotify {
+		a.text("")
+	} else {
+		a.text(s.channel)
+	}
+	a.integer(int64(s.opts.KeepCommits))
+	a.integer(int64(s.opts.KeepChanges))
+	a.integers(n, func(i int) int64 { return int64(changes[i].Kind) })
+	a.strings(n, func(i int) string { return changes[i].ID() })
+	a.integers(n, func(i int) int64 { return clampRevision(changes[i].Before.Revision) })
+	a.strings(n, func(i int) string { return changes[i].After.Name })
+	a.strings(n, func(i int) string { return string(changes[i].After.StatusType) })
+	a.strings(n, func(i int) string { return changes[i].After.Metadata })
+	a.integers(n, func(i int) int64 { return changes[i].After.UpdatedAt.UnixMilli() })
+	a.integers(n, func(i int) int64 {
+		if changes[i].Kind == customstatus.Deleted {
+			return 0
+		}
+		return int64(changes[i].After.Fingerprint())
+	})
+	a.bytes(encodeChanges(changes))
+	return string(a.sql)
+}
+
+// clampRevision returns a revision as a bigint. One that no commit can have had
+// becomes another such revision.
+func clampRevision(r customstatus.Revision) int64 {
+	if r > 1<<63-1 {
+		return 1<<63 - 1
+	}
+	return int64(r)
+}
+
+// attempt makes the commit, and finds out what became of it if there is no answer.
+func (s *Store) attempt(ctx context.Context, call string, changes []customstatus.Change) (customstatus.Revision, error) {
+	limited, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	conn, err := s.pool.Acquire(limited)
+	if err != nil {
+		return 0, fmt.Errorf("no connection, nothing was written: %w", s.describe(ctx, err))
+	}
+	id := newToken()
+	// From here on, the commit goes on when ctx is done.
+	answer, err := s.send(context.WithoutCancel(ctx), conn.Conn().PgConn(), id, call)
+	switch {
+	case err == nil:
+		conn.Release()
+		s.setClock(answer.sent, answer.now)
+		s.made(answer.position(id), answer.fingerprint, changes)
+		return customstatus.Revision(answer.revision), nil
+	case isRefusal(err):
+		if isStandby(err) {
+			s.leaveServer(conn)
+		}
+		conn.Release()
+		return 0, s.refused(ctx, err, changes)
+	}
+	conn.Release()
+	return s.doubt(id, changes, err)
+}
+
+// refused returns the error of a refused commit, and draws the consequences.
+func (s *Store) refused(ctx context.Context, err error, changes []customstatus.Change) error {
+	refusal := s.refusal(err, changes)
+	switch codeOf(err) {
+	case codeHistory:
+		s.diverge(fmt.Errorf("the database has gone back to another history: %w", customstatus.ErrCompacted))
+	case codeLate: // the clocks of two servers differ
+		if s.findCatalog(ctx) == nil {
+			return &passing{refusal}
+		}
+	case codeSerialize, codeDeadlock, codeReadOnly, "":
+		return &passing{refusal}
+	}
+	return refusal
+}
+
+// answer is what commit_1 returns.
+type answer struct {
+	revision    uint64
+	fingerprint uint64
+	sent        time.Time
+	now         int64 // in microseconds since 1970
+}
+
+func (a answer) position(id token) position { return position{a.revision, id} }
+
+// send sends the commit and waits for the answer.
+func (s *Store) send(ctx context.Context, c *pgconn.PgConn, id token, call string) (a answer, err error) {
+	s.mu.Lock()
+	known := s.known.last
+	s.mu.Unlock()
+	var own arguments
+	own.integer(int64(s.catalog))
+	own.integer(recordFormat)
+	if known == (position{}) {
+		own.integer(-1) // nothing to compare
+	} else {
+		own.integer(int64(known.revision))
+	}
+	own.text(known.token.String())
+	own.text(id.String())
+	own.text(s.serverTime().Add(maxDelay).UTC().Format("2006-01-02 15:04:05.000000Z07:00"))
+	// A session whose default is another level would see too little of the commits
+	// that this one waits for.
+	sql := "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; " +
+		"SELECT o_revision, o_fingerprint, (extract(epoch FROM o_now) * 1000000)::bigint FROM " + s.schema + ".commit_1(" + string(own.sql) + "," + call + ")"
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	a.sent = time.Now()
+	rows, err := simple(ctx, c, sql)
+	if err != nil {
+		return a, err
+	}
+	if len(rows) != 1 {
+		return a, fmt.Errorf("the commit has returned %d rows, want 1", len(rows))
+	}
+	revision, err1 := strconv.ParseInt(string(rows[0][0]), 10, 64)
+	fingerprint, err2 := strconv.ParseInt(string(rows[0][1]), 10, 64)
+	now, err3 := strconv.ParseInt(string(rows[0][2]), 10, 64)
+	a.revision, a.fingerprint, a.now = uint64(revision), uint64(fingerprint), now
+	return a, errors.Join(err1, err2, err3)
+}
+
+// made tells the feed of a commit of this store.
+func (s *Store) made(p position, fingerprint uint64, changes []customstatus.Change) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known.add(p)
+	if s.feed == nil {
+		return
+	}
+	made := make([]customstatus.Change, len(changes))
+	for i, c := range changes {
+		made[i] = customstatus.Change{Kind: c.Kind, After: c.After,
+			Before: customstatus.CustomUserStatus{ID: c.Before.ID, Revision: c.Before.Revision}}
+		if c.Kind != customstatus.Deleted {
+			made[i].After.Revision = customstatus.Revision(p.revision)
+			made[i].After.UpdatedAt = time.UnixMilli(c.After.UpdatedAt.UnixMilli()).UTC()
+		}
+	}
+	s.feed.offer(entry{token: p.token, commit: customstatus.Commit{
+		Revision: customstatus.Revision(p.revision), Changes: made,
+		Fingerprint: customstatus.Fingerprint(fingerprint), FingerprintKnown: true,
+	}})
+}
+
+// doubt finds out what became of a commit that had no answer.
+func (s *Store) doubt(id token, changes []customstatus.Change, cause error) (customstatus.Revision, error) {
+	end := time.Now().Add(s.opts.Timeout)
+	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		a, made, err := s.resolve(context.Background(), id)
+		switch {
+		case err == nil && made:
+			s.log.Warn("pgstore: a commit without an answer was made", "error", cause)
+			s.made(a.position(id), a.fingerprint, changes)
+			return customstatus.Revision(a.revision), nil
+		case err == nil:
+			return 0, &passing{fmt.Errorf("the connection was lost, and nothing was written: %w", s.describe(context.Background(), cause))}
+		case time.Now().Add(wait).After(end):
+			s.mu.Lock()
+			s.pending[id] = unsure{changes}
+			s.mu.Unlock()
+			return 0, fmt.Errorf("%w: %v; and to find out failed: %v", customstatus.ErrOutcomeUnknown, cause, err)
+		}
+		time.Sleep(wait)
+	}
+}
+
+// settle finds out what became of all commits whose outcome is unknown.
+func (s *Store) settle(ctx context.Context) error {
+	s.mu.Lock()
+	unknown := make([]token, 0, len(s.pending))
+	for id := range s.pending {
+		unknown = append(unknown, id)
+	}
+	s.mu.Unlock()
+	for _, id := range unknown {
+		if _, _, err := s.resolve(ctx, id); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			// Not wrapped: this call has written nothing.
+			return fmt.Errorf("an earlier commit has an unknown outcome, and to find out failed: %v", err)
+		}
+		s.mu.Lock()
+		delete(s.pending, id)
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// resolve decides what became of a commit.
+func (s *Store) resolve(ctx context.Context, id token) (a answer, made bool, err error) {
+	err = s.with(ctx, func(ctx context.Context, c *pgconn.PgConn) error {
+		rows, err := simple(ctx, c, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "+
+			"SELECT o_revision, o_fingerprint FROM "+s.schema+".resolve_1("+strconv.Itoa(int(s.catalog))+",'"+id.String()+"','"+s.lockTimeout()+"')")
+		if err != nil {
+			return err
+		}
+		if len(rows) != 1 {
+			return fmt.Errorf("the marker has %d rows, want 1", len(rows))
+		}
+		if rows[0][0] == nil {
+			return nil
+		}
+		made = true
+		revision, err1 := strconv.ParseInt(string(rows[0][0]), 10, 64)
+		fingerprint, err2 := strconv.ParseInt(string(rows[0][1]), 10, 64)
+		a.revision, a.fingerprint = uint64(revision), uint64(fingerprint)
+		return errors.Join(err1, err2)
+	})
+	return a, made, err
+}
+
+// check returns an error for a commit that no store accepts, or that this one can't
+// take.
+func check(changes []customstatus.Change) error {
+	if len(changes) == 0 {
+		return errors.New("the commit has no changes")
+	}
+	seen := make(map[string]bool, len(changes))
+	for i := range changes {
+		c := &changes[i]
+		id := c.ID()
+		switch {
+		case c.Kind < customstatus.Created || c.Kind > customstatus.Deleted:
+			return fmt.Errorf("a change has the unknown kind %d", c.Kind)
+		case c.Kind == customstatus.Updated && c.Before.ID != id:
+			return fmt.Errorf("an update turns the status %q into %q", c.Before.ID, id)
+		case seen[id]:
+			return fmt.Errorf("the commit changes the status %q twice", id)
+		}
+		seen[id] = true
+	}
+	bytes, fit := 0, 0
+	for i := range changes {
+		after := &changes[i].After
+		if len(after.ID) > maxKey || len(after.Name) > maxKey || len(after.StatusType) > maxKey || len(after.Metadata) > maxMetadata {
+			return &customstatus.TooLargeError{Err: fmt.Errorf("the status %.40q has a string that is too long", after.ID)}
+		}
+		bytes += len(changes[i].Before.ID) + len(after.ID) + len(after.Name) + len(after.StatusType) + len(after.Metadata) + 64
+		if bytes <= maxBytes {
+			fit = i + 1
+		}
+	}
+	if len(changes) > maxChanges || fit < len(changes) {
+		return &customstatus.TooLargeError{MaxChanges: min(maxChanges, fit), Err: fmt.Errorf("the commit has %d changes and %d bytes", len(changes), bytes)}
+	}
+	return nil
+}

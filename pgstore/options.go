@@ -1,0 +1,85 @@
+package pgstore
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// The defaults of [Options].
+const (
+	defaultSchema      = "customstatus"
+	defaultCatalog     = "default"
+	defaultTimeout     = 10 * time.Second
+	defaultPoll        = time.Second
+	defaultBusyPoll    = 100 * time.Millisecond
+	defaultKeepCommits = 10_000
+	defaultKeepChanges = 100_000
+)
+
+// Options configure [Open] and [New]. A nil *Options and the zero value are the
+// defaults.
+type Options struct {
+	// Schema is the schema of the tables: 1 to 48 lower-case letters, digits and
+	// underscores. Empty is "customstatus".
+	Schema string
+	// Catalog is the name of the catalog, any text of at most 255 bytes. A schema
+	// has any number of catalogs, independent of each other. Empty is "default".
+	Catalog string
+	// NoMigrate says that the schema must not be changed. Open then fails if the
+	// tables are missing; [SchemaSQL] has the statements.
+	NoMigrate bool
+
+	// Timeout limits the wait for each answer of the database, for a connection,
+	// and for the lock of the catalog. A commit without an answer waits as long
+	// again to find out what became of it. 0 is 10 seconds.
+	Timeout time.Duration
+
+	// NoListen says that the store must not use LISTEN, which keeps a connection
+	// of its own and doesn't work through a pooler in transaction mode. Other
+	// servers' commits are then found by polls.
+	NoListen bool
+	// NoNotify says that commits must not use NOTIFY, which takes a lock of the
+	// whole cluster for the end of the commit. All stores of the catalog then
+	// need a shorter Poll.
+	NoNotify bool
+	// Poll is the time between two looks for commits of other servers. 0 is one
+	// second, or a tenth with NoListen.
+	Poll time.Duration
+
+	// KeepCommits and KeepChanges are how much of the feed commits leave for
+	// watchers that have fallen behind: at least that many commits and as many as
+	// have that many changes. 0 is 10,000 and 100,000; less than 100 and 10,000 is
+	// that.
+	KeepCommits int
+	KeepChanges int
+
+	// Logger receives warnings about what the store mends by itself. nil is
+	// [slog.Default].
+	Logger *slog.Logger
+}
+
+func (o *Options) withDefaults() (Options, error) {
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	if len(opts.Catalog) > 255 {
+		return opts, fmt.Errorf("pgstore: the catalog's name has %d bytes, at most 255 are allowed", len(opts.Catalog))
+	}
+	if opts.Timeout < 0 || opts.Poll < 0 || opts.KeepCommits < 0 || opts.KeepChanges < 0 {
+		return opts, fmt.Errorf("pgstore: an option is negative")
+	}
+	poll := defaultPoll
+	if opts.NoListen {
+		poll = defaultBusyPoll
+	}
+	opts.Catalog = cmp.Or(opts.Catalog, defaultCatalog)
+	opts.Timeout = cmp.Or(opts.Timeout, defaultTimeout)
+	opts.Poll = cmp.Or(opts.Poll, poll)
+	opts.KeepCommits = max(cmp.Or(opts.KeepCommits, defaultKeepCommits), 100)
+	opts.KeepChanges = max(cmp.Or(opts.KeepChanges, defaultKeepChanges), 10_000)
+	opts.Logger = cmp.Or(opts.Logger, slog.Default())
+	return opts, nil
+}

@@ -1,0 +1,206 @@
+-- The catalogs. Each commit locks the row of its catalog, so the order of
+-- revisions is the order of commits.
+CREATE TABLE {schema}.catalogs (
+	id          integer  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	name        bytea    NOT NULL UNIQUE,
+	revision    bigint   NOT NULL DEFAULT 0, -- of the last commit
+	token       uuid     NOT NULL DEFAULT gen_random_uuid(), -- of the last commit
+	fingerprint bigint   NOT NULL DEFAULT 0, -- of all statuses, modulo 2^64
+	format      integer  NOT NULL DEFAULT 1, -- the newest format of a record
+	compacted   bigint   NOT NULL DEFAULT 0, -- the changes up to this revision are gone
+	changes     bigint   NOT NULL DEFAULT 0  -- of all commits
+) WITH (fillfactor = 50);
+
+-- Strings are bytea: text refuses some of them, and compares by locale.
+CREATE TABLE {schema}.statuses (
+	catalog    integer  NOT NULL,
+	id         bytea    NOT NULL,
+	name       bytea    NOT NULL,
+	type       bytea    NOT NULL,
+	metadata   bytea    NOT NULL,
+	updated_at bigint   NOT NULL, -- in milliseconds since 1970
+	revision   bigint   NOT NULL, -- of the commit that wrote the status last
+	hash       bigint   NOT NULL, -- the status's part of the fingerprint
+	format     integer  NOT NULL,
+	CONSTRAINT statuses_id PRIMARY KEY (catalog, id),
+	CONSTRAINT statuses_name UNIQUE (catalog, name)
+);
+
+-- The feed. The row of the revision that the catalog was compacted to stays.
+CREATE TABLE {schema}.commits (
+	catalog     integer  NOT NULL,
+	revision    bigint   NOT NULL,
+	token       uuid     NOT NULL, -- random, so that two histories never share one
+	fingerprint bigint   NOT NULL, -- of all statuses after the commit
+	total       bigint   NOT NULL, -- of changes, up to this commit
+	format      integer  NOT NULL,
+	changes     bytea    NOT NULL,
+	PRIMARY KEY (catalog, revision)
+);
+
+-- What became of each commit of the last hour. A commit writes its marker itself.
+-- Who gets no answer writes the marker without a revision, if there is none yet:
+-- then the commit was not made, and can't be made any more.
+CREATE TABLE {schema}.markers (
+	token    uuid        PRIMARY KEY,
+	catalog  integer     NOT NULL,
+	revision bigint,
+	at       timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX markers_at ON {schema}.markers (catalog, at);
+
+-- commit_1 makes a commit. It is one statement, so that no client can stop while it
+-- holds the lock. In READ COMMITTED, each query in it sees what the lock waited for.
+CREATE FUNCTION {schema}.commit_1(
+	p_catalog integer, p_format integer, p_known bigint, p_known_token uuid, p_token uuid,
+	p_until timestamptz, p_lock_timeout text, p_channel text, p_keep_commits bigint, p_keep_changes bigint,
+	p_kinds integer[], p_ids bytea[], p_befores bigint[], p_names bytea[], p_types bytea[],
+	p_metadata bytea[], p_times bigint[], p_hashes bigint[], p_changes bytea,
+	OUT o_revision bigint, OUT o_fingerprint bigint, OUT o_now timestamptz
+) LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
+DECLARE
+	head   {schema}.catalogs%ROWTYPE;
+	known  uuid;
+	sum    numeric := 0;
+	hash   bigint;
+	n      integer := cardinality(p_kinds);
+	i      integer := 1;
+	j      integer;
+	floor  bigint;
+BEGIN
+	PERFORM set_config('lock_timeout', p_lock_timeout, true);
+	IF current_setting('synchronous_commit') = 'off' THEN
+		PERFORM set_config('synchronous_commit', 'on', true);
+	END IF;
+	SELECT * INTO head FROM {schema}.catalogs c WHERE c.id = p_catalog FOR NO KEY UPDATE;
+	IF NOT FOUND THEN
+		RAISE EXCEPTION 'the catalog is gone' USING ERRCODE = 'CS005';
+	END IF;
+	IF head.format > p_format THEN
+		RAISE EXCEPTION 'format %', head.format USING ERRCODE = 'CS002';
+	END IF;
+	o_now := clock_timestamp();
+	IF o_now > p_until THEN
+		RAISE EXCEPTION 'the commit has arrived too late' USING ERRCODE = 'CS004';
+	END IF;
+	IF p_known = head.revision THEN
+		known := head.token;
+	ELSE
+		SELECT c.token INTO known FROM {schema}.commits c WHERE c.catalog = p_catalog AND c.revision = p_known;
+	END IF;
+	IF known IS DISTINCT FROM p_known_token AND p_known >= head.compacted THEN
+		RAISE EXCEPTION 'another history' USING ERRCODE = 'CS003';
+	END IF;
+	o_revision := head.revision + 1;
+	INSERT INTO {schema}.markers (token, catalog, revision, at) VALUES (p_token, p_catalog, o_revision, o_now);
+
+	WHILE i <= n LOOP
+		CASE p_kinds[i]
+		WHEN 1 THEN
+			j := i;
+			WHILE j < n AND p_kinds[j + 1] = 1 LOOP
+				j := j + 1;
+			END LOOP;
+			INSERT INTO {schema}.statuses (catalog, id, name, type, metadata, updated_at, revision, hash, format)
+				SELECT p_catalog, u.id, u.name, u.type, u.metadata, u.updated_at, o_revision, u.hash, p_format
+				FROM unnest(p_ids[i:j], p_names[i:j], p_types[i:j], p_metadata[i:j], p_times[i:j], p_hashes[i:j])
+					AS u (id, name, type, metadata, updated_at, hash);
+			i := j;
+		WHEN 2 THEN
+			UPDATE {schema}.statuses s SET name = p_names[i], type = p_types[i], metadata = p_metadata[i],
+					updated_at = p_times[i], revision = o_revision, hash = p_hashes[i], format = p_format
+				FROM {schema}.statuses o
+				WHERE o.catalog = p_catalog AND o.id = p_ids[i] AND o.revision = p_befores[i]
+					AND s.catalog = o.catalog AND s.id = o.id
+				RETURNING o.hash INTO hash;
+			IF NOT FOUND THEN
+				RAISE EXCEPTION '%', i USING ERRCODE = 'CS001';
+			END IF;
+			sum := sum - hash;
+		ELSE
+			DELETE FROM {schema}.statuses s
+				WHERE s.catalog = p_catalog AND s.id = p_ids[i] AND s.revision = p_befores[i]
+				RETURNING s.hash INTO hash;
+			IF NOT FOUND THEN
+				RAISE EXCEPTION '%', i USING ERRCODE = 'CS001';
+			END IF;
+			sum := sum - hash;
+		END CASE;
+		i := i + 1;
+	END LOOP;
+
+	-- bigint would overflow. Deleted statuses have the hash 0.
+	FOREACH hash IN ARRAY p_hashes LOOP
+		sum := sum + hash;
+	END LOOP;
+	sum := mod(sum + head.fingerprint, 18446744073709551616);
+	IF sum < -9223372036854775808 THEN
+		sum := sum + 18446744073709551616;
+	ELSIF sum > 9223372036854775807 THEN
+		sum := sum - 18446744073709551616;
+	END IF;
+	o_fingerprint := sum;
+
+	INSERT INTO {schema}.commits (catalog, revision, token, fingerprint, total, format, changes)
+		VALUES (p_catalog, o_revision, p_token, o_fingerprint, head.changes + n, p_format, p_changes);
+	IF o_revision % 64 = 0 THEN
+		SELECT c.revision INTO floor FROM {schema}.commits c
+			WHERE c.catalog = p_catalog AND c.revision <= o_revision - p_keep_commits AND c.total <= head.changes + n - p_keep_changes
+			ORDER BY c.revision DESC LIMIT 1;
+		-- A bounded part, so that others don't wait long.
+		floor := least(floor, head.compacted + 4096);
+		IF floor > head.compacted THEN
+			DELETE FROM {schema}.commits c WHERE c.catalog = p_catalog AND c.revision < floor;
+			head.compacted := floor;
+		END IF;
+		DELETE FROM {schema}.markers m WHERE m.token IN (
+			SELECT o.token FROM {schema}.markers o
+			WHERE o.catalog = p_catalog AND o.at < o_now - interval '1 hour' ORDER BY o.at LIMIT 1024);
+	END IF;
+	UPDATE {schema}.catalogs c
+		SET revision = o_revision, token = p_token, fingerprint = o_fingerprint, format = p_format,
+			compacted = head.compacted, changes = head.changes + n
+		WHERE c.id = p_catalog;
+	IF p_channel <> '' THEN
+		PERFORM pg_notify(p_channel, o_revision::text);
+	END IF;
+END $$;
+
+-- resolve_1 decides what became of a commit, and returns its revision, or null if
+-- it was not made.
+CREATE FUNCTION {schema}.resolve_1(
+	p_catalog integer, p_token uuid, p_lock_timeout text,
+	OUT o_revision bigint, OUT o_fingerprint bigint
+) LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+	PERFORM set_config('lock_timeout', p_lock_timeout, true);
+	IF current_setting('synchronous_commit') = 'off' THEN
+		PERFORM set_config('synchronous_commit', 'on', true);
+	END IF;
+	-- It waits for a commit under way that has written the marker.
+	INSERT INTO {schema}.markers (token, catalog) VALUES (p_token, p_catalog) ON CONFLICT DO NOTHING;
+	SELECT m.revision INTO o_revision FROM {schema}.markers m WHERE m.token = p_token;
+	SELECT c.fingerprint INTO o_fingerprint FROM {schema}.commits c
+		WHERE c.catalog = p_catalog AND c.revision = o_revision;
+END $$;
+
+-- feed_1 returns one row at least: the catalog and the commit at p_after. Up to 256
+-- later commits follow, not many more than 4 MiB together.
+CREATE FUNCTION {schema}.feed_1(p_catalog integer, p_after bigint)
+RETURNS TABLE (
+	o_standby boolean, o_head bigint, o_compacted bigint,
+	o_revision bigint, o_token uuid, o_fingerprint bigint, o_format integer, o_changes bytea
+) LANGUAGE plpgsql STABLE SET enable_seqscan = off AS $$
+BEGIN
+	RETURN QUERY
+	SELECT pg_is_in_recovery(), h.revision, h.compacted, c.revision, c.token, c.fingerprint, c.format,
+		CASE WHEN c.revision > p_after THEN c.changes END
+	FROM {schema}.catalogs h LEFT JOIN LATERAL (
+		SELECT p.*, sum(octet_length(p.changes)) OVER (ORDER BY p.revision) - octet_length(p.changes) AS before
+		FROM (
+			SELECT * FROM {schema}.commits r
+			WHERE r.catalog = h.id AND r.revision >= p_after ORDER BY r.revision LIMIT 257
+		) p
+	) c ON c.before < 4194304
+	WHERE h.id = p_catalog ORDER BY c.revision;
+END $$;

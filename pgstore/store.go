@@ -1,0 +1,277 @@
+package pgstore
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/customstatus/customstatus"
+)
+
+// Store is a [customstatus.SharedStore] in a PostgreSQL database. Several
+// goroutines may use it at once.
+type Store struct {
+	pool    *pgxpool.Pool
+	ownPool bool
+	opts    Options
+	log     *slog.Logger
+	schema  string // quoted
+	catalog int32
+	channel string
+
+	closing context.Context // done when the store is closed
+	close   context.CancelFunc
+	running sync.WaitGroup // of methods and feeds
+
+	mu       sync.Mutex
+	closed   bool
+	feed     *feed            // the live one, or nil
+	known    memory           // the positions that the store has told of
+	pending  map[token]unsure // commits whose outcome is unknown
+	clockAt  time.Time        // when the server's clock was read last
+	serverAt time.Time        // what it showed then
+}
+
+// Open connects to a database and opens the store of a catalog in it. The dsn is
+// what pgx accepts: a URL or key-value pairs, with TLS, several hosts, and the
+// settings of pgxpool such as pool_max_conns. Of several hosts, the store uses the
+// primary, unless target_session_attrs says otherwise.
+//
+// Open makes the tables and the catalog if they are missing. It fails if they have
+// a format that this version doesn't know, and if the database doesn't answer in
+// time. No error contains the dsn's password.
+func Open(ctx context.Context, dsn string, opts *Options) (*Store, error) {
+	config, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		// The error may quote what it couldn't take apart, and a password in it.
+		return nil, errors.New("pgstore: the connection string is not valid; it is left out here because it may contain a password")
+	}
+	own, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if config.ConnConfig.ConnectTimeout == 0 || config.ConnConfig.ConnectTimeout > own.Timeout {
+		config.ConnConfig.ConnectTimeout = own.Timeout
+	}
+	if len(config.ConnConfig.Fallbacks) > 0 && config.ConnConfig.ValidateConnect == nil {
+		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
+	}
+	pool, err := pgxpool.NewWithConfig(context.Background(), config)
+	if err != nil {
+		return nil, fmt.Errorf("pgstore: open: %w", err)
+	}
+	s, err := New(ctx, pool, &own)
+	if err != nil {
+		pool.Close()
+		return nil, err
+	}
+	s.ownPool = true
+	return s, nil
+}
+
+// New opens the store of a catalog in the database of a pool, as [Open] does. Close
+// does not close the pool; close the store first. The store needs one connection
+// for a moment at each call, and takes one out of the pool for LISTEN while it is
+// watched. It prepares no statements and changes no settings of a session.
+func New(ctx context.Context, pool *pgxpool.Pool, opts *Options) (*Store, error) {
+	own, err := opts.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	schema, err := schemaOf(own.Schema)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{pool: pool, opts: own, log: own.Logger, schema: schema, pending: make(map[token]unsure)}
+	s.closing, s.close = context.WithCancel(context.Background())
+	err = s.prepare(ctx)
+	if err == nil {
+		err = s.findCatalog(ctx)
+	}
+	if err != nil {
+		s.close()
+		return nil, fmt.Errorf("pgstore: open: %w", err)
+	}
+	return s, nil
+}
+
+// findCatalog reads the number of the catalog, which it makes if there is none.
+func (s *Store) findCatalog(ctx context.Context) error {
+	return s.with(ctx, func(ctx context.Context, c *pgconn.PgConn) error {
+		name := hexLiteral([]byte(s.opts.Catalog))
+		find := "SELECT id, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM " + s.schema + ".catalogs WHERE name = " + name
+		sent := time.Now()
+		rows, err := simple(ctx, c, find)
+		if err == nil && len(rows) == 0 {
+			_, err = simple(ctx, c, "WITH made AS (INSERT INTO "+s.schema+".catalogs (name) VALUES ("+name+") ON CONFLICT DO NOTHING RETURNING id, token)"+
+				" INSERT INTO "+s.schema+".commits (catalog, revision, token, fingerprint, total, format, changes)"+
+				" SELECT id, 0, token, 0, 0, 1, '' FROM made")
+			if err == nil {
+				sent = time.Now()
+				rows, err = simple(ctx, c, find)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if len(rows) != 1 {
+			return errors.New("the catalog was made and is gone again")
+		}
+		id, err1 := strconv.ParseInt(string(rows[0][0]), 10, 32)
+		now, err2 := strconv.ParseInt(string(rows[0][1]), 10, 64)
+		s.catalog = int32(id)
+		s.channel = unquoted(s.schema) + "_" + strconv.FormatInt(id, 10)
+		s.setClock(sent, now)
+		return errors.Join(err1, err2)
+	})
+}
+
+// setClock notes what the server's clock showed, in microseconds since 1970. The
+// query was sent before.
+func (s *Store) setClock(sent time.Time, now int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clockAt, s.serverAt = sent, time.UnixMicro(now)
+}
+
+// serverTime returns what the server's clock shows, or a little more.
+func (s *Store) serverTime() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.serverAt.Add(time.Since(s.clockAt))
+}
+
+// enter begins a method. The caller calls leave unless there is an error.
+func (s *Store) enter(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return fmt.Errorf("pgstore: %w", customstatus.ErrClosed)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.running.Add(1)
+	return nil
+}
+
+func (s *Store) leave() { s.running.Done() }
+
+// with calls f with a connection and a context that limits the wait. The
+// connection returns to the pool, which drops it if it is broken.
+func (s *Store) with(ctx context.Context, f func(context.Context, *pgconn.PgConn) error) error {
+	limited, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
+	conn, err := s.pool.Acquire(limited)
+	if err != nil {
+		return s.describe(ctx, err)
+	}
+	defer conn.Release()
+	err = f(limited, conn.Conn().PgConn())
+	if isStandby(err) {
+		s.leaveServer(conn)
+	}
+	return s.describe(ctx, err)
+}
+
+// describe returns the error of a call that was limited by ctx and the time limit.
+func (s *Store) describe(ctx context.Context, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		// Not wrapped: the limit is the store's, and not that of the caller's ctx.
+		return fmt.Errorf("the database has not answered within %v: %v", s.opts.Timeout, err)
+	}
+	return err
+}
+
+// leaveServer drops the connections to a server that has become a standby, so that
+// new ones find the primary.
+func (s *Store) leaveServer(conn *pgxpool.Conn) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = conn.Conn().Close(ctx)
+	s.pool.Reset()
+}
+
+// Revision implements [customstatus.Store].
+func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
+	if err := s.enter(ctx); err != nil {
+		return 0, err
+	}
+	defer s.leave()
+	var revision uint64
+	err := s.with(ctx, func(ctx context.Context, c *pgconn.PgConn) error {
+		rows := query(ctx, c, "SELECT revision, pg_is_in_recovery() FROM "+s.schema+".catalogs WHERE id = $1", int4(s.catalog))
+		found := false
+		for rows.NextRow() {
+			v := rows.Values()
+			if v[1][0] != 0 {
+				_, _ = rows.Close()
+				return errStandby
+			}
+			revision, found = binary.BigEndian.Uint64(v[0]), true
+		}
+		if _, err := rows.Close(); err != nil {
+			return err
+		}
+		if !found {
+			return errGone
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, edge("revision", err)
+	}
+	return customstatus.Revision(revision), nil
+}
+
+// Close implements [customstatus.Store]. It waits for running methods, each of
+// which ends within twice [Options.Timeout], and not for watchers.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.close()
+	s.running.Wait()
+	if s.ownPool {
+		s.pool.Close()
+	}
+	return nil
+}
+
+// Compact forgets the commits up to and including a revision: watchers that still
+// need one of them get [customstatus.ErrCompacted]. Commits do this by themselves;
+// see [Options.KeepCommits].
+func (s *Store) Compact(ctx context.Context, upTo customstatus.Revision) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	return edge("compact", s.with(ctx, func(ctx context.Context, c *pgconn.PgConn) error {
+		to := strconv.FormatInt(clampRevision(upTo), 10)
+		id := strconv.Itoa(int(s.catalog))
+		// The first statement takes the lock, so that the second sees every commit.
+		_, err := simple(ctx, c, "SELECT set_config('lock_timeout', '"+s.lockTimeout()+"', true); "+
+			"UPDATE "+s.schema+".catalogs SET compacted = greatest(compacted, least(revision, "+to+")) WHERE id = "+id+"; "+
+			"DELETE FROM "+s.schema+".commits USING "+s.schema+".catalogs h WHERE h.id = "+id+" AND catalog = h.id AND commits.revision < h.compacted")
+		return err
+	}))
+}
+
+func (s *Store) lockTimeout() string {
+	return strconv.FormatInt(max(1, s.opts.Timeout.Milliseconds()), 10) + "ms"
+}
+
+func unquoted(schema string) string { return schema[1 : len(schema)-1] }
