@@ -49,10 +49,10 @@ func (f followed) Feed(ctx context.Context, after uint64) iter.Seq2[Commit, erro
 
 func (f followed) Load(ctx context.Context) error { return f.c.source.Reload(ctx) }
 
-// Take shows a commit of the feed.
+// Take shows a commit of the feed. One that changes nothing can prove what is shown.
 func (f followed) Take(commit Commit) error {
 	e := f.c.edit(len(commit.Changes))
-	if uint64(commit.Revision) <= e.Base.Revision {
+	if r := uint64(commit.Revision); r < e.Base.Revision || r == e.Base.Revision && (len(commit.Changes) > 0 || !commit.FingerprintKnown) {
 		return nil
 	}
 	if !e.Replay(changeList(commit.Changes)) {

@@ -131,6 +131,54 @@ func TestSharedFeedWithAnotherFingerprint(t *testing.T) {
 	})
 }
 
+// A feed can prove later what the catalog has made of it, without a new commit.
+func TestSharedFeedProvesWhatIsShown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		place := storetest.NewSharedMemory()
+		other := openShared(t, place.Open(), nil)
+		store := &sharedFault{SharedMemoryStore: place.Open()}
+		wrong, proof := true, make(chan struct{})
+		store.watch = func(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+			return func(yield func(customstatus.Commit, error) bool) {
+				for commit, err := range store.SharedMemoryStore.Watch(ctx, after) {
+					bad := wrong && len(commit.Changes) > 0
+					if bad {
+						wrong = false
+						commit.Changes[0].After.Name = "not what was written"
+					}
+					if !yield(commit, err) {
+						return
+					}
+					if !bad {
+						continue
+					}
+					<-proof
+					at := other.Position()
+					if !yield(customstatus.Commit{Revision: at.Revision, Fingerprint: at.Fingerprint, FingerprintKnown: true}, nil) {
+						return
+					}
+				}
+			}
+		}
+		c := openShared(t, store, &customstatus.Options{Logger: slog.New(slog.DiscardHandler)})
+		create(t, other, "a", customstatus.Busy)
+		synctest.Wait()
+		require.NotEqual(t, list(t, other), list(t, c))
+		close(proof)
+		synctest.Wait()
+		time.Sleep(time.Second)
+		require.Equal(t, list(t, other), list(t, c))
+		require.Equal(t, other.Position(), c.Position())
+		require.EqualValues(t, 2, c.Stats().Loads)
+
+		// What was proven once goes on.
+		create(t, other, "b", customstatus.Busy)
+		require.NoError(t, c.Sync(ctx))
+		require.Equal(t, list(t, other), list(t, c))
+		require.EqualValues(t, 2, c.Stats().Loads)
+	})
+}
+
 // A failover can lose what was acknowledged. Then every node takes what is there.
 func TestSharedStoreGoesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

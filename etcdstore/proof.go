@@ -98,4 +98,3 @@ func (w *watcher) compare(read proven) error {
 	}
 	return nil
 }
-
