@@ -24,12 +24,18 @@ type owner struct {
 	now    string // the id that has the name after the changes so far, or empty
 }
 
-// newPlan checks the changes in turn. A name that moves from status to status within
-// the commit becomes one operation, because etcd refuses two for one key.
+// newPlan returns the plan of a commit, or why no commit can have these changes.
 func (s *Store) newPlan(changes []customstatus.Change) (*plan, error) {
 	if err := check(changes); err != nil {
 		return nil, err
 	}
+	p := s.build(changes)
+	return p, s.fits(p, changes)
+}
+
+// build checks the changes in turn. A name that moves from status to status within
+// the commit becomes one operation, because etcd refuses two for one key.
+func (s *Store) build(changes []customstatus.Change) *plan {
 	p := &plan{head: appendHead(nil, changes)}
 	names := make(map[string]*owner, len(changes))
 	var order []string // of names, so that equal commits are equal requests
@@ -86,7 +92,7 @@ func (s *Store) newPlan(changes []customstatus.Change) (*plan, error) {
 			p.puts = append(p.puts, put(key, []byte(o.now), 0))
 		}
 	}
-	return p, s.fits(p, changes)
+	return p
 }
 
 // fits returns an error if the cluster can't take the plan in one transaction. It
@@ -104,14 +110,8 @@ func (s *Store) fits(p *plan, changes []customstatus.Change) error {
 	if len(changes) == 1 {
 		return tooLarge(0, "the status is %d bytes, of which a request can have %d", size, s.opts.MaxRequestBytes)
 	}
-	// What one change takes is at most a share of this and its own size; halving
-	// finds a number that certainly passes.
 	n := len(changes) / 2
-	for n > 1 {
-		part, err := s.newPlan(changes[:n])
-		if err == nil && s.size(part) <= s.opts.MaxRequestBytes {
-			break
-		}
+	for n > 1 && s.size(s.build(changes[:n])) > s.opts.MaxRequestBytes {
 		n /= 2
 	}
 	return tooLarge(max(n, 1), "%d changes are %d bytes, of which a request can have %d", len(changes), size, s.opts.MaxRequestBytes)

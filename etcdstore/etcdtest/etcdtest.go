@@ -45,6 +45,8 @@ type Options struct {
 	MaxTxnOps uint
 	// QuotaBytes is --quota-backend-bytes. 0 is etcd's default.
 	QuotaBytes int64
+	// AuthTokenTTL is --auth-token-ttl, in whole seconds. 0 is etcd's default.
+	AuthTokenTTL time.Duration
 	// CertFile, KeyFile and ClientCAFile make clients use TLS, and show a
 	// certificate of the CA if ClientCAFile is set.
 	CertFile, KeyFile, ClientCAFile string

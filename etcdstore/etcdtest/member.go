@@ -72,6 +72,9 @@ func (s *settings) config() (*embed.Config, error) {
 	if s.MaxTxnOps > 0 {
 		c.MaxTxnOps = s.MaxTxnOps
 	}
+	if s.AuthTokenTTL > 0 {
+		c.AuthTokenTTL = uint(s.AuthTokenTTL / time.Second)
+	}
 	c.QuotaBackendBytes = s.QuotaBytes
 	c.BcryptCost = 4 // the least, for tests
 	client, err := url.Parse(s.clientURL())
