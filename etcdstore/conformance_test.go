@@ -38,9 +38,11 @@ func conforms(t *testing.T, cluster *etcdtest.Cluster) {
 }
 
 func TestConformsOnOneMember(t *testing.T) {
+	t.Parallel()
 	conforms(t, etcdtest.Start(t, nil))
 }
 
 func TestConformsOnThreeMembers(t *testing.T) {
+	t.Parallel()
 	conforms(t, etcdtest.Start(t, &etcdtest.Options{Members: 3}))
 }

@@ -97,6 +97,7 @@ func (f *fault) meet(t *testing.T, s *Store, w *wire, commit func([]customstatus
 }
 
 func TestLostAnswers(t *testing.T) {
+	t.Parallel()
 	cluster := etcdtest.Start(t, nil)
 	for i, f := range faults() {
 		t.Run(f.name, func(t *testing.T) {
@@ -118,6 +119,7 @@ func TestLostAnswers(t *testing.T) {
 
 // These are the ways to get it wrong. Each must be found by one of the faults.
 func TestLostAnswersFindWrongStores(t *testing.T) {
+	t.Parallel()
 	cluster := etcdtest.Start(t, nil)
 	send := func(s *Store, p *plan) (*pb.TxnResponse, error) {
 		m, err := s.members.current()
@@ -188,6 +190,7 @@ func TestLostAnswersFindWrongStores(t *testing.T) {
 // Without answers for longer than a call may take, the outcome is open. The next call
 // that reaches the cluster decides it.
 func TestOutcomeUnknown(t *testing.T) {
+	t.Parallel()
 	cluster := etcdtest.Start(t, nil)
 	client := cluster.Client(t)
 	tests := []struct {
@@ -279,6 +282,7 @@ func TestOutcomeUnknown(t *testing.T) {
 
 // The lease of the marker can be lost at any time. Only a commit in doubt minds.
 func TestLeaseLoss(t *testing.T) {
+	t.Parallel()
 	cluster := etcdtest.Start(t, nil)
 	client := cluster.Client(t)
 	revoke := func(t *testing.T, s *Store) {
@@ -339,6 +343,7 @@ func TestLeaseLoss(t *testing.T) {
 
 // A cluster that is out of space may have made the transaction all the same.
 func TestNoSpace(t *testing.T) {
+	t.Parallel()
 	cluster := etcdtest.Start(t, nil)
 	full := rpctypes.ErrGRPCNoSpace
 	tests := []struct {
@@ -399,6 +404,7 @@ func TestNoSpace(t *testing.T) {
 }
 
 func TestCommitWaitsForItsTurn(t *testing.T) {
+	t.Parallel()
 	cluster := etcdtest.Start(t, nil)
 	s := openOn(t, cluster, &wire{}, Options{})
 	s.turn <- struct{}{}

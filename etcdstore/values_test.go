@@ -17,6 +17,7 @@ import (
 )
 
 func TestOptions(t *testing.T) {
+	t.Parallel()
 	tests := []struct {
 		name string
 		opts Options
@@ -83,6 +84,7 @@ func FuzzParse(f *testing.F) {
 
 // What a newer version has written is read as far as it is known, and stops writing.
 func TestNewerFormat(t *testing.T) {
+	t.Parallel()
 	cluster := etcdtest.Start(t, nil)
 	client := cluster.Client(t)
 	record := func(version byte, extra string) string {
@@ -144,6 +146,7 @@ func TestNewerFormat(t *testing.T) {
 
 // What no commit has written is reported, by Load and by a watcher.
 func TestDamage(t *testing.T) {
+	t.Parallel()
 	cluster := etcdtest.Start(t, nil)
 	client := cluster.Client(t)
 	tests := []struct{ name, key, value string }{
@@ -200,6 +203,7 @@ func TestDamage(t *testing.T) {
 }
 
 func TestPrefixesAreApart(t *testing.T) {
+	t.Parallel()
 	cluster := etcdtest.Start(t, nil)
 	var all []*Store
 	for _, prefix := range []string{"/a/", "/a/b/", "/b/", "/"} {
@@ -218,6 +222,7 @@ func TestPrefixesAreApart(t *testing.T) {
 }
 
 func TestTooLarge(t *testing.T) {
+	t.Parallel()
 	cluster := etcdtest.Start(t, nil)
 	s := openOn(t, cluster, &wire{}, Options{})
 	creates := func(n, metadata int) (changes []customstatus.Change) {
@@ -287,6 +292,7 @@ func TestTooLarge(t *testing.T) {
 
 // The answers to a watcher can be larger than a message, and come in fragments.
 func TestFragments(t *testing.T) {
+	t.Parallel()
 	cluster := etcdtest.Start(t, nil)
 	s := openOn(t, cluster, &wire{}, Options{PageSize: 3})
 	for i := range 8 {
