@@ -136,7 +136,7 @@ func (s *Store) attempt(ctx context.Context, call string, changes []customstatus
 	answer, err := s.send(context.WithoutCancel(ctx), conn.Conn().PgConn(), id, call)
 	switch {
 	case err == nil:
-		conn.Release()
+		release(conn)
 		s.setClock(answer.sent, answer.now)
 		s.made(answer.position(id), answer.fingerprint, changes)
 		return customstatus.Revision(answer.revision), nil
@@ -144,10 +144,10 @@ func (s *Store) attempt(ctx context.Context, call string, changes []customstatus
 		if isStandby(err) {
 			s.leaveServer(conn)
 		}
-		conn.Release()
+		release(conn)
 		return 0, s.refused(ctx, err, changes)
 	}
-	conn.Release()
+	release(conn)
 	return s.doubt(id, changes, err)
 }
 

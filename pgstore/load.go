@@ -46,7 +46,7 @@ func (s *Store) loadAll(ctx context.Context, alarm *time.Timer) (all customstatu
 	if err != nil {
 		return all, err
 	}
-	defer conn.Release()
+	defer release(conn)
 	// One statement sees one instant. The first row is the catalog itself.
 	rows := query(ctx, conn.Conn().PgConn(), `SELECT -1, uuid_send(token), ''::bytea, ''::bytea, ''::bytea, 0::bigint, revision, fingerprint, pg_is_in_recovery()
 		FROM `+s.schema+`.catalogs WHERE id = $1

@@ -106,7 +106,7 @@ func (s *Store) migrate(ctx context.Context, c *pgconn.PgConn) error {
 		return err
 	}
 	// To make a schema takes a privilege that its owner may not have.
-	found, err := simple(ctx, c, "SELECT 1 FROM pg_namespace WHERE quote_ident(nspname) = quote_ident('"+strings.Trim(s.schema, `"`)+"')")
+	found, err := simple(ctx, c, "SELECT 1 FROM pg_namespace WHERE nspname = '"+unquoted(s.schema)+"'")
 	if err != nil {
 		return err
 	}
@@ -124,8 +124,10 @@ func (s *Store) migrate(ctx context.Context, c *pgconn.PgConn) error {
 // checkVersion reports whether the tables are there. It fails if they are newer
 // than this version can use.
 func (s *Store) checkVersion(ctx context.Context, c *pgconn.PgConn) (there bool, err error) {
-	found, err := simple(ctx, c, "SELECT to_regclass('"+s.schema+".version')")
-	if err != nil || len(found) != 1 || found[0][0] == nil {
+	// Not to_regclass: it may remember that there was no table.
+	found, err := simple(ctx, c, "SELECT 1 FROM pg_class t JOIN pg_namespace n ON n.oid = t.relnamespace"+
+		" WHERE t.relname = 'version' AND n.nspname = '"+unquoted(s.schema)+"'")
+	if err != nil || len(found) == 0 {
 		return false, err
 	}
 	rows, err := simple(ctx, c, "SELECT version, oldest FROM "+s.schema+".version")

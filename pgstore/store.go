@@ -174,12 +174,22 @@ func (s *Store) with(ctx context.Context, f func(context.Context, *pgconn.PgConn
 	if err != nil {
 		return s.describe(ctx, err)
 	}
-	defer conn.Release()
+	defer release(conn)
 	err = f(limited, conn.Conn().PgConn())
 	if isStandby(err) {
 		s.leaveServer(conn)
 	}
 	return s.describe(ctx, err)
+}
+
+// release returns a connection to its pool. One that is broken leaves the pool at
+// once: pgx would keep its place for 15 seconds, in which it waits for an answer.
+func release(conn *pgxpool.Conn) {
+	if !conn.Conn().IsClosed() {
+		conn.Release()
+		return
+	}
+	_ = conn.Hijack().PgConn().Conn().Close()
 }
 
 // describe returns the error of a call that was limited by ctx and the time limit.
