@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/customstatus/customstatus"
 )
@@ -127,7 +128,7 @@ func clampRevision(r customstatus.Revision) int64 {
 func (s *Store) attempt(ctx context.Context, call string, changes []customstatus.Change) (customstatus.Revision, error) {
 	limited, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
-	conn, err := s.pool.Acquire(limited)
+	conn, err := s.acquireLive(limited)
 	if err != nil {
 		return 0, fmt.Errorf("no connection, nothing was written: %w", s.describe(ctx, err))
 	}
@@ -149,6 +150,18 @@ func (s *Store) attempt(ctx context.Context, call string, changes []customstatus
 	}
 	release(conn)
 	return s.doubt(id, changes, err)
+}
+
+// acquireLive returns a connection that the server has not ended.
+func (s *Store) acquireLive(ctx context.Context) (*pgxpool.Conn, error) {
+	for {
+		conn, err := s.pool.Acquire(ctx)
+		if err != nil || !ended(conn.Conn().PgConn().Conn()) {
+			return conn, err
+		}
+		_ = conn.Conn().Close(ctx)
+		release(conn)
+	}
 }
 
 // refused returns the error of a refused commit, and draws the consequences.
