@@ -26,9 +26,9 @@ func ended(c net.Conn) bool {
 		n     int
 		got   error
 	)
-	err = rc.Read(func(fd uintptr) bool {
+	// Not rc.Read: pgx may have left a reader behind, for which that would wait.
+	err = rc.Control(func(fd uintptr) {
 		n, _, got = syscall.Recvfrom(int(fd), first[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		return true
 	})
 	switch {
 	case err != nil:

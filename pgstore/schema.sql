@@ -147,9 +147,9 @@ BEGIN
 		SELECT c.revision INTO floor FROM {schema}.commits c
 			WHERE c.catalog = p_catalog AND c.revision <= o_revision - p_keep_commits AND c.total <= head.changes + n - p_keep_changes
 			ORDER BY c.revision DESC LIMIT 1;
-		-- A bounded part, so that others don't wait long.
-		floor := least(floor, head.compacted + 4096);
 		IF floor > head.compacted THEN
+			-- A bounded part, so that others don't wait long.
+			floor := least(floor, head.compacted + 4096);
 			DELETE FROM {schema}.commits c WHERE c.catalog = p_catalog AND c.revision < floor;
 			head.compacted := floor;
 		END IF;

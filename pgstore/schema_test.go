@@ -1,0 +1,186 @@
+package pgstore_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/stretchr/testify/require"
+
+	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/pgstore"
+	"github.com/customstatus/customstatus/pgstore/pgtest"
+)
+
+func TestSchemas(t *testing.T) {
+	server := pgtest.Start(t, nil)
+	as := func(role, database string) string {
+		return strings.Replace(server.DSN(database), "postgres@", role+":secret@", 1)
+	}
+	quiet := pgstore.Options{Logger: new(logbook).logger()}
+
+	t.Run("many come first at once", func(t *testing.T) {
+		database := server.NewDatabase()
+		var all sync.WaitGroup
+		errs := make([]error, 12)
+		for i := range errs {
+			all.Go(func() {
+				s, err := pgstore.Open(t.Context(), server.DSN(database), &quiet)
+				if errs[i] = err; err == nil {
+					_, errs[i] = s.Commit(t.Context(), []customstatus.Change{create(fmt.Sprint(i), fmt.Sprint(i))})
+					require.NoError(t, s.Close())
+				}
+			})
+		}
+		all.Wait()
+		for _, err := range errs {
+			require.NoError(t, err)
+		}
+		require.Len(t, load(t, open(t, server.DSN(database), quiet)).Statuses, 12)
+	})
+
+	t.Run("catalogs and schemas don't see each other", func(t *testing.T) {
+		database := server.NewDatabase()
+		var stores []*pgstore.Store
+		for _, opts := range []pgstore.Options{{}, {Catalog: "rooms"}, {Catalog: "\x00'\\"}, {Schema: "other"}, {Schema: "select", Catalog: "rooms"}} {
+			stores = append(stores, open(t, server.DSN(database), opts))
+		}
+		for i, s := range stores {
+			feed := follow(t, s, 0)
+			for k := range i + 1 {
+				commit(t, s, create(fmt.Sprint(k), fmt.Sprint(k)))
+			}
+			feed.reaches(t, customstatus.Revision(i+1))
+		}
+		for i, s := range stores {
+			require.Len(t, load(t, s).Statuses, i+1)
+			works(t, s)
+		}
+	})
+
+	t.Run("a role with the least privileges", func(t *testing.T) {
+		database := server.NewDatabase()
+		server.Exec("postgres", "CREATE ROLE chat LOGIN; REVOKE ALL ON DATABASE "+database+" FROM PUBLIC; GRANT CONNECT ON DATABASE "+database+" TO chat")
+		server.Exec(database, "REVOKE CREATE ON SCHEMA public FROM PUBLIC; ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC")
+		opts := pgstore.Options{Schema: "statuses"}
+		_, err := pgstore.Open(t.Context(), as("chat", database), &opts)
+		require.ErrorContains(t, err, "permission denied for database")
+		opts.NoMigrate = true
+		_, err = pgstore.Open(t.Context(), as("chat", database), &opts)
+		require.ErrorContains(t, err, "SchemaSQL")
+
+		sql, err := pgstore.SchemaSQL("statuses")
+		require.NoError(t, err)
+		server.Exec(database, sql)
+		_, err = pgstore.Open(t.Context(), as("chat", database), &opts)
+		require.ErrorContains(t, err, "permission denied")
+		require.NotContains(t, err.Error(), "secret")
+		sql, err = pgstore.GrantSQL("statuses", "chat")
+		require.NoError(t, err)
+		server.Exec(database, sql)
+		s := open(t, as("chat", database), opts)
+		works(t, s)
+		r := commit(t, s, create("a", "x"))
+		status := load(t, s).Statuses[0]
+		r = commit(t, s, rename(status, "y"))
+		require.NoError(t, s.Compact(t.Context(), r))
+		works(t, s)
+		for _, denied := range []string{"DROP TABLE statuses.statuses", "DELETE FROM statuses.catalogs", "UPDATE statuses.version SET version = 2",
+			"UPDATE statuses.commits SET total = 0", "CREATE TABLE statuses.own ()", "CREATE TABLE public.own ()", "TRUNCATE statuses.statuses"} {
+			_, err := newSession(t, as("chat", database)).c.Exec(t.Context(), denied).ReadAll()
+			require.Error(t, err, denied)
+		}
+		// Each privilege is needed.
+		for _, g := range strings.Split(strings.TrimSpace(sql), ";\n") {
+			require.True(t, strings.HasPrefix(g, "GRANT "), g)
+		}
+	})
+
+	t.Run("a newer schema", func(t *testing.T) {
+		database := server.NewDatabase()
+		s := open(t, server.DSN(database), quiet)
+		server.Exec(database, "UPDATE customstatus.version SET version = 2")
+		works(t, open(t, server.DSN(database), quiet))
+		server.Exec(database, "UPDATE customstatus.version SET oldest = 2")
+		_, err := pgstore.Open(t.Context(), server.DSN(database), &quiet)
+		require.ErrorContains(t, err, "needs a program that knows version 2, and this program knows version 1")
+		works(t, s)
+	})
+
+	t.Run("wrong options", func(t *testing.T) {
+		for _, opts := range []pgstore.Options{{Schema: "a-b"}, {Schema: "A"}, {Schema: "1a"}, {Schema: strings.Repeat("a", 49)},
+			{Catalog: strings.Repeat("a", 256)}, {Timeout: -1}, {KeepCommits: -1}} {
+			_, err := pgstore.Open(t.Context(), server.DSN("postgres"), &opts)
+			require.ErrorContains(t, err, "pgstore: ")
+		}
+		_, err := pgstore.SchemaSQL(`a"; DROP`)
+		require.Error(t, err)
+		_, err = pgstore.GrantSQL(`a"; DROP`, "chat")
+		require.Error(t, err)
+	})
+
+	t.Run("a pool of the host's", func(t *testing.T) {
+		config, err := pgxpool.ParseConfig(server.DSN(server.NewDatabase()))
+		require.NoError(t, err)
+		config.MaxConns = 1
+		pool, err := pgxpool.NewWithConfig(t.Context(), config)
+		require.NoError(t, err)
+		defer pool.Close()
+		s, err := pgstore.New(t.Context(), pool, nil)
+		require.NoError(t, err)
+		feed := follow(t, s, 0)
+		works(t, s)
+		feed.reaches(t, 2)
+		require.NoError(t, s.Close())
+		require.ErrorIs(t, feed.ends(t), customstatus.ErrClosed)
+		require.NoError(t, pool.Ping(t.Context()), "the pool stays open")
+		require.EqualValues(t, 0, pool.Stat().AcquiredConns())
+	})
+
+	t.Run("no pool at hand", func(t *testing.T) {
+		config, err := pgxpool.ParseConfig(server.DSN(server.NewDatabase()))
+		require.NoError(t, err)
+		config.MaxConns = 1
+		pool, err := pgxpool.NewWithConfig(t.Context(), config)
+		require.NoError(t, err)
+		defer pool.Close()
+		s, err := pgstore.New(t.Context(), pool, &pgstore.Options{Timeout: time.Second})
+		require.NoError(t, err)
+		busy, err := pool.Acquire(t.Context())
+		require.NoError(t, err)
+		_, err = s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
+		require.ErrorContains(t, err, "no connection, nothing was written")
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err = s.Load(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+		busy.Release()
+		require.NoError(t, s.Close())
+	})
+}
+
+func TestNoPasswordInAnError(t *testing.T) {
+	for _, dsn := range []string{
+		"postgres://chat:s3cr3t@127.0.0.1:1/chat?connect_timeout=2",
+		"postgres://chat:s3cr3t@127.0.0.1:1/chat?sslmode=nonsense",
+		"postgres://chat:s3cr3t%zz@127.0.0.1:1/chat",
+		"postgres://chat:s3cr3t@127.0.0.1:port/chat",
+		"postgres://chat:s3cr3t@[::1/chat",
+		"host=127.0.0.1 port=1 user=chat password=s3cr3t",
+		"host=127.0.0.1 port=1 user=chat password=s3cr3t sslmode=nonsense",
+		"host=127.0.0.1 port=1 user=chat password='s3cr3t",
+		"s3cr3t",
+		"postgres://chat:s3cr3t@no-such-host.invalid/chat?connect_timeout=2",
+		"postgres://chat:s3cr3t@127.0.0.1:1,127.0.0.1:2/chat?connect_timeout=2&pool_max_conns=s3cr3t",
+	} {
+		book := new(logbook)
+		_, err := pgstore.Open(t.Context(), dsn, &pgstore.Options{Timeout: 3e9, Logger: book.logger()})
+		require.Error(t, err, dsn)
+		require.NotContains(t, fmt.Sprintf("%v %+v %#v", err, err, err), "s3cr3t")
+		require.NotContains(t, book.String(), "s3cr3t")
+	}
+}
