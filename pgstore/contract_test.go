@@ -23,6 +23,7 @@ func catalogs(dsn string, opts pgstore.Options) func(t *testing.T) storetest.Sha
 }
 
 func TestStoreKeepsTheContract(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t, nil)
 	for _, tt := range []struct {
 		name string

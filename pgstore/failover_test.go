@@ -34,6 +34,7 @@ func heals(t *testing.T, c *customstatus.Catalog, name string) customstatus.Cust
 }
 
 func TestFailoverWithoutLoss(t *testing.T) {
+	t.Parallel()
 	primary := pgtest.Start(t, nil)
 	database := primary.NewDatabase()
 	standby := primary.Standby(true)
@@ -66,6 +67,7 @@ func TestFailoverWithoutLoss(t *testing.T) {
 }
 
 func TestFailoverThatLosesCommits(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name string
 		lost int // commits that the standby hasn't
@@ -133,6 +135,7 @@ func TestFailoverThatLosesCommits(t *testing.T) {
 // An update rests on what was read. If that is of a history that is lost, the
 // update must fail, even if the revision of the status is the same.
 func TestCommitFromALostHistory(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t, nil)
 	database := server.NewDatabase()
 	opts := pgstore.Options{Logger: new(logbook).logger()}

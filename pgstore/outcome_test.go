@@ -21,6 +21,7 @@ var (
 )
 
 func TestLostConnections(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t, nil)
 	database := server.NewDatabase()
 	const limit = 1500 * time.Millisecond
@@ -109,6 +110,7 @@ func TestLostConnections(t *testing.T) {
 
 // A client that stops in the middle of a request holds up nobody.
 func TestHalfARequestHoldsUpNobody(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t, nil)
 	database := server.NewDatabase()
 	for _, after := range []int{1, 100, 400, 700, 1000, 1300, 1600} {
@@ -136,6 +138,7 @@ func TestHalfARequestHoldsUpNobody(t *testing.T) {
 
 // A commit that was given up, and arrives when the server is free again, is refused.
 func TestLateCommit(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t, nil)
 	database := server.NewDatabase()
 	p, dsn := through(t, server, database)

@@ -12,6 +12,7 @@ import (
 )
 
 func TestRecords(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t, nil)
 	begin := func(t *testing.T, opts pgstore.Options) (*pgstore.Store, string) {
 		t.Helper()

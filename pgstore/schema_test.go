@@ -17,6 +17,7 @@ import (
 )
 
 func TestSchemas(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t, nil)
 	as := func(role, database string) string {
 		return strings.Replace(server.DSN(database), "postgres@", role+":secret@", 1)
@@ -84,9 +85,8 @@ func TestSchemas(t *testing.T) {
 		server.Exec(database, sql)
 		s := open(t, as("chat", database), opts)
 		works(t, s)
-		r := commit(t, s, create("a", "x"))
-		status := load(t, s).Statuses[0]
-		r = commit(t, s, rename(status, "y"))
+		commit(t, s, create("a", "x"))
+		r := commit(t, s, rename(load(t, s).Statuses[0], "y"))
 		require.NoError(t, s.Compact(t.Context(), r))
 		works(t, s)
 		for _, denied := range []string{"DROP TABLE statuses.statuses", "DELETE FROM statuses.catalogs", "UPDATE statuses.version SET version = 2",
@@ -164,6 +164,7 @@ func TestSchemas(t *testing.T) {
 }
 
 func TestNoPasswordInAnError(t *testing.T) {
+	t.Parallel()
 	for _, dsn := range []string{
 		"postgres://chat:s3cr3t@127.0.0.1:1/chat?connect_timeout=2",
 		"postgres://chat:s3cr3t@127.0.0.1:1/chat?sslmode=nonsense",

@@ -52,6 +52,7 @@ func start(t *testing.T, s customstatus.Store, changes ...customstatus.Change) <
 }
 
 func TestSQLStates(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t, &pgtest.Options{Settings: []string{"deadlock_timeout=100ms"}})
 	begin := func(t *testing.T, opts pgstore.Options) (*pgstore.Store, string, *logbook) {
 		t.Helper()
@@ -222,6 +223,7 @@ func TestSQLStates(t *testing.T) {
 }
 
 func TestServerDiesAndComesBack(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t, nil)
 	database := server.NewDatabase()
 	opts := pgstore.Options{Timeout: 2 * time.Second, Logger: new(logbook).logger()}
@@ -249,6 +251,7 @@ func TestServerDiesAndComesBack(t *testing.T) {
 }
 
 func TestFrozenServer(t *testing.T) {
+	t.Parallel()
 	server := pgtest.Start(t, nil)
 	database := server.NewDatabase()
 	opts := pgstore.Options{Timeout: time.Second, Poll: 100 * time.Millisecond, Logger: new(logbook).logger()}

@@ -95,7 +95,7 @@ func programs(t testing.TB) string {
 		path, err = filepath.EvalSymlinks(path)
 	}
 	if err != nil {
-		missing(t, "initdb", "postgresql-15", "the store on PostgreSQL")
+		missing(t, "initdb", "postgresql", "the store on PostgreSQL")
 	}
 	return filepath.Dir(path)
 }
@@ -173,6 +173,52 @@ func (s *Server) start() {
 		if p.ended() || time.Now().After(end) {
 			p.kill()
 			s.t.Fatalf("pgtest: the server does not start: %v\n%s", err, p.output.String())
+		}
+	}
+}
+
+// Bouncer starts a PgBouncer before a server, in transaction mode, and returns its
+// address. It ends with the test, which is skipped if there is no PgBouncer. The
+// server's address may be that of a proxy.
+func Bouncer(t testing.TB, server string) (addr string) {
+	t.Helper()
+	program := Require(t, "pgbouncer", "pgbouncer", "the store on PostgreSQL behind a pooler")
+	dir, port := newDirectory(t), freePort(t)
+	host, serverPort, err := net.SplitHostPort(server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(dir, "pgbouncer.ini")
+	text := fmt.Sprintf(`[databases]
+* = host=%s port=%s user=postgres
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = %d
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = 5
+max_client_conn = 200
+server_login_retry = 0.1
+`, host, serverPort, port)
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	p, err := startProcess(program, config)
+	if err != nil {
+		t.Fatalf("pgtest: %v", err)
+	}
+	t.Cleanup(func() { p.kill() })
+	addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		c, err := net.DialTimeout("tcp", addr, patience)
+		if err == nil {
+			_ = c.Close()
+			return addr
+		}
+		if p.ended() || time.Now().After(end) {
+			p.kill()
+			t.Fatalf("pgtest: PgBouncer does not start: %v\n%s", err, p.output.String())
 		}
 	}
 }
