@@ -101,9 +101,9 @@ func (v *View[T, C]) Load(contents Contents[T], unseen uint64) (rewound bool, er
 }
 
 func (v *View[T, C]) snapshot(contents Contents[T]) (*Snapshot[T], error) {
-	s := &Snapshot[T]{
-		Revision: contents.Revision,
-		Position: history.Position{Revision: contents.Revision, Fingerprint: contents.Fingerprint},
+	s := &Snapshot[T]{Revision: contents.Revision, Position: history.Position{Revision: contents.Revision}}
+	if contents.FingerprintKnown {
+		s.Position.Fingerprint = contents.Fingerprint
 	}
 	all := make([]*T, len(contents.Values))
 	for i := range contents.Values {

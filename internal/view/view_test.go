@@ -90,12 +90,17 @@ func TestLoadTellsHistoriesApart(t *testing.T) {
 	}
 }
 
-func TestLoadTakesAKnownFingerprint(t *testing.T) {
+func TestLoadTakesOnlyAKnownFingerprint(t *testing.T) {
 	v, end := opened(t)
 	defer end()
 	_, err := v.Load(view.Contents[value]{Values: []value{{"1", "a", 1}}, Revision: 6, Fingerprint: 7, FingerprintKnown: true}, 1)
 	require.NoError(t, err)
 	require.Equal(t, history.Position{Revision: 6, Fingerprint: 7}, v.Current().Position)
+
+	// What is left in the field says nothing.
+	_, err = v.Load(view.Contents[value]{Values: []value{{"1", "a", 1}}, Revision: 7, Fingerprint: 7}, 1)
+	require.NoError(t, err)
+	require.Equal(t, history.Position{Revision: 7, Fingerprint: 'a'}, v.Current().Position)
 }
 
 func TestLoadRefusesSharedKeys(t *testing.T) {
