@@ -571,6 +571,34 @@ func TestSharedWatchOfARevisionYetToCome(t *testing.T) {
 	})
 }
 
+// What is yet to come leads back to what the catalog has. A client that saw it elsewhere
+// must not see it again.
+func TestSharedWatchOfWhatLeadsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		place := storetest.NewSharedMemory()
+		other := openShared(t, place.Open(), nil)
+		store, release := heldFeed(place)
+		c := openShared(t, store, nil)
+		a := create(t, other, "a", customstatus.Busy)
+		remove(t, other, a.ID, nil)
+		seen := other.Position()
+		require.Equal(t, seen.Fingerprint, c.Position().Fingerprint)
+		got := make(chan customstatus.Commit, 1)
+		go func() {
+			for commit, err := range c.Watch(ctx, seen) {
+				if err == nil {
+					got <- commit
+				}
+				return
+			}
+		}()
+		synctest.Wait()
+		close(release)
+		b := create(t, other, "b", customstatus.Busy)
+		require.Equal(t, b, (<-got).Changes[0].After)
+	})
+}
+
 // TestSharedFeedBreaksOften has a feed that ends after every commit: as long as
 // it brings something, it is taken up again at once.
 func TestSharedFeedBreaksOften(t *testing.T) {

@@ -98,6 +98,32 @@ func TestFollowWhatSomebodyElseHasShown(t *testing.T) {
 	})
 }
 
+// What another log has shown is what this log has, but only because the entries that
+// are yet to come lead back to it. The reader has seen them.
+func TestFollowWhatLeadsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, shown := filled(100, 1e6, 3), shows(3)
+		back := at(3)
+		back.Revision = 5
+		reached := make(chan struct{})
+		got := follow(t.Context(), l, back, shown, func(context.Context) error {
+			<-reached
+			return nil
+		})
+		synctest.Wait()
+		l.Append(entry(4))
+		l.Append(Entry[string]{Value: "5", After: back, Changes: 1, Bytes: 10})
+		shown.Store(5)
+		close(reached)
+		synctest.Wait()
+		require.Empty(t, got)
+		l.Append(entry(6))
+		require.Equal(t, seen{value: "6"}, <-got)
+		l.Close()
+		require.ErrorIs(t, (<-got).err, sentinel.ErrClosed)
+	})
+}
+
 func TestFollowWhatNobodyHasShown(t *testing.T) {
 	calls := 0
 	sync := func(context.Context) error {

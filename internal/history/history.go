@@ -102,8 +102,10 @@ const retry = time.Second
 // one error: that of ctx, or one of [Log.Since], which gets shown.
 //
 // Another log may have shown the reader a position that this log will reach soon.
-// So if the position is beyond what this log's readers see, Follow calls sync, which
-// may be nil, until it succeeds or returns [sentinel.ErrClosed].
+// So if the position is beyond what this log's readers see, Follow first calls sync,
+// which may be nil, until it succeeds or returns [sentinel.ErrClosed]. That the
+// fingerprint is the log's last one doesn't matter then: the entries up to the position
+// may lead back to what there was before them.
 func (l *Log[T]) Follow(ctx context.Context, after Position, shown func() uint64, sync func(context.Context) error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
@@ -112,16 +114,19 @@ func (l *Log[T]) Follow(ctx context.Context, after Position, shown func() uint64
 				yield(none, err)
 				return
 			}
-			batch, more, err := l.Since(&seen, shown)
+			next := seen
+			batch, more, err := l.Since(&next, shown)
 			var again <-chan time.Time
-			if errors.Is(err, sentinel.ErrCompacted) && sync != nil && seen.Revision > shown() {
+			if sync != nil && seen.Revision > shown() && !errors.Is(err, sentinel.ErrClosed) {
 				if err = sync(ctx); err == nil {
 					sync = nil
 					continue
 				}
 				if ctx.Err() == nil && !errors.Is(err, sentinel.ErrClosed) {
-					more, again, err = l.Wait(), time.After(retry), nil // sync can't tell now
+					batch, more, again, err = nil, l.Wait(), time.After(retry), nil // sync can't tell now
 				}
+			} else {
+				seen = next
 			}
 			if err != nil {
 				yield(none, err)
