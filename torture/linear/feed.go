@@ -15,58 +15,61 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// watcher has a page of a catalog and the commits after it.
-type watcher struct {
+// LastName is the name of the status that ends the watchers.
+const LastName = "the last one"
+
+// Watcher has a page of a catalog and the commits after it.
+type Watcher struct {
 	follows bool // by Follow, not by List and Watch
-	start   customstatus.Page
-	commits []customstatus.Commit
+	Start   customstatus.Page
+	Commits []customstatus.Commit
 	// gaps are the pages from which the watcher continued after missing
 	// commits, by the number of commits before each page.
-	gaps map[int]customstatus.Page
+	Gaps map[int]customstatus.Page
 	// back says that the catalog may turn out to hold another history, of a
 	// lower revision, after a gap.
-	back bool
-	err  error
+	Back bool
+	Err  error
 }
 
-// source has the methods of a catalog that watchers use.
-type source interface {
+// Source has the methods of a catalog that watchers use.
+type Source interface {
 	List(customstatus.Query) (customstatus.Page, error)
 	Watch(context.Context, customstatus.Position) iter.Seq2[customstatus.Commit, error]
 	Follow(context.Context, customstatus.Position) iter.Seq2[customstatus.Update, error]
 }
 
-// watch lists and then watches, until it has seen a status with the name. A
+// Watch lists and then watches, until it has seen a status with the name. A
 // goroutine of all does it.
-func watch(all *sync.WaitGroup, c source, until string) *watcher {
-	w := &watcher{gaps: make(map[int]customstatus.Page)}
-	if w.start, w.err = c.List(customstatus.Query{}); w.err == nil {
-		all.Go(func() { w.err = w.watch(c, until) })
+func Watch(all *sync.WaitGroup, c Source, until string) *Watcher {
+	w := &Watcher{Gaps: make(map[int]customstatus.Page)}
+	if w.Start, w.Err = c.List(customstatus.Query{}); w.Err == nil {
+		all.Go(func() { w.Err = w.watch(c, until) })
 	}
 	return w
 }
 
-// follow is watch by Follow.
-func follow(all *sync.WaitGroup, c source, until string) *watcher {
-	w := &watcher{follows: true, gaps: make(map[int]customstatus.Page)}
+// Follow is [Watch] by Follow.
+func Follow(all *sync.WaitGroup, c Source, until string) *Watcher {
+	w := &Watcher{follows: true, Gaps: make(map[int]customstatus.Page)}
 	next, stop := iter.Pull2(c.Follow(context.Background(), customstatus.Position{}))
 	u, err, _ := next()
-	if w.start, w.err = pageOf(u), err; err == nil && !u.Reset {
-		w.err = errors.New("it does not begin with the whole catalog")
+	if w.Start, w.Err = pageOf(u), err; err == nil && !u.Reset {
+		w.Err = errors.New("it does not begin with the whole catalog")
 	}
-	if w.err != nil {
+	if w.Err != nil {
 		stop()
 		return w
 	}
 	all.Go(func() {
 		defer stop()
-		w.err = w.follow(next, until)
+		w.Err = w.follow(next, until)
 	})
 	return w
 }
 
-func (w *watcher) watch(c source, until string) error {
-	after := w.start.Position
+func (w *Watcher) watch(c Source, until string) error {
+	after := w.Start.Position
 	for {
 		var ended error
 		for commit, err := range c.Watch(context.Background(), after) {
@@ -93,7 +96,7 @@ func (w *watcher) watch(c source, until string) error {
 	}
 }
 
-func (w *watcher) follow(next func() (customstatus.Update, error, bool), until string) error {
+func (w *Watcher) follow(next func() (customstatus.Update, error, bool), until string) error {
 	for {
 		u, err, _ := next()
 		if err != nil {
@@ -120,28 +123,28 @@ func pageOf(u customstatus.Update) customstatus.Page {
 
 // take records a commit and reports whether the commit has a status with the
 // name.
-func (w *watcher) take(commit customstatus.Commit, until string) bool {
-	w.commits = append(w.commits, commit)
+func (w *Watcher) take(commit customstatus.Commit, until string) bool {
+	w.Commits = append(w.Commits, commit)
 	return slices.ContainsFunc(commit.Changes, func(c customstatus.Change) bool { return c.Status().Name == until })
 }
 
 // skip records a page after a gap, and reports whether the page has a status
 // with the name.
-func (w *watcher) skip(page customstatus.Page, until string) bool {
-	w.gaps[len(w.commits)] = page
+func (w *Watcher) skip(page customstatus.Page, until string) bool {
+	w.Gaps[len(w.Commits)] = page
 	return slices.ContainsFunc(page.Statuses, func(s customstatus.CustomUserStatus) bool { return s.Name == until })
 }
 
-// replay returns the catalog's statuses at each revision that the watcher
+// Replay returns the catalog's statuses at each revision that the watcher
 // knows. The error says why the watcher's commits can't be the catalog's
 // commits in order. If positions may stay, the watcher may miss commits that
 // rewrote a status unchanged.
-func (w *watcher) replay(stays bool) (at map[customstatus.Revision]customstatus.Page, err error) {
-	at = map[customstatus.Revision]customstatus.Page{w.start.Position.Revision: w.start}
-	now := w.start
+func (w *Watcher) Replay(stays bool) (at map[customstatus.Revision]customstatus.Page, err error) {
+	at = map[customstatus.Revision]customstatus.Page{w.Start.Position.Revision: w.Start}
+	now := w.Start
 	for i := 0; ; i++ {
-		if page, gap := w.gaps[i]; gap {
-			if page.Position.Revision < now.Position.Revision && !w.back {
+		if page, gap := w.Gaps[i]; gap {
+			if page.Position.Revision < now.Position.Revision && !w.Back {
 				return nil, fmt.Errorf("after a gap, revision %d follows %d", page.Position.Revision, now.Position.Revision)
 			}
 			now = page
@@ -150,10 +153,10 @@ func (w *watcher) replay(stays bool) (at map[customstatus.Revision]customstatus.
 		if got := fingerprint(now.Statuses); got != now.Position.Fingerprint {
 			return nil, fmt.Errorf("the fingerprint of revision %d is %x, that of its statuses %x", now.Position.Revision, now.Position.Fingerprint, got)
 		}
-		if i == len(w.commits) {
+		if i == len(w.Commits) {
 			return at, nil
 		}
-		if now, err = apply(now, w.commits[i], stays); err != nil {
+		if now, err = apply(now, w.Commits[i], stays, w.Back); err != nil {
 			return nil, err
 		}
 		at[now.Position.Revision] = now
@@ -179,8 +182,9 @@ func same(a, b []customstatus.CustomUserStatus, stays bool) bool {
 	})
 }
 
-// apply returns the page after a commit.
-func apply(p customstatus.Page, c customstatus.Commit, stays bool) (customstatus.Page, error) {
+// apply returns the page after a commit. If positions may stay, a status may have been
+// rewritten unchanged meanwhile, or go back to before that if the catalog may go back.
+func apply(p customstatus.Page, c customstatus.Commit, stays, back bool) (customstatus.Page, error) {
 	if c.Revision <= p.Position.Revision {
 		return p, fmt.Errorf("revision %d follows %d", c.Revision, p.Position.Revision)
 	}
@@ -197,7 +201,7 @@ func apply(p customstatus.Page, c customstatus.Commit, stays bool) (customstatus
 		var old customstatus.CustomUserStatus
 		if at >= 0 {
 			old = s.statuses[at]
-			if stays && change.Before.Revision > old.Revision {
+			if stays && (back || change.Before.Revision > old.Revision) {
 				old.Revision = change.Before.Revision
 			}
 		}
@@ -239,7 +243,7 @@ func ofSeveral(commit customstatus.Commit) bool {
 	return len(writes) > 1
 }
 
-// account returns an error for a change that no client made, and for an
+// Account returns an error for a change that no client made, and for an
 // acknowledged write that is in no commit. If the watcher has gaps, a write may
 // be missing.
 //
@@ -247,7 +251,7 @@ func ofSeveral(commit customstatus.Commit) bool {
 // each other, because a position with the catalog's own fingerprint is current.
 // So after a load, a write may be missing that other writes of the same status
 // can have undone.
-func account(ops []porcupine.Operation, w *watcher, loaded bool) error {
+func Account(ops []porcupine.Operation, w *Watcher, loaded bool) error {
 	var (
 		puts    = make(map[customstatus.CustomUserStatus]bool) // acknowledged creates and updates
 		deletes = make(map[string]int)                         // acknowledged, by id
@@ -293,14 +297,14 @@ func account(ops []porcupine.Operation, w *watcher, loaded bool) error {
 		}
 		return i >= 0
 	}
-	for _, commit := range w.commits {
+	for _, commit := range w.Commits {
 		for _, change := range commit.Changes {
-			if change.Status().Name != lastName && !explained(change) {
+			if change.Status().Name != LastName && !explained(change) {
 				return fmt.Errorf("nobody made the change %+v of revision %d", change, commit.Revision)
 			}
 		}
 	}
-	if len(w.gaps) > 0 {
+	if len(w.Gaps) > 0 {
 		return nil
 	}
 	for s := range puts {
@@ -377,10 +381,10 @@ func (op operation) explains(c customstatus.Change) bool {
 	return false
 }
 
-// localReads returns an error for a page, read without Sync, that the catalog
+// LocalReads returns an error for a page, read without Sync, that the catalog
 // never had, or that has an older revision than a client of the catalog knew
 // already.
-func (h *history) localReads(at map[customstatus.Revision]customstatus.Page) error {
+func (h *History) LocalReads(at map[customstatus.Revision]customstatus.Page) error {
 	for _, l := range h.local {
 		revision := l.page.Position.Revision
 		if held, known := at[revision]; known {

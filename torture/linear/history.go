@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -19,8 +18,8 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
-// catalog has the methods of a customstatus.Catalog that a client uses.
-type catalog interface {
+// Catalog has the methods of a [customstatus.Catalog] that a client uses.
+type Catalog interface {
 	Create(context.Context, customstatus.Fields) (customstatus.CustomUserStatus, error)
 	Update(context.Context, string, customstatus.Fields, *customstatus.WriteOptions) (customstatus.CustomUserStatus, error)
 	Delete(context.Context, string, *customstatus.WriteOptions) (customstatus.Revision, error)
@@ -32,15 +31,24 @@ type catalog interface {
 	Sync(context.Context) error
 }
 
-// history has the results of concurrent clients.
-type history struct {
-	ops     []porcupine.Operation
+// Numbered is a [Catalog] that stands for one catalog after another. Number returns
+// the number of the one that gave the last result. It is negative if the result says
+// nothing of what later reads must show.
+type Numbered interface{ Number() int }
+
+// History has the results of concurrent clients.
+type History struct {
+	// Ops are the operations that porcupine checks. Their times are those of one
+	// counter.
+	Ops []porcupine.Operation
+	// Err has the errors that no operation may return.
+	Err     error
 	local   []localPage
 	known   []known
 	refused map[error]int
-	failed  int // writes that left nothing behind
+	left    []porcupine.Operation // writes that left nothing behind
 	unknown int
-	stays   bool // see workload
+	stays   bool // see [Workload]
 }
 
 // localPage is a page that was read without a Sync before.
@@ -59,73 +67,83 @@ type known struct {
 	revision customstatus.Revision
 }
 
-// workload says what the clients do.
-type workload struct {
-	clients, ops int
-	names        []string
-	// cancels is the share of writes whose context is cancelled.
-	cancels float64
-	// shared says that others write the store, too. Clients then read without
+// Workload says what the clients do.
+type Workload struct {
+	Clients, Ops int
+	Names        []string
+	// Cancels is the share of writes whose context is cancelled.
+	Cancels float64
+	// Shared says that others write the store, too. Clients then read without
 	// Sync every other time. And what is imported again are single statuses,
 	// for those that an import passes over need not be there at the instant
 	// at which it adds others.
-	shared bool
-	// stays says that the outcome of commits can be unknown. A catalog then
+	Shared bool
+	// Stays says that the outcome of commits can be unknown. A catalog then
 	// loads its store. If it finds what it had, it keeps its position, which is
 	// that of all who have the same, and whose revision may be an older one.
-	stays bool
+	Stays bool
+
+	// Clock counts the calls and returns. Nil is a new counter.
+	Clock *atomic.Int64
+	// Pause, if it is set, is called before each operation of a client.
+	Pause func(client int)
+	// Cancel, if it is set, returns a context that is cancelled at some time, and
+	// a function that releases the context.
+	Cancel func(client int) (context.Context, context.CancelFunc)
 }
 
-// short histories with few names: most writes collide with another one.
-var collide = workload{clients: 5, ops: 7, names: []string{"a", "b", "c"}, cancels: 0.1}
+// ErrInjected is the error of a faulty store.
+var ErrInjected = errors.New("injected fault")
 
-// errInjected is the error of a faulty store.
-var errInjected = errors.New("injected fault")
-
-// run has clients use the catalogs, each its own of them in turn, and returns
+// Run has clients use the catalogs, each its own of them in turn, and returns
 // what they were told. The catalogs are at rest before and after it.
-func (w workload) run(t *testing.T, seed uint64, catalogs ...catalog) *history {
-	t.Helper()
+func (w Workload) Run(seed uint64, catalogs ...Catalog) *History {
 	pool := &pool{}
-	if page, err := catalogs[0].List(customstatus.Query{}); err != nil {
-		t.Fatal(err)
-	} else {
-		pool.add(page.Statuses...)
+	page, err := catalogs[0].List(customstatus.Query{})
+	if err != nil {
+		return &History{Err: err}
+	}
+	pool.add(page.Statuses...)
+	clock := w.Clock
+	if clock == nil {
+		clock = new(atomic.Int64)
 	}
 	var (
-		clock   atomic.Int64
 		all     sync.WaitGroup
 		begin   = make(chan struct{})
 		clients []*client
 	)
-	for i := range w.clients {
+	for i := range w.Clients {
 		c := &client{
 			workload: w,
-			t:        t,
 			number:   i,
 			catalog:  catalogs[i%len(catalogs)],
 			which:    i % len(catalogs),
 			rand:     rand.New(rand.NewPCG(seed, uint64(i))),
-			clock:    &clock,
+			clock:    clock,
 			pool:     pool,
-			history:  history{refused: make(map[error]int)},
+			History:  History{refused: make(map[error]int)},
 		}
 		clients = append(clients, c)
 		all.Go(func() {
 			<-begin
-			for range w.ops {
+			for range w.Ops {
+				if w.Pause != nil {
+					w.Pause(i)
+				}
 				c.next()
 			}
 		})
 	}
 	close(begin)
 	all.Wait()
-	h := &history{refused: make(map[error]int), stays: w.stays}
+	h := &History{refused: make(map[error]int), stays: w.Stays}
 	for _, c := range clients {
-		h.ops = append(h.ops, c.ops...)
+		h.Ops = append(h.Ops, c.Ops...)
 		h.local = append(h.local, c.local...)
 		h.known = append(h.known, c.known...)
-		h.failed += c.failed
+		h.Err = errors.Join(h.Err, c.Err)
+		h.left = append(h.left, c.left...)
 		h.unknown += c.unknown
 		for err, n := range c.refused {
 			h.refused[err] += n
@@ -166,28 +184,28 @@ const batchSize = 2
 const importedID = "imported-"
 
 // batch returns statuses to import, now and then such as have been imported.
-func (p *pool) batch(r *rand.Rand, w workload) []customstatus.CustomUserStatus {
+func (p *pool) batch(r *rand.Rand, w Workload) []customstatus.CustomUserStatus {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if n := len(p.imports); n > 0 && r.IntN(3) == 0 {
 		return p.imports[r.IntN(n)]
 	}
 	size := batchSize
-	if w.shared {
+	if w.Shared {
 		size = 1 + r.IntN(batchSize)
 	}
 	var batch []customstatus.CustomUserStatus
 	id := r.Uint64()
-	for i, n := range r.Perm(len(w.names))[:size] {
+	for i, n := range r.Perm(len(w.Names))[:size] {
 		batch = append(batch, customstatus.CustomUserStatus{
 			ID:         fmt.Sprintf("%s%d-%d", importedID, id, i),
-			Name:       w.names[n],
+			Name:       w.Names[n],
 			StatusType: customstatus.Offline,
 			UpdatedAt:  time.Date(2020, 1, 1, 0, 0, 0, r.IntN(1000)*1e6, time.UTC),
 			Metadata:   metadata(r),
 		})
 	}
-	if !w.shared || size == 1 {
+	if !w.Shared || size == 1 {
 		p.imports = append(p.imports, batch)
 	}
 	return batch
@@ -198,11 +216,10 @@ func metadata(r *rand.Rand) string { return []string{"", "🌴", "\xff\x00", "{}
 
 // client is one of those who use a catalog at the same time.
 type client struct {
-	history
-	workload workload
-	t        *testing.T
+	History
+	workload Workload
 	number   int
-	catalog  catalog
+	catalog  Catalog
 	which    int // of several catalogs
 	rand     *rand.Rand
 	clock    *atomic.Int64 // so that no two calls or returns are at the same time
@@ -223,7 +240,7 @@ func (c *client) next() {
 func (c *client) choose() operation {
 	types := []customstatus.StatusType{customstatus.Online, customstatus.Away, customstatus.Busy}
 	op := operation{
-		name:       c.workload.names[c.rand.IntN(len(c.workload.names))],
+		name:       c.workload.Names[c.rand.IntN(len(c.workload.Names))],
 		statusType: types[c.rand.IntN(len(types))],
 	}
 	if c.rand.IntN(2) == 0 {
@@ -263,7 +280,7 @@ func (c *client) choose() operation {
 		op = operation{kind: list}
 		switch c.rand.IntN(6) {
 		case 0:
-			op.query.NameContains = c.workload.names[c.rand.IntN(len(c.workload.names))]
+			op.query.NameContains = c.workload.Names[c.rand.IntN(len(c.workload.Names))]
 		case 1:
 			op.query.Offset, op.query.Limit = c.rand.IntN(3), c.rand.IntN(3)
 		case 2:
@@ -273,31 +290,44 @@ func (c *client) choose() operation {
 	return op
 }
 
+// wrong records an error that is not of the faulty store.
+func (c *client) wrong(err error) {
+	if !errors.Is(err, ErrInjected) {
+		c.Err = errors.Join(c.Err, err)
+	}
+}
+
+// catalogNumber returns the number of the catalog that has given the last result.
+func (c *client) catalogNumber() int {
+	if n, ok := c.catalog.(Numbered); ok {
+		return n.Number()
+	}
+	return c.which
+}
+
 // record adds an operation that began at call and has just returned.
 func (c *client) record(op operation, out result, call int64) {
 	ret := c.clock.Add(1)
 	if out.unknown {
 		ret = math.MaxInt64
 	}
-	c.ops = append(c.ops, porcupine.Operation{ClientId: c.number, Input: op, Call: call, Output: out, Return: ret})
+	c.Ops = append(c.Ops, porcupine.Operation{ClientId: c.number, Input: op, Call: call, Output: out, Return: ret})
 }
 
 func (c *client) read(op operation) {
 	call := c.clock.Add(1)
-	if c.workload.shared && op.kind == list && c.rand.IntN(2) == 0 {
+	if c.workload.Shared && op.kind == list && c.rand.IntN(2) == 0 {
 		page, err := c.catalog.List(op.query)
 		if err != nil {
-			c.t.Error(err)
+			c.wrong(err)
 			return
 		}
-		c.local = append(c.local, localPage{c.which, call, op.query, page, c.catalog.Revision()})
+		c.local = append(c.local, localPage{c.catalogNumber(), call, op.query, page, c.catalog.Revision()})
 		c.knows(page.Position.Revision)
 		return
 	}
 	if err := c.catalog.Sync(context.Background()); err != nil {
-		if !errors.Is(err, errInjected) {
-			c.t.Error(err)
-		}
+		c.wrong(err)
 		return
 	}
 	var (
@@ -315,7 +345,7 @@ func (c *client) read(op operation) {
 		out.revision = c.catalog.Revision()
 	}
 	if out.refused = sentinel(err); err != nil && out.refused == nil {
-		c.t.Error(err)
+		c.wrong(err)
 		return
 	}
 	c.record(op, out, call)
@@ -328,26 +358,38 @@ func (c *client) read(op operation) {
 
 // knows notes a revision that the catalog must not fall behind.
 func (c *client) knows(r customstatus.Revision) {
-	c.known = append(c.known, known{c.which, c.clock.Add(1), r})
+	if which := c.catalogNumber(); which >= 0 {
+		c.known = append(c.known, known{which, c.clock.Add(1), r})
+	}
+}
+
+// cancelled returns a context that is cancelled soon, and a function that releases
+// the context.
+func (c *client) cancelled() (ctx context.Context, release func()) {
+	if c.workload.Cancel != nil {
+		return c.workload.Cancel(c.number)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var cancelled sync.WaitGroup
+	if after := c.rand.IntN(10); after == 0 {
+		cancel()
+	} else {
+		cancelled.Go(func() {
+			for range after {
+				runtime.Gosched()
+			}
+			cancel()
+		})
+	}
+	return ctx, cancelled.Wait
 }
 
 func (c *client) write(op operation) {
 	ctx := context.Background()
-	if c.rand.Float64() < c.workload.cancels {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
-		var cancelled sync.WaitGroup
-		defer cancelled.Wait()
-		if after := c.rand.IntN(10); after == 0 {
-			cancel()
-		} else {
-			cancelled.Go(func() {
-				for range after {
-					runtime.Gosched()
-				}
-				cancel()
-			})
-		}
+	if c.rand.Float64() < c.workload.Cancels {
+		var release func()
+		ctx, release = c.cancelled()
+		defer release()
 	}
 	var (
 		out     result
@@ -369,7 +411,7 @@ func (c *client) write(op operation) {
 		imported, err = c.catalog.Import(ctx, op.statuses)
 		out.revision = imported.Revision
 		if err == nil && imported.Added+imported.Unchanged != len(op.statuses) {
-			c.t.Errorf("of %d statuses, an import has added %d and found %d", len(op.statuses), imported.Added, imported.Unchanged)
+			c.wrong(fmt.Errorf("of %d statuses, an import has added %d and found %d", len(op.statuses), imported.Added, imported.Unchanged))
 		}
 	}
 	switch {
@@ -377,8 +419,8 @@ func (c *client) write(op operation) {
 	case errors.Is(err, customstatus.ErrOutcomeUnknown):
 		c.unknown++
 		out = result{unknown: true}
-	case errors.Is(err, errInjected), errors.Is(err, context.Canceled):
-		c.failed++
+	case errors.Is(err, ErrInjected), errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		c.left = append(c.left, porcupine.Operation{ClientId: c.number, Input: op, Call: call, Output: result{unknown: true}, Return: c.clock.Add(1)})
 		return
 	case errors.As(err, &imports):
 		for _, r := range imports.Refused {
@@ -388,7 +430,7 @@ func (c *client) write(op operation) {
 	default:
 		out.refused = sentinel(err)
 		if out.refused == nil {
-			c.t.Error(err)
+			c.wrong(err)
 			return
 		}
 		c.refused[out.refused]++
@@ -402,11 +444,14 @@ func (c *client) write(op operation) {
 	}
 }
 
-// check says why the history could not have happened one operation after the
+// Check says why the history could not have happened one operation after the
 // other, or nothing.
-func (h *history) check(start customstatus.Page) string {
+func (h *History) Check(start customstatus.Page) string {
+	if h.Err != nil {
+		return h.Err.Error() + "\n" + h.String()
+	}
 	m := model(start, h.stays)
-	switch porcupine.CheckOperationsTimeout(m, h.ops, time.Minute) {
+	switch porcupine.CheckOperationsTimeout(m, h.Ops, time.Minute) {
 	case porcupine.Ok:
 		return ""
 	case porcupine.Unknown:
@@ -416,9 +461,9 @@ func (h *history) check(start customstatus.Page) string {
 }
 
 // String returns the operations in the order of their calls.
-func (h *history) String() string {
+func (h *History) String() string {
 	describe := model(customstatus.Page{}, false).DescribeOperation
-	ops := slices.SortedFunc(slices.Values(h.ops), func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
+	ops := slices.SortedFunc(slices.Values(h.Ops), func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
 	var b strings.Builder
 	for _, op := range ops {
 		ret := fmt.Sprint(op.Return)

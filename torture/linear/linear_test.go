@@ -42,14 +42,14 @@ func (f *faults) commit(ctx context.Context, changes []customstatus.Change, inne
 	defer pause(after)
 	switch {
 	case n < f.fails:
-		return 0, fmt.Errorf("nothing was written: %w", errInjected)
+		return 0, fmt.Errorf("nothing was written: %w", ErrInjected)
 	case n < f.fails+f.unknown:
 		if write {
 			if _, err := inner.Commit(ctx, changes); err != nil {
 				return 0, err
 			}
 		}
-		return 0, fmt.Errorf("%w: %w", customstatus.ErrOutcomeUnknown, errInjected)
+		return 0, fmt.Errorf("%w: %w", customstatus.ErrOutcomeUnknown, ErrInjected)
 	}
 	return inner.Commit(ctx, changes)
 }
@@ -95,7 +95,7 @@ func (s faultyShared) Revision(ctx context.Context) (customstatus.Revision, erro
 	failing := !s.off && s.rand.Float64() < s.fails
 	s.mu.Unlock()
 	if failing {
-		return 0, errInjected
+		return 0, ErrInjected
 	}
 	return s.SharedMemoryStore.Revision(ctx)
 }
@@ -126,7 +126,7 @@ type setting struct {
 	// again; nil if what it held is gone.
 	open  func(t *testing.T, f *faults) (catalogs []*customstatus.Catalog, reopen func() *customstatus.Catalog)
 	many  int // histories in the long run; a tenth of it else
-	load  workload
+	load  Workload
 	fails float64
 	// unknown is the share of commits with an unknown outcome, after which
 	// watchers have to list again.
@@ -157,9 +157,9 @@ func onShared(t *testing.T, f *faults) ([]*customstatus.Catalog, func() *customs
 // commits fail.
 func TestHistories(t *testing.T) {
 	shared := collide
-	shared.clients, shared.shared = 6, true
+	shared.Clients, shared.Shared = 6, true
 	unknown, sharedUnknown := collide, shared
-	unknown.stays, sharedUnknown.stays = true, true
+	unknown.Stays, sharedUnknown.Stays = true, true
 	for _, s := range []setting{
 		{name: "memory", open: onMemory, many: 20000, load: collide, fails: 0.05},
 		{name: "memory, unknown outcomes", open: onMemory, many: 10000, load: unknown, fails: 0.05, unknown: 0.1},
@@ -187,73 +187,73 @@ func (s setting) record(t *testing.T, seed uint64, histories int, total *totals)
 	f := &faults{rand: rand.New(rand.NewPCG(seed, 1)), fails: s.fails, unknown: s.unknown}
 	opened, reopen := s.open(t, f)
 	defer func() { closeAll(t, opened...) }()
-	var catalogs []catalog
+	var catalogs []Catalog
 	for _, c := range opened {
 		catalogs = append(catalogs, c)
 	}
 
 	// Some watch from the beginning, two on each catalog, and some join.
 	var watching sync.WaitGroup
-	var watchers []*watcher
+	var watchers []*Watcher
 	for _, c := range opened {
-		watchers = append(watchers, watch(&watching, c, lastName), follow(&watching, c, lastName))
+		watchers = append(watchers, Watch(&watching, c, LastName), Follow(&watching, c, LastName))
 	}
 	first := len(watchers)
-	all := &history{refused: make(map[error]int)}
-	var each []*history // whose clocks say nothing of one another
+	all := &History{refused: make(map[error]int)}
+	var each []*History // whose clocks say nothing of one another
 	for n := range histories {
-		start := rest(t, opened, s.load.stays)
-		join := watch
+		start := rest(t, opened, s.load.Stays)
+		join := Watch
 		if n%2 == 0 {
-			join = follow
+			join = Follow
 		}
-		var joined *watcher
+		var joined *Watcher
 		var joining sync.WaitGroup
 		joining.Go(func() {
 			pause(n)
-			joined = join(&watching, opened[n%len(opened)], lastName)
+			joined = join(&watching, opened[n%len(opened)], LastName)
 		})
-		h := s.load.run(t, seed+uint64(n), catalogs...)
+		h := run(t, s.load, seed+uint64(n), catalogs...)
 		joining.Wait()
 		watchers = append(watchers, joined)
-		if why := h.check(start); why != "" {
+		if why := h.Check(start); why != "" {
 			t.Fatalf("seed %d: %s", seed+uint64(n), why)
 		}
 		all.add(h)
 		each = append(each, h)
 	}
 	f.stop()
-	if _, err := opened[0].Create(context.Background(), customstatus.Fields{Name: lastName, StatusType: customstatus.Busy}); err != nil {
+	if _, err := opened[0].Create(context.Background(), customstatus.Fields{Name: LastName, StatusType: customstatus.Busy}); err != nil {
 		t.Fatal(err)
 	}
-	end := rest(t, opened, s.load.stays)
+	end := rest(t, opened, s.load.Stays)
 	reached := opened[0].Revision()
 	watching.Wait()
 
 	held := make(map[customstatus.Revision]customstatus.Page)
 	for i, w := range watchers {
-		if w.err != nil {
-			t.Fatalf("seed %d: watcher %d: %v", seed, i, w.err)
+		if w.Err != nil {
+			t.Fatalf("seed %d: watcher %d: %v", seed, i, w.Err)
 		}
-		at, err := w.replay(s.load.stays)
+		at, err := w.Replay(s.load.Stays)
 		if err != nil {
 			t.Fatalf("seed %d: watcher %d: %v", seed, i, err)
 		}
 		for revision, page := range at {
-			if other, known := held[revision]; known && !same(other.Statuses, page.Statuses, s.load.stays) {
+			if other, known := held[revision]; known && !same(other.Statuses, page.Statuses, s.load.Stays) {
 				t.Fatalf("seed %d: watcher %d has %v at revision %d, others %v", seed, i, page, revision, other)
 			}
 			held[revision] = page
 		}
-		if s.unknown == 0 && len(w.gaps) > 0 {
+		if s.unknown == 0 && len(w.Gaps) > 0 {
 			t.Fatalf("seed %d: watcher %d missed commits", seed, i)
 		}
-		total.commits += len(w.commits)
+		total.commits += len(w.Commits)
 		if w.follows {
 			total.followers++
 		}
-		total.gaps += len(w.gaps)
-		for _, commit := range w.commits {
+		total.gaps += len(w.Gaps)
+		for _, commit := range w.Commits {
 			if ofSeveral(commit) {
 				total.shared++
 			}
@@ -262,20 +262,20 @@ func (s setting) record(t *testing.T, seed uint64, histories int, total *totals)
 	for i, w := range watchers[:first] {
 		// There are two watchers of each catalog.
 		loaded := len(opened) > 1 && opened[i/2].Stats().Loads > 1
-		if err := account(all.ops, w, loaded); err != nil {
+		if err := Account(all.Ops, w, loaded); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 	}
 	for n, h := range each {
-		if err := h.localReads(held); err != nil {
+		if err := h.LocalReads(held); err != nil {
 			t.Fatalf("seed %d: %v", seed+uint64(n), err)
 		}
 		total.local += len(h.local)
 	}
 	total.histories += histories
 	total.watchers += len(watchers)
-	total.ops += len(all.ops)
-	total.failed += all.failed
+	total.ops += len(all.Ops)
+	total.failed += len(all.left)
 	total.unknown += all.unknown
 	for err, n := range all.refused {
 		total.refused[err] += n
@@ -293,8 +293,18 @@ func (s setting) record(t *testing.T, seed uint64, histories int, total *totals)
 	}
 }
 
-// lastName is the name of the status that ends the watchers.
-const lastName = "the last one"
+// collide makes short histories with few names: most writes collide with another one.
+var collide = Workload{Clients: 5, Ops: 7, Names: []string{"a", "b", "c"}, Cancels: 0.1}
+
+// run is Workload.Run for a test, which an unexpected error fails.
+func run(t *testing.T, w Workload, seed uint64, catalogs ...Catalog) *History {
+	t.Helper()
+	h := w.Run(seed, catalogs...)
+	if h.Err != nil {
+		t.Error(h.Err)
+	}
+	return h
+}
 
 // rest waits until all catalogs show the same and nothing is under way any more,
 // and returns that.
@@ -303,7 +313,7 @@ func rest(t *testing.T, catalogs []*customstatus.Catalog, stays bool) customstat
 	insist := func(what func() error, want error) {
 		for {
 			err := what()
-			if errors.Is(err, errInjected) {
+			if errors.Is(err, ErrInjected) {
 				continue
 			}
 			if !errors.Is(err, want) {
@@ -341,9 +351,9 @@ func rest(t *testing.T, catalogs []*customstatus.Catalog, stays bool) customstat
 }
 
 // add puts what other clients were told behind what h has.
-func (h *history) add(other *history) {
-	h.ops = append(h.ops, other.ops...)
-	h.failed += other.failed
+func (h *History) add(other *History) {
+	h.Ops = append(h.Ops, other.Ops...)
+	h.left = append(h.left, other.left...)
 	h.unknown += other.unknown
 	for err, n := range other.refused {
 		h.refused[err] += n
@@ -365,7 +375,7 @@ func (n *totals) report(t *testing.T, s setting) {
 		n.histories, n.ops, inUse, notFound, conflict, n.failed, n.unknown)
 	harness.Report(t, "watchers", "%d, %d of them by Follow, saw %d commits in order, %d of which several writes shared; %d times the whole again",
 		n.watchers, n.followers, n.commits, n.shared, n.gaps)
-	if inUse == 0 || notFound == 0 || conflict == 0 || n.failed == 0 || n.shared == 0 || (n.local == 0) == s.load.shared || (n.unknown == 0) != (s.unknown == 0) {
+	if inUse == 0 || notFound == 0 || conflict == 0 || n.failed == 0 || n.shared == 0 || (n.local == 0) == s.load.Shared || (n.unknown == 0) != (s.unknown == 0) {
 		t.Error("the histories lack something")
 	}
 }

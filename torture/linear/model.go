@@ -66,7 +66,7 @@ type state struct {
 	// revision.)
 	shown bool
 	// stays says that a page's position may have an older revision than the
-	// catalog has reached: see workload.
+	// Catalog has reached: see [Workload].
 	stays bool
 }
 

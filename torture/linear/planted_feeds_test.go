@@ -11,22 +11,22 @@ import (
 )
 
 // recorded is what a watcher of a catalog saw, and what its clients did.
-func recorded(t *testing.T, seed uint64) (*watcher, *history) {
+func recorded(t *testing.T, seed uint64) (*Watcher, *History) {
 	t.Helper()
 	c := open(t, customstatus.NewMemoryStore())
 	defer closeAll(t, c)
 	var watching sync.WaitGroup
-	w := watch(&watching, c, lastName)
-	h := &history{refused: make(map[error]int)}
+	w := Watch(&watching, c, LastName)
+	h := &History{refused: make(map[error]int)}
 	for n := range uint64(5) { // of one, few writes may come through
-		h.add(collide.run(t, 5*seed+n, c))
+		h.add(run(t, collide, 5*seed+n, c))
 	}
-	if _, err := c.Create(context.Background(), customstatus.Fields{Name: lastName, StatusType: customstatus.Busy}); err != nil {
+	if _, err := c.Create(context.Background(), customstatus.Fields{Name: LastName, StatusType: customstatus.Busy}); err != nil {
 		t.Fatal(err)
 	}
 	watching.Wait()
-	if w.err != nil {
-		t.Fatal(w.err)
+	if w.Err != nil {
+		t.Fatal(w.Err)
 	}
 	return w, h
 }
@@ -36,28 +36,28 @@ func recorded(t *testing.T, seed uint64) (*watcher, *history) {
 func TestPlantedFeeds(t *testing.T) {
 	w, h := recorded(t, 0)
 	other, _ := recorded(t, 1)
-	n := len(w.commits)
-	if n < 8 || len(other.commits) < 8 {
-		t.Fatalf("only %d and %d commits", n, len(other.commits))
+	n := len(w.Commits)
+	if n < 8 || len(other.Commits) < 8 {
+		t.Fatalf("only %d and %d commits", n, len(other.Commits))
 	}
 	verdict := func(commits []customstatus.Commit) error {
-		damaged := &watcher{start: w.start, commits: commits}
-		_, err := damaged.replay(false)
-		return errors.Join(err, account(h.ops, damaged, false))
+		damaged := &Watcher{Start: w.Start, Commits: commits}
+		_, err := damaged.Replay(false)
+		return errors.Join(err, Account(h.Ops, damaged, false))
 	}
-	if err := errors.Join(verdict(w.commits), verdict(w.refingerprinted(w.commits))); err != nil {
+	if err := errors.Join(verdict(w.Commits), verdict(w.refingerprinted(w.Commits))); err != nil {
 		t.Fatal(err)
 	}
 	// with returns the commits with a change made to a copy of one of them.
 	with := func(commit, change int, edit func(*customstatus.Change)) []customstatus.Commit {
-		out := slices.Clone(w.commits)
+		out := slices.Clone(w.Commits)
 		out[commit].Changes = slices.Clone(out[commit].Changes)
 		edit(&out[commit].Changes[change])
 		return out
 	}
 	// find returns the place of the first change that is so.
 	find := func(what string, is func(customstatus.Change) bool) (commit, change int) {
-		for i, c := range w.commits {
+		for i, c := range w.Commits {
 			if j := slices.IndexFunc(c.Changes, is); j >= 0 {
 				return i, j
 			}
@@ -65,9 +65,9 @@ func TestPlantedFeeds(t *testing.T) {
 		t.Fatalf("no commit has %s", what)
 		return 0, 0
 	}
-	swapped := slices.Clone(w.commits)
+	swapped := slices.Clone(w.Commits)
 	swapped[1], swapped[2] = swapped[2], swapped[1]
-	invented := slices.Clone(w.commits)
+	invented := slices.Clone(w.Commits)
 	invented[n-1].Changes = append(slices.Clone(invented[n-1].Changes), customstatus.Change{
 		Kind:  customstatus.Created,
 		After: customstatus.CustomUserStatus{ID: "invented", Name: "invented", Revision: invented[n-1].Revision},
@@ -78,9 +78,9 @@ func TestPlantedFeeds(t *testing.T) {
 	updatedAt, updated := find("an update", func(c customstatus.Change) bool { return c.Kind == customstatus.Updated })
 	deletedAt, deleted := find("a delete", func(c customstatus.Change) bool { return c.Kind == customstatus.Deleted })
 	for name, commits := range map[string][]customstatus.Commit{
-		"a commit missing":          slices.Concat(w.commits[:1], w.commits[2:]),
-		"the first commit missing":  w.commits[1:],
-		"a commit twice":            slices.Concat(w.commits[:2], w.commits[1:]),
+		"a commit missing":          slices.Concat(w.Commits[:1], w.Commits[2:]),
+		"the first commit missing":  w.Commits[1:],
+		"a commit twice":            slices.Concat(w.Commits[:2], w.Commits[1:]),
 		"two commits swapped":       swapped,
 		"a change that nobody made": invented,
 		"a change that differs": with(0, 0, func(c *customstatus.Change) {
@@ -93,8 +93,8 @@ func TestPlantedFeeds(t *testing.T) {
 		"a delete that knows but the id": with(deletedAt, deleted, func(c *customstatus.Change) {
 			c.Before = customstatus.CustomUserStatus{ID: c.Before.ID, Revision: c.Before.Revision}
 		}),
-		"the rest of another history":            slices.Concat(w.commits[:4], after(other.commits, w.commits[3].Revision)),
-		"back to an older state, and on from it": slices.Concat(w.commits[:6], w.commits[3:]),
+		"the rest of another history":            slices.Concat(w.Commits[:4], after(other.Commits, w.Commits[3].Revision)),
+		"back to an older state, and on from it": slices.Concat(w.Commits[:6], w.Commits[3:]),
 	} {
 		if verdict(commits) == nil {
 			t.Errorf("%s: accepted", name)
@@ -103,7 +103,7 @@ func TestPlantedFeeds(t *testing.T) {
 			t.Errorf("%s, with fingerprints to match: accepted", name)
 		}
 	}
-	wrong := slices.Clone(w.commits)
+	wrong := slices.Clone(w.Commits)
 	wrong[n/2].Fingerprint++
 	if verdict(wrong) == nil {
 		t.Error("a wrong fingerprint: accepted")
@@ -118,9 +118,9 @@ func after(commits []customstatus.Commit, revision customstatus.Revision) []cust
 
 // refingerprinted returns the commits with the fingerprints to which their changes
 // lead.
-func (w *watcher) refingerprinted(commits []customstatus.Commit) []customstatus.Commit {
+func (w *Watcher) refingerprinted(commits []customstatus.Commit) []customstatus.Commit {
 	commits = slices.Clone(commits)
-	now := w.start.Position.Fingerprint
+	now := w.Start.Position.Fingerprint
 	for i, commit := range commits {
 		for _, c := range commit.Changes {
 			if c.Kind != customstatus.Created {

@@ -20,24 +20,24 @@ import (
 // TestPlanted shows that the checker finds the races that it is there for: it
 // rejects catalogs that have them, and nothing but them.
 func TestPlanted(t *testing.T) {
-	catalogs := map[string]func(t *testing.T) ([]catalog, func()){
-		"a store denies what it wrote": func(t *testing.T) ([]catalog, func()) {
+	catalogs := map[string]func(t *testing.T) ([]Catalog, func()){
+		"a store denies what it wrote": func(t *testing.T) ([]Catalog, func()) {
 			c := open(t, &denyingStore{Store: customstatus.NewMemoryStore()})
-			return []catalog{c}, func() { closeAll(t, c) }
+			return []Catalog{c}, func() { closeAll(t, c) }
 		},
-		"a shared store is read without Sync": func(t *testing.T) ([]catalog, func()) {
+		"a shared store is read without Sync": func(t *testing.T) ([]Catalog, func()) {
 			place := storetest.NewSharedMemory()
 			a, b := openShared(t, place.Open()), openShared(t, place.Open())
-			return []catalog{unsynced{a}, unsynced{b}}, func() { closeAll(t, a, b) }
+			return []Catalog{unsynced{a}, unsynced{b}}, func() { closeAll(t, a, b) }
 		},
-		"two catalogs have a store that is for one": func(t *testing.T) ([]catalog, func()) {
+		"two catalogs have a store that is for one": func(t *testing.T) ([]Catalog, func()) {
 			store := customstatus.NewMemoryStore()
 			a, b := open(t, store), open(t, keptOpen{store})
-			return []catalog{a, b}, func() { closeAll(t, b, a) }
+			return []Catalog{a, b}, func() { closeAll(t, b, a) }
 		},
 	}
 	for _, f := range flaws {
-		catalogs[string(f)] = func(*testing.T) ([]catalog, func()) { return []catalog{newToy(f)}, func() {} }
+		catalogs[string(f)] = func(*testing.T) ([]Catalog, func()) { return []Catalog{newToy(f)}, func() {} }
 	}
 	var rejected, slowest int
 	for name, make := range catalogs {
@@ -45,9 +45,9 @@ func TestPlanted(t *testing.T) {
 			const most = 3000 // each is found within some sixty
 			for n := range most {
 				c, done := make(t)
-				h := collide.run(t, uint64(n), c...)
+				h := run(t, collide, uint64(n), c...)
 				done()
-				if h.check(customstatus.Page{}) != "" {
+				if h.Check(customstatus.Page{}) != "" {
 					t.Logf("history %d is rejected", n+1)
 					rejected, slowest = rejected+1, max(slowest, n+1)
 					return
@@ -60,7 +60,7 @@ func TestPlanted(t *testing.T) {
 	t.Run("no flaw", func(t *testing.T) {
 		for n := range uint64(500) {
 			c := newToy("")
-			if why := collide.run(t, n, c).check(customstatus.Page{}); why != "" {
+			if why := run(t, collide, n, c).Check(customstatus.Page{}); why != "" {
 				t.Fatal(why)
 			}
 		}
@@ -132,7 +132,7 @@ func (c *toy) commit(ctx context.Context, change func(customstatus.Revision)) er
 	err := ctx.Err()
 	made := err == nil || c.flaw == cancelledButMade
 	if err == nil && c.writes%5 == 0 {
-		err, made = errInjected, c.flaw == failedButMade
+		err, made = ErrInjected, c.flaw == failedButMade
 	}
 	if !made && c.flaw != notDurable {
 		return err
@@ -352,7 +352,7 @@ func (s *denyingStore) Commit(ctx context.Context, changes []customstatus.Change
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.commits++; s.commits%5 == 0 && err == nil {
-		return 0, errInjected
+		return 0, ErrInjected
 	}
 	return revision, err
 }

@@ -33,19 +33,19 @@ func TestOtherHistory(t *testing.T) {
 				t.Fatal(err)
 			}
 			known = append(known, page)
-			collide.run(t, 8*seed+n, theirs)
+			run(t, collide, 8*seed+n, theirs)
 		}
 		var watching sync.WaitGroup
-		w := watch(&watching, ours, lastName)
+		w := Watch(&watching, ours, LastName)
 		for n := range uint64(4) {
-			collide.run(t, 8*seed+4+n, ours)
+			run(t, collide, 8*seed+4+n, ours)
 		}
-		if _, err := ours.Create(context.Background(), customstatus.Fields{Name: lastName, StatusType: customstatus.Busy}); err != nil {
+		if _, err := ours.Create(context.Background(), customstatus.Fields{Name: LastName, StatusType: customstatus.Busy}); err != nil {
 			t.Fatal(err)
 		}
 		watching.Wait()
-		at, err := w.replay(false)
-		if err := errors.Join(err, w.err); err != nil {
+		at, err := w.Replay(false)
+		if err := errors.Join(err, w.Err); err != nil {
 			t.Fatal(err)
 		}
 		for _, page := range known {
@@ -92,25 +92,25 @@ func (c numbered) Follow(ctx context.Context, after customstatus.Position) iter.
 }
 
 // resume has a watcher that knows the page go on with the catalog up to the status
-// with lastName. The error says why it then knows something wrong.
-func resume(c source, from customstatus.Page, follows bool) error {
-	w := &watcher{follows: follows, start: from, gaps: make(map[int]customstatus.Page), back: true}
+// with LastName. The error says why it then knows something wrong.
+func resume(c Source, from customstatus.Page, follows bool) error {
+	w := &Watcher{follows: follows, Start: from, Gaps: make(map[int]customstatus.Page), Back: true}
 	if follows {
 		next, stop := iter.Pull2(c.Follow(context.Background(), from.Position))
 		defer stop()
-		w.err = w.follow(next, lastName)
+		w.Err = w.follow(next, LastName)
 	} else {
-		w.err = w.watch(c, lastName)
+		w.Err = w.watch(c, LastName)
 	}
-	if w.err != nil {
-		return w.err
+	if w.Err != nil {
+		return w.Err
 	}
 	return w.knows(c)
 }
 
 // knows returns an error unless the watcher knows what the catalog has.
-func (w *watcher) knows(c source) error {
-	at, err := w.replay(false)
+func (w *Watcher) knows(c Source) error {
+	at, err := w.Replay(false)
 	if err != nil {
 		return err
 	}
@@ -140,13 +140,13 @@ func TestGoingBackIsSeen(t *testing.T) {
 			t.Fatal(errors.Join(err, store.Close()))
 		}
 		var watching sync.WaitGroup
-		all := []*watcher{watch(&watching, c, lastName), follow(&watching, c, lastName)}
-		collide.run(t, 2*seed, c)
+		all := []*Watcher{Watch(&watching, c, LastName), Follow(&watching, c, LastName)}
+		run(t, collide, 2*seed, c)
 		var copied bytes.Buffer
 		if err := errors.Join(c.Backup(context.Background(), &copied), os.WriteFile(older, copied.Bytes(), 0o600)); err != nil {
 			t.Fatal(err)
 		}
-		collide.run(t, 2*seed+1, c)
+		run(t, collide, 2*seed+1, c)
 		if _, err := c.Create(context.Background(), customstatus.Fields{Name: "lost", StatusType: customstatus.Busy}); err != nil {
 			t.Fatal(err)
 		}
@@ -156,28 +156,28 @@ func TestGoingBackIsSeen(t *testing.T) {
 		if _, err := c.Create(context.Background(), customstatus.Fields{Name: "after it went back", StatusType: customstatus.Busy}); err != nil {
 			t.Fatal(err)
 		}
-		all = append(all, watch(&watching, c, lastName), follow(&watching, c, lastName))
-		if _, err := c.Create(context.Background(), customstatus.Fields{Name: lastName, StatusType: customstatus.Busy}); err != nil {
+		all = append(all, Watch(&watching, c, LastName), Follow(&watching, c, LastName))
+		if _, err := c.Create(context.Background(), customstatus.Fields{Name: LastName, StatusType: customstatus.Busy}); err != nil {
 			t.Fatal(err)
 		}
 		watching.Wait()
 		if _, err := c.GetByName("lost"); !errors.Is(err, customstatus.ErrNotFound) {
-			t.Fatalf("seed %d: it has not gone back: %v", seed, err)
+			t.Fatalf("seed %d: it has not gone Back: %v", seed, err)
 		}
 		if stats := c.Stats(); stats.Rewinds != 1 || stats.Reopens != 1 {
 			t.Fatalf("seed %d: reopened %d times, gone back %d times", seed, stats.Reopens, stats.Rewinds)
 		}
 		for i, w := range all {
-			w.back = true
-			if err := errors.Join(w.err, w.knows(c)); err != nil {
+			w.Back = true
+			if err := errors.Join(w.Err, w.knows(c)); err != nil {
 				t.Fatalf("seed %d: watcher %d: %v", seed, i, err)
 			}
 			watchers++
-			if len(w.gaps) == 0 { // it joined later, or was so slow that it had seen nothing of what was lost
+			if len(w.Gaps) == 0 { // it joined later, or was so slow that it had seen nothing of what was lost
 				continue
 			}
 			hidden++
-			w.gaps = nil // as if it had not been told
+			w.Gaps = nil // as if it had not been told
 			if w.knows(c) == nil {
 				t.Errorf("seed %d: going back from %v, unseen, is accepted", seed, before)
 			}
