@@ -1,0 +1,290 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/torture/internal/harness"
+	"github.com/customstatus/customstatus/torture/linear"
+)
+
+func TestMain(m *testing.M) { os.Exit(harness.Main(m)) }
+
+// errStuck says that a run did not come to an end.
+var errStuck = errors.New("the run is stuck")
+
+// outcome is what a run has left.
+type outcome struct {
+	w        *world
+	history  *linear.History
+	watchers []*linear.Watcher
+	end      []customstatus.Page // of each place
+	reached  []customstatus.Revision
+	errs     []error
+	stats    customstatus.Stats // sums
+	took     time.Duration
+	stuck    bool
+}
+
+// longest is how long a run may take in simulated time.
+const longest = 10 * time.Minute
+
+// run runs the seed in a bubble of its own.
+func run(t *testing.T, seed uint64, f flaw, ops int) *outcome {
+	var o *outcome
+	synctest.Test(t, func(*testing.T) { o = simulate(seed, f, ops) })
+	return o
+}
+
+func simulate(seed uint64, f flaw, ops int) *outcome {
+	w := &world{seed: seed, flaw: f, epoch: time.Now(), always: context.Background(), stuck: make(chan struct{})}
+	w.plan = newPlan(w, ops)
+	w.server = newServer(w)
+	o := &outcome{w: w}
+	for i := range w.places {
+		w.places[i] = &place{w: w, index: i}
+		w.places[i].start(w.actor("starter %d", i))
+	}
+	watchdog := time.AfterFunc(longest, func() {
+		close(w.stuck)
+		for _, p := range w.places {
+			if n := p.now(); n != nil {
+				_ = n.store.Close()
+				_ = n.Close()
+			}
+		}
+	})
+	var watching, faults sync.WaitGroup
+	join := func(name string, index int, begin func(*sync.WaitGroup, linear.Source, string) *linear.Watcher) {
+		s := &spectator{w: w, a: w.actor("%s", name), place: w.places[index]}
+		watcher := begin(&watching, s, linear.LastName)
+		watcher.Back = len(w.plan.failovers) > 0
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		o.watchers = append(o.watchers, watcher)
+	}
+	for i := range nodes {
+		join(fmt.Sprintf("watcher %d", i), i, linear.Watch)
+		join(fmt.Sprintf("follower %d", i), i, linear.Follow)
+	}
+	w.wreak(&faults, func() { join("latecomer", 1, linear.Follow) })
+
+	load := linear.Workload{
+		Clients: w.plan.clients, Ops: w.plan.ops, Names: []string{"a", "b", "c", "d", "e", "f"}[:w.plan.names],
+		Cancels: w.plan.cancels, Shared: true, Stays: true, Clock: &w.clock,
+	}
+	var users []linear.Catalog
+	for i := range load.Clients {
+		users = append(users, &user{place: w.places[i%nodes], a: w.actor("client %d", i)})
+	}
+	load.Pause = func(client int) { users[client].(*user).pause() }
+	load.Cancel = func(client int) (context.Context, context.CancelFunc) {
+		a := users[client].(*user).a
+		return context.WithTimeout(context.Background(), a.wake(a.between(0, 50*time.Millisecond)))
+	}
+	o.history = load.Run(seed, users...)
+	faults.Wait()
+	w.calm.Store(true)
+	o.finish()
+	watching.Wait()
+	watchdog.Stop()
+	for _, p := range w.places {
+		n := p.now()
+		stats := n.Stats()
+		o.stats.Loads += stats.Loads
+		o.stats.Rewinds += stats.Rewinds
+		if err := n.Close(); err != nil {
+			o.errs = append(o.errs, err)
+		}
+	}
+	w.flight.Wait()
+	o.took, o.stuck = w.now(), w.isStuck()
+	return o
+}
+
+// wreak begins what happens to the server and the nodes at times of the plan.
+func (w *world) wreak(all *sync.WaitGroup, join func()) {
+	at := func(name string, when time.Duration, what func(*actor)) {
+		a := w.actor("%s", name)
+		all.Go(func() {
+			if _ = a.until(w.always, when); !w.isStuck() {
+				what(a)
+			}
+		})
+	}
+	for i, r := range w.plan.restarts {
+		at(fmt.Sprint("restart ", i), r.from, func(a *actor) { w.server.restart(a, r.to-r.from) })
+	}
+	for i, when := range w.plan.failovers {
+		at(fmt.Sprint("failover ", i), when, func(a *actor) {
+			lost := a.below(4)
+			if !w.plan.lossy {
+				lost = 0
+			}
+			w.server.fail(a, lost)
+		})
+	}
+	for i, p := range w.places {
+		all.Go(func() {
+			a := w.actor("fate of place %d", i)
+			for _, c := range w.plan.crashes[i] {
+				if _ = a.until(w.always, c.from); w.isStuck() {
+					return
+				}
+				p.kill(a)
+				_ = a.until(w.always, c.to)
+				p.start(a)
+			}
+		})
+	}
+	at("latecomer's host", 300*time.Millisecond, func(*actor) { join() })
+}
+
+// finish lets the watchers see the last status, and reads what each node has.
+func (o *outcome) finish() {
+	w := o.w
+	a := w.actor("finish")
+	// What is late may still arrive.
+	_ = a.sleep(w.always, 3*w.plan.markers+10*w.plan.timeout)
+	last := customstatus.Fields{Name: linear.LastName, StatusType: customstatus.Busy}
+	for {
+		n := w.places[0].alive(a)
+		if n == nil {
+			break
+		}
+		_, err := n.Create(a.with(w.always), last)
+		a.note("the last one: %v", err)
+		if err == nil || errors.Is(err, customstatus.ErrNameInUse) {
+			break
+		}
+		_ = a.sleep(w.always, 100*time.Millisecond)
+	}
+	for _, p := range w.places {
+		for !w.isStuck() {
+			n := p.alive(a)
+			if n != nil && n.Sync(a.with(w.always)) == nil {
+				break
+			}
+			_ = a.sleep(w.always, 100*time.Millisecond)
+		}
+		a.step()
+		page, err := p.now().List(customstatus.Query{})
+		if err != nil {
+			o.errs = append(o.errs, err)
+		}
+		o.end, o.reached = append(o.end, page), append(o.reached, p.now().Catalog.Revision())
+	}
+}
+
+// check returns an error that says what was wrong in the run, or nil.
+func (o *outcome) check() error {
+	w := o.w
+	if o.stuck {
+		return errStuck
+	}
+	if err := errors.Join(o.errs...); err != nil {
+		return err
+	}
+	lost := false
+	from, timeline, start := int64(0), 0, customstatus.Page{}
+	for _, f := range w.failures {
+		if err := o.linearizable(from, f.at, timeline, start); err != nil {
+			return err
+		}
+		from, timeline, start = f.at, f.timeline, pageOf(f.left)
+		lost = lost || w.plan.lossy
+	}
+	if err := o.linearizable(from, 1<<62, timeline, start); err != nil {
+		return err
+	}
+	if !lost && len(w.misfits) > 0 {
+		return fmt.Errorf("a catalog says: %s", w.misfits[0])
+	}
+	if !lost && o.stats.Rewinds > 0 {
+		return errors.New("a catalog went back, the store did not")
+	}
+	want := pageOf(w.server.now)
+	for i, page := range o.end {
+		if !sameStatuses(page.Statuses, want.Statuses) || page.Position.Fingerprint != want.Position.Fingerprint {
+			return fmt.Errorf("at the end, node %d has %v, the store %v", i, page, want)
+		}
+		if o.reached[i] != want.Position.Revision {
+			return fmt.Errorf("at the end, node %d is at %d, the store at %d", i, o.reached[i], want.Position.Revision)
+		}
+	}
+	held := make(map[customstatus.Revision]customstatus.Page)
+	for i, watcher := range o.watchers {
+		if watcher.Err != nil {
+			return fmt.Errorf("watcher %d: %w", i, watcher.Err)
+		}
+		at, err := watcher.Replay(true)
+		if err != nil {
+			return fmt.Errorf("watcher %d: %w", i, err)
+		}
+		maps.Copy(held, at)
+		if err := w.saw(watcher); err != nil {
+			return fmt.Errorf("watcher %d: %w", i, err)
+		}
+		if !lost && i < 2*nodes { // they have watched from the beginning
+			if err := linear.Account(o.history.Ops, watcher, true); err != nil {
+				return fmt.Errorf("watcher %d: %w", i, err)
+			}
+		}
+	}
+	return o.history.LocalReads(held)
+}
+
+func (o *outcome) linearizable(from, to int64, timeline int, start customstatus.Page) error {
+	if why := o.history.Between(from, to, max(first(timeline), 1)-1).Check(start); why != "" {
+		return errors.New(why)
+	}
+	return nil
+}
+
+// report leaves the trace and a picture of the history in a directory, and returns
+// what to print.
+func (o *outcome) report(directory string) string {
+	var b strings.Builder
+	trace := filepath.Join(directory, "trace.txt")
+	if err := os.WriteFile(trace, []byte(o.w.trace()), 0o600); err != nil {
+		return err.Error()
+	}
+	fmt.Fprintf(&b, "trace: %s\n", trace)
+	from, timeline, start := int64(0), 0, customstatus.Page{}
+	for i, f := range append(o.w.failures, failover{at: 1 << 62, left: &state{}}) {
+		picture := filepath.Join(directory, fmt.Sprintf("history-%d.html", i))
+		if err := o.history.Between(from, f.at, max(first(timeline), 1)-1).Draw(start, picture); err != nil {
+			return err.Error()
+		}
+		fmt.Fprintf(&b, "picture: %s\n", picture)
+		from, timeline, start = f.at, f.timeline, pageOf(f.left)
+	}
+	return b.String()
+}
+
+// environment is the variable with the seed to run again.
+const environment = "CUSTOMSTATUS_SIM_SEED"
+
+// chosen returns the seeds to run: one that the environment asks for, or all.
+func chosen(t *testing.T, all int) (first, end uint64) {
+	asked := os.Getenv(environment)
+	if asked == "" {
+		return 0, uint64(all)
+	}
+	seed, err := strconv.ParseUint(asked, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seed, seed + 1
+}

@@ -1,0 +1,70 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/torture/linear"
+)
+
+// pageOf returns the page of a state.
+func pageOf(s *state) customstatus.Page {
+	statuses := slices.Clone(s.statuses)
+	slices.SortFunc(statuses, func(a, b customstatus.CustomUserStatus) int { return strings.Compare(a.Name, b.Name) })
+	return customstatus.Page{Statuses: statuses, Total: len(statuses), Position: customstatus.Position{Revision: s.revision, Fingerprint: s.fingerprint}}
+}
+
+// sameStatuses compares statuses without their revisions: a catalog that loads the
+// store and finds what it had goes on with what it had.
+func sameStatuses(a, b []customstatus.CustomUserStatus) bool {
+	return slices.EqualFunc(a, b, func(s, t customstatus.CustomUserStatus) bool {
+		s.Revision = t.Revision
+		return s == t
+	})
+}
+
+// saw returns an error unless a watcher saw the commits of the store's log, whole and
+// in order. It may miss commits that undo each other, and those of which it got the
+// whole catalog instead.
+func (w *world) saw(watcher *linear.Watcher) error {
+	made := make(map[customstatus.Revision]entry)
+	held := map[customstatus.Fingerprint][]customstatus.CustomUserStatus{0: nil}
+	for _, e := range w.server.truth {
+		if _, twice := made[e.commit.Revision]; twice {
+			return fmt.Errorf("the store has revision %d twice", e.commit.Revision)
+		}
+		made[e.commit.Revision] = e
+		held[e.commit.Fingerprint] = pageOf(&state{statuses: e.after}).Statuses
+	}
+	now := watcher.Start
+	for i := 0; ; i++ {
+		if page, gap := watcher.Gaps[i]; gap {
+			now = page
+		}
+		if have, known := held[now.Position.Fingerprint]; !known || !sameStatuses(have, now.Statuses) && (i == 0 || watcher.Gaps[i].Position == now.Position) {
+			return fmt.Errorf("the store never held what was seen at %v", now.Position)
+		}
+		if i == len(watcher.Commits) {
+			return nil
+		}
+		seen := watcher.Commits[i]
+		e, known := made[seen.Revision]
+		switch {
+		case !known:
+			return fmt.Errorf("the store has no commit %d", seen.Revision)
+		case e.before != now.Position.Fingerprint:
+			return fmt.Errorf("commit %d was seen at %v, before it the fingerprint was %x", seen.Revision, now.Position, uint64(e.before))
+		case e.commit.Fingerprint != seen.Fingerprint:
+			return fmt.Errorf("commit %d was seen with fingerprint %x, not %x", seen.Revision, uint64(seen.Fingerprint), uint64(e.commit.Fingerprint))
+		case !slices.EqualFunc(e.commit.Changes, seen.Changes, sameChange):
+			return fmt.Errorf("commit %d was seen with %s, not %s", seen.Revision, describe(seen.Changes), describe(e.commit.Changes))
+		}
+		now.Position = seen.Position()
+	}
+}
+
+func sameChange(a, b customstatus.Change) bool {
+	return a.Kind == b.Kind && a.ID() == b.ID() && a.After == b.After
+}
