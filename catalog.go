@@ -132,10 +132,10 @@ type Catalog struct {
 
 	// turn is held by the one writer that commits for all that wait. It guards
 	// the fields below, up to maxChanges.
-	turn        chan struct{}
-	last        Revision // of the last commit of our own
-	lastRewinds uint64   // before that commit
-	maxChanges  int      // that writes may share a commit with
+	turn       chan struct{}
+	last       Revision // of the last commit of our own
+	lastLoads  uint64   // before that commit
+	maxChanges int      // that writes may share a commit with
 
 	mu        sync.Mutex
 	pending   []*write // waiting for the next commit

@@ -31,7 +31,7 @@ type write struct {
 	err      error             // the outcome, once done is closed
 	idle     bool              // the plan has changed nothing
 	revision Revision          // of the commit or, if idle, of the plan
-	rewinds  uint64            // tells the history of the revision
+	loads    uint64            // before the commit
 	waiting  bool              // in Catalog.pending for the next commit; guarded by Catalog.mu
 	done     chan struct{}
 }
@@ -89,7 +89,7 @@ func (c *Catalog) write(ctx context.Context, size int, plan func(*edit) error) (
 	<-w.done
 	if w.err == nil && c.shared != nil {
 		// The write is done. The wait is for the caller's reads to see it.
-		_ = c.view.AwaitOwn(ctx, uint64(w.revision), w.rewinds, c.source.Revision, c.follower.Reload)
+		_ = c.view.AwaitOwn(ctx, uint64(w.revision), w.loads, c.source.Revision, c.follower.Reload)
 	}
 	return w.revision, w.err
 }
@@ -135,8 +135,8 @@ func (c *Catalog) requeue(writes []*write, first bool) {
 func (c *Catalog) lead(w *write) {
 	defer func() { <-c.turn }()
 	for !w.finished() {
-		if c.shared != nil && c.lastRewinds == c.view.Current().Rewinds {
-			if err := c.view.Await(w.ctx, uint64(c.last), c.lastRewinds); err != nil {
+		if c.shared != nil && c.lastLoads == c.view.Current().Loads {
+			if err := c.view.Await(w.ctx, uint64(c.last), c.lastLoads); err != nil {
 				if c.withdraw(w) {
 					w.finish(err)
 				}
@@ -325,7 +325,7 @@ func (c *Catalog) makeDurable(e *edit, group []*write) error {
 		if c.shared == nil {
 			c.view.Publish(next, commit, len(commit.Changes), commit.size())
 		}
-		c.last, c.lastRewinds = info.Revision, e.Base.Rewinds
+		c.last, c.lastLoads = info.Revision, e.Base.Loads
 		c.noteCommit(info)
 		settle(group, e.Base, info.Revision)
 		return nil
@@ -368,7 +368,7 @@ func finish(writes []*write, err error) {
 // revision of the commit, if others write the store too.
 func settle(writes []*write, base *snapshot, revision Revision) {
 	for _, w := range writes {
-		w.revision, w.rewinds = revision, base.Rewinds
+		w.revision, w.loads = revision, base.Loads
 		if w.idle {
 			w.revision = Revision(base.Revision)
 		}

@@ -20,6 +20,7 @@ type Snapshot[T any] struct {
 	// Position when a shared store reports progress without changes.
 	Revision uint64
 	Position history.Position
+	Loads    uint64 // counts the loads
 	Rewinds  uint64 // counts the times that the store went back
 	Closed   bool   // the view is closed, and the table is empty
 
@@ -83,7 +84,7 @@ func (v *View[T, C]) Load(contents Contents[T], unseen uint64) (rewound bool, er
 		default:
 			rewound = !same && next.Revision-before.Revision > unseen
 		}
-		next.Rewinds = before.Rewinds
+		next.Loads, next.Rewinds = before.Loads+1, before.Rewinds
 		if rewound {
 			next.Rewinds++
 		} else if same {
@@ -181,6 +182,6 @@ func (v *View[T, C]) Publish(next *Snapshot[T], commit C, changes, bytes int) {
 // Close replaces the snapshot by an empty one, and ends the history.
 func (v *View[T, C]) Close() {
 	last := v.current.Load()
-	v.current.Store(&Snapshot[T]{Revision: last.Revision, Position: last.Position, Rewinds: last.Rewinds, Closed: true})
+	v.current.Store(&Snapshot[T]{Revision: last.Revision, Position: last.Position, Loads: last.Loads, Rewinds: last.Rewinds, Closed: true})
 	v.History.Close()
 }

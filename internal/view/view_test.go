@@ -309,6 +309,29 @@ func TestAwaitOwnAfterARewind(t *testing.T) {
 	})
 }
 
+// The store told of a revision and then lost it in a failover. Readers have seen nothing
+// of what is lost, so that nothing goes back.
+func TestNobodyWaitsForALostRevision(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, end := opened(t)
+		defer end()
+		revision := uint64(8)
+		ask := func(context.Context) (uint64, error) { return revision, nil }
+		caught, own := make(chan error, 1), make(chan error, 1)
+		go func() { caught <- v.CatchUp(t.Context(), ask, nil) }()
+		go func() { own <- v.AwaitOwn(t.Context(), 8, v.Current().Loads, ask, nil) }()
+		synctest.Wait()
+		require.Empty(t, caught)
+		require.Empty(t, own)
+		revision = 5
+		rewound, err := v.Load(holding(5, "a"), math.MaxUint64)
+		require.NoError(t, err)
+		require.False(t, rewound)
+		require.NoError(t, <-caught)
+		require.NoError(t, <-own)
+	})
+}
+
 // Nobody who waits misses what is published while the wait begins. The history is held
 // until the waiter is likely to stand before it, and is then mostly the publisher's
 // first.

@@ -8,22 +8,22 @@ import (
 	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
-// Await waits until readers see the revision. It gives up when the store turns out
-// to hold another history than that of the revision, which the number of rewinds
-// tells: there, the revision may never come. The error is [sentinel.ErrClosed] or
-// that of ctx.
-func (v *View[T, C]) Await(ctx context.Context, revision, rewinds uint64) error {
-	return v.until(ctx, func(s *Snapshot[T]) bool { return s.Revision >= revision || s.Rewinds != rewinds })
+// Await waits until readers see the revision. It gives up when the store is loaded
+// again, which the number of loads tells: the store may have lost the revision, so that
+// it never comes, and nothing that readers have seen. The error is [sentinel.ErrClosed]
+// or that of ctx.
+func (v *View[T, C]) Await(ctx context.Context, revision, loads uint64) error {
+	return v.until(ctx, func(s *Snapshot[T]) bool { return s.Revision >= revision || s.Loads != loads })
 }
 
 // AwaitOwn waits until readers see a commit that has been made at the revision, by an
-// edit of a snapshot with so many rewinds. If the store has turned out since to hold
-// another history, the commit may be one of that history and still to come. Then
-// AwaitOwn waits as [View.CatchUp] does, and again if ask fails. The error is
-// [sentinel.ErrClosed] or that of ctx.
-func (v *View[T, C]) AwaitOwn(ctx context.Context, revision, rewinds uint64, ask func(context.Context) (uint64, error), reload func()) error {
-	err := v.Await(ctx, revision, rewinds)
-	if err != nil || v.current.Load().Rewinds == rewinds {
+// edit of a snapshot with so many loads. If the store has been loaded since, it may hold
+// another history, in which the commit is still to come, or is lost. Then AwaitOwn waits
+// as [View.CatchUp] does, and again if ask fails. The error is [sentinel.ErrClosed] or
+// that of ctx.
+func (v *View[T, C]) AwaitOwn(ctx context.Context, revision, loads uint64, ask func(context.Context) (uint64, error), reload func()) error {
+	err := v.Await(ctx, revision, loads)
+	if err != nil || v.current.Load().Loads == loads {
 		return err
 	}
 	between := backoff.Delay{First: 10 * time.Millisecond, Last: 640 * time.Millisecond}
@@ -42,7 +42,8 @@ func (v *View[T, C]) AwaitOwn(ctx context.Context, revision, rewinds uint64, ask
 // store's revision by ask. If that is before one that readers have reached, either
 // the store holds another history, or its feed has reported progress that there was
 // not: then CatchUp has the store loaded again by reload, waits for that, and asks
-// again. It asks again too when the store turns out to hold another history. The load
+// again. It asks again too when the store turns out to hold another history, and when
+// it is loaded before the revision comes, which it may have lost. The load
 // that showed it may have begun before the call, as may the first load that ends, so
 // neither is enough. A store that is behind after two loads is taken as it is. The
 // error is [sentinel.ErrClosed], or that of ctx or ask.
@@ -62,7 +63,7 @@ func (v *View[T, C]) CatchUp(ctx context.Context, ask func(context.Context) (uin
 			}
 			err = v.until(ctx, func(s *Snapshot[T]) bool { return s.Rewinds != before.Rewinds || v.loads.Load() != loads })
 		case err == nil:
-			err = v.Await(ctx, revision, before.Rewinds)
+			err = v.Await(ctx, revision, before.Loads)
 		}
 		switch {
 		case err != nil && v.closing.Err() != nil:
@@ -71,8 +72,9 @@ func (v *View[T, C]) CatchUp(ctx context.Context, ask func(context.Context) (uin
 			return err
 		case v.current.Load().Rewinds != before.Rewinds:
 			loaded = 0 // the revision was one of another history
-		case !behind:
+		case !behind && v.Revision() >= revision:
 			return nil
+		case !behind: // a load has shown that the revision may be lost
 		default:
 			loaded++
 		}
