@@ -209,7 +209,7 @@ func (s *Store) send(ctx context.Context, c *pgconn.PgConn, id token, call strin
 	// A session whose default is another level would see too little of the commits
 	// that this one waits for.
 	sql := "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; " +
-		"SELECT o_revision, o_fingerprint, (extract(epoch FROM o_now) * 1000000)::bigint FROM " + s.schema + ".commit_1(" + string(own.sql) + "," + call + ")"
+		"SELECT o_revision, o_fingerprint, (extract(epoch FROM o_now) * 1000000)::bigint AS o_now FROM " + s.schema + ".commit_1(" + string(own.sql) + "," + call + ")"
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
 	a.sent = time.Now()

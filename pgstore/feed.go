@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -149,7 +150,7 @@ func (f *feed) follow() error {
 		_ = conn.Close(ctx)
 	}()
 	c := conn.PgConn()
-	return f.poll(func(limit time.Duration) (bool, error) { return f.hear(c, limit) }, func(read func(context.Context, *pgconn.PgConn) error) error {
+	return f.poll(func(limit time.Duration) (bool, error) { return f.hear(conn, limit) }, func(read func(context.Context, *pgconn.PgConn) error) error {
 		ctx, cancel := context.WithTimeout(f.ctx, f.s.opts.Timeout)
 		defer cancel()
 		return f.s.describe(f.ctx, read(ctx, c))
@@ -172,18 +173,41 @@ func (f *feed) listen() (*pgx.Conn, error) {
 	return conn, nil
 }
 
-// hear waits for a notification or for a time. It reports whether one came.
-func (f *feed) hear(c *pgconn.PgConn, limit time.Duration) (bool, error) {
+// hear waits for a notification of a commit that the feed doesn't have, or for a
+// time. It reports whether one came.
+func (f *feed) hear(conn *pgx.Conn, limit time.Duration) (bool, error) {
 	ctx, cancel := context.WithTimeout(f.ctx, limit)
 	defer cancel()
-	switch err := c.WaitForNotification(ctx); {
-	case err == nil:
-		return true, nil
-	case ctx.Err() != nil && f.ctx.Err() == nil && !c.IsClosed():
-		return false, nil
-	default:
-		return false, err
+	for {
+		n, err := f.notification(ctx, conn)
+		switch {
+		case err == nil && n != nil && f.has(n.Payload):
+		case err == nil:
+			return true, nil
+		case ctx.Err() != nil && f.ctx.Err() == nil && !conn.IsClosed():
+			return false, nil
+		default:
+			return false, err
+		}
 	}
+}
+
+// notification waits for a notification. It returns none if the host's pool takes
+// them itself.
+func (f *feed) notification(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
+	if f.s.pool.Config().ConnConfig.OnNotification != nil {
+		return nil, conn.PgConn().WaitForNotification(ctx)
+	}
+	return conn.WaitForNotification(ctx)
+}
+
+// has reports whether the feed has the commit of a revision, because it is one of
+// this store.
+func (f *feed) has(revision string) bool {
+	n, err := strconv.ParseUint(revision, 10, 64)
+	f.s.mu.Lock()
+	defer f.s.mu.Unlock()
+	return err == nil && n <= f.head.revision
 }
 
 // sleep waits for a time, or for a commit of this store.

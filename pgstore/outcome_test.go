@@ -17,7 +17,7 @@ import (
 // The bytes of a commit on their way to the server, and of its answer.
 var (
 	request = []byte("commit_1")
-	reply   = []byte("o_fingerprint")
+	reply   = []byte("o_now")
 )
 
 func TestLostConnections(t *testing.T) {
