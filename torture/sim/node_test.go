@@ -94,11 +94,12 @@ func (u *user) use(what string, writes bool, call func(ctx context.Context, n *n
 		return nil, linear.ErrInjected
 	}
 	u.a.note("%s at node %d", what, n.number)
-	before := n.Stats().Rewinds
+	before := n.Stats()
 	value, err := call(u.a.with(ctx), n)
-	u.number = n.number<<16 + int(before)
-	if n.Stats().Rewinds != before {
-		u.number = -1
+	after := n.Stats()
+	u.number = n.number<<16 + int(before.Rewinds)
+	if after.Rewinds != before.Rewinds || u.place.w.plan.lossy && after.Loads != before.Loads {
+		u.number = -1 // what it has written may be lost, and its reads never have shown it
 	}
 	dead := n.isDead()
 	u.a.step()
