@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -235,12 +236,24 @@ func (s *Store) scan(ctx context.Context, each func(count int, status *customsta
 }
 
 func (s *Store) scanOnce(ctx context.Context, each func(int, *customstatus.CustomUserStatus)) (revision customstatus.Revision, newer, err error) {
-	req := &pb.RangeRequest{Key: []byte(s.keys.revision), RangeEnd: end(s.keys.records), Limit: int64(s.opts.PageSize)}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	// While one page is parsed, the next one is on its way.
+	next := s.fetch(ctx, &pb.RangeRequest{Key: []byte(s.keys.revision), RangeEnd: end(s.keys.records), Limit: int64(s.opts.PageSize)})
+	var names chan fetched
 	latest, records := int64(0), int64(0)
-	for {
-		page, err := s.page(ctx, req)
-		if err != nil {
-			return 0, nil, err
+	for at := int64(0); next != nil; {
+		page := <-next
+		if page.err != nil {
+			return 0, nil, page.err
+		}
+		if at == 0 {
+			at = page.Header.Revision
+			names = s.fetch(ctx, &pb.RangeRequest{Key: []byte(s.keys.names), RangeEnd: end(s.keys.names), CountOnly: true, Revision: at})
+		}
+		if next = nil; page.More {
+			after := append(slices.Clone(page.Kvs[len(page.Kvs)-1].Key), 0)
+			next = s.fetch(ctx, &pb.RangeRequest{Key: after, RangeEnd: end(s.keys.records), Limit: int64(s.opts.PageSize), Revision: at})
 		}
 		for _, kv := range page.Kvs {
 			if string(kv.Key) == s.keys.revision {
@@ -265,23 +278,34 @@ func (s *Store) scanOnce(ctx context.Context, each func(int, *customstatus.Custo
 			latest = max(latest, kv.ModRevision)
 			each(int(page.Count), &status)
 		}
-		req.Revision = cmp.Or(req.Revision, page.Header.Revision)
-		if !page.More {
-			break
-		}
-		req.Key = append(page.Kvs[len(page.Kvs)-1].Key, 0)
 	}
 	if latest > int64(revision) {
 		return 0, nil, damaged("a record is at revision %d, and the last commit was %d", latest, revision)
 	}
-	names, err := s.page(ctx, &pb.RangeRequest{Key: []byte(s.keys.names), RangeEnd: end(s.keys.names), CountOnly: true, Revision: req.Revision})
-	if err != nil {
-		return 0, nil, err
+	count := <-names
+	if count.err != nil {
+		return 0, nil, count.err
 	}
-	if names.Count != records {
-		return 0, nil, damaged("there are %d names and %d records", names.Count, records)
+	if count.Count != records {
+		return 0, nil, damaged("there are %d names and %d records", count.Count, records)
 	}
 	return revision, newer, nil
+}
+
+// fetched is a page, or why there is none.
+type fetched struct {
+	*pb.RangeResponse
+	err error
+}
+
+// fetch begins to read a page.
+func (s *Store) fetch(ctx context.Context, req *pb.RangeRequest) chan fetched {
+	c := make(chan fetched, 1)
+	go func() {
+		page, err := s.page(ctx, req)
+		c <- fetched{page, err}
+	}()
+	return c
 }
 
 // page reads one range. A page is larger than other answers, so that a member may
