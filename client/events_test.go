@@ -1,0 +1,85 @@
+package client
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func parse(r io.Reader) (events []event, retry time.Duration, err error) {
+	p := newParser(r)
+	for {
+		e, err := p.next()
+		if err != nil {
+			return events, p.retry, err
+		}
+		events = append(events, e)
+	}
+}
+
+func TestParser(t *testing.T) {
+	for name, tt := range map[string]struct {
+		stream string
+		want   []event
+	}{
+		"an event":          {"event: created\ndata: {}\nid: 1-2\n\n", []event{{"created", "{}", "1-2"}}},
+		"CR":                {"event: a\rdata: b\r\r", []event{{"a", "b", ""}}},
+		"CRLF":              {"event: a\r\ndata: b\r\n\r\ndata: c\r\n\r\n", []event{{"a", "b", ""}, {"", "c", ""}}},
+		"two lines of data": {"data: a\ndata:b\ndata\n\n", []event{{"", "a\nb\n", ""}}},
+		"a comment":         {": a\n\n:\ndata: b\n\n", []event{{"", "b", ""}}},
+		"no data":           {"event: a\nid: 1\n\ndata: b\n\n", []event{{"", "b", ""}}},
+		"cut midway":        {"data: a\n\ndata: b\n", []event{{"", "a", ""}}},
+		"a mark":            {"\uFEFFdata: a\n\n", []event{{"", "a", ""}}},
+		"NUL in an id":      {"id: a\x00\ndata: a\n\n", []event{{"", "a", ""}}},
+		"unknown field":     {"x: a\ndata: a\n\n", []event{{"", "a", ""}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, r := range []io.Reader{strings.NewReader(tt.stream), iotest.OneByteReader(strings.NewReader(tt.stream))} {
+				got, _, err := parse(r)
+				require.Equal(t, io.EOF, err)
+				require.Equal(t, tt.want, got)
+			}
+		})
+	}
+	_, retry, _ := parse(strings.NewReader("retry: 1500\nretry: x\nretry: +1\n"))
+	require.Equal(t, 1500*time.Millisecond, retry)
+	for _, s := range []string{strings.Repeat("x", maxLine+1), strings.Repeat("data: "+strings.Repeat("x", 1000)+"\n", 300)} {
+		_, _, err := parse(strings.NewReader(s))
+		require.ErrorIs(t, err, errTooLong)
+	}
+}
+
+func FuzzParser(f *testing.F) {
+	f.Add("retry: 5\nevent: created\r\ndata: {}\rid: 1\n\n")
+	f.Fuzz(func(t *testing.T, s string) {
+		whole, retry, err := parse(strings.NewReader(s))
+		bytewise, retry2, err2 := parse(iotest.OneByteReader(strings.NewReader(s)))
+		require.Equal(t, whole, bytewise)
+		require.Equal(t, retry, retry2)
+		require.Equal(t, err, err2)
+		require.True(t, errors.Is(err, io.EOF) || errors.Is(err, errTooLong))
+		for _, e := range whole {
+			require.NotContains(t, e.name+e.id, "\n")
+			_, _, _ = changeOf(e)
+		}
+	})
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"success":true,"statuses":[{"_id":"a"}],"total":1,"customUserStatus":{"_id":"b"}}`))
+	f.Add([]byte(`{"success":false,"error":"x [y]","errorType":"y","details":{"field":"Name","input":1}}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		a := decode(b)
+		if a.known {
+			require.NoError(t, a.decodeErr)
+		}
+		if s, err := parseStatus(a.customUserStatus); err == nil {
+			require.NotEmpty(t, s.ID)
+		}
+	})
+}
