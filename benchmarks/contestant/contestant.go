@@ -73,6 +73,13 @@ const (
 	RWMutex            = "rwmutex-maps"
 )
 
+// The names of this library on shared stores. They are not among All: package cluster
+// times them, on servers.
+const (
+	PGStore   = "pgstore"
+	EtcdStore = "etcdstore"
+)
+
 // All returns every kind: this library first, then the other durable kinds, then the
 // kinds in memory.
 func All() []Kind {

@@ -34,6 +34,10 @@ const (
 	StreamFloor = "floor-streams"
 	// HTTPFloor is a bare net/http handler that answers with the same bytes.
 	HTTPFloor = "floor-http"
+	// PostgresFloor and EtcdFloor are stores written by hand for creates alone, on a
+	// server of their own.
+	PostgresFloor = "floor-postgres"
+	EtcdFloor     = "floor-etcd"
 )
 
 // maps holds the two maps of NewMapFloor.

@@ -273,6 +273,8 @@ func (p *page) method() {
 	p.line("  pointer; it can't be written. `floor-contains` is a slice of folded names; it can't be written either. `floor-pass` is a")
 	p.line("  look at every status. `floor-sync` is one `pwrite` of 4 KiB and one `fdatasync`. `floor-group` puts 64 records into one")
 	p.line("  bbolt transaction. `floor-http` is a handler that writes the same bytes; `floor-streams` writes them to as many streams.")
+	p.line("  `floor-postgres` and `floor-etcd` are stores by hand, on servers of the same kind: PostgreSQL, and one member of etcd,")
+	p.line("  which sync to the disk.")
 	p.line("- At 1,000,000 statuses only this library and the floors are timed, to show growth.")
 	p.line("- Contestants are written as well as their engines allow. SQLite has prepared statements and one writing connection.")
 	p.line("  Imports into bbolt and bolthold are sorted. bolthold has a second type instead of its own index, because its queries read")

@@ -103,6 +103,20 @@ func sections() []section {
 				{"LatencyAmidWrites", "p99 of a get, 64 writers", P99, "The same while 64 goroutines update without a pause.",
 					"Gets of this library share no lock and no queue with writers. They share the processor's cores and caches, and read statuses that were just written. In buntdb, a get waits for the sync of the write before it."},
 			},
+		}, {
+			Title: "Shared stores",
+			Workloads: []workload{
+				{"ClusterCreate", "create alone on a server", Seconds, "One create after the other by one goroutine, on a server on the same machine that waits for the disk. `floor-postgres` inserts into two tables in one transaction, `floor-etcd` puts two keys.",
+					"A commit of pgstore is one round trip. A transaction written by hand with pgx takes four. A commit of etcdstore puts four keys instead of two."},
+				{"ClusterCreate64", "create by 64 goroutines on a server", Seconds, "64 goroutines create at once on one node. The time is the elapsed time divided by the number of creates. The floors have no groups; floor-postgres has 16 connections.",
+					"Writers that arrive during a commit share the next commit, as on bbolt."},
+				{"ClusterCreate192", "create by 64 goroutines on each of three nodes", Seconds, "Three catalogs in one process, each with a store and connections of its own.",
+					"On PostgreSQL, the nodes take turns at one row. On etcd, they don't meet."},
+				{"ClusterEvent", "a create until another node has the event", P50, "The median time from the call of Create on one node to the event at another node's watcher. The floors wait for the server's own notification: NOTIFY or a watch.",
+					"pgstore reads the commit after the notification. A watcher of etcd gets it with the notification."},
+				{"ClusterLoad", "load of a server's catalog", Seconds, "All statuses, read from the server. The floors read the same rows or keys with the bare client, and decode no more than the client does.",
+					"The server and the transfer take most of the time."},
+			},
 		},
 	}
 }
@@ -113,5 +127,6 @@ func Order() []string {
 	for _, k := range contestant.All() {
 		out = append(out, k.Name)
 	}
-	return append(out, contestant.MapFloor, contestant.ContainsFloor, contestant.PassFloor, contestant.SyncFloor, contestant.GroupFloor, contestant.HTTPFloor, contestant.StreamFloor)
+	out = append(out, contestant.PGStore, contestant.EtcdStore)
+	return append(out, contestant.MapFloor, contestant.ContainsFloor, contestant.PassFloor, contestant.SyncFloor, contestant.GroupFloor, contestant.HTTPFloor, contestant.StreamFloor, contestant.PostgresFloor, contestant.EtcdFloor)
 }
