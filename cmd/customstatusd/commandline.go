@@ -32,8 +32,8 @@ func (p *process) commands() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "customstatusd",
 		Short: "Serve a catalog of custom user statuses",
-		Long: `Customstatusd serves a catalog of custom user statuses from one file, and looks
-after that file. Without a command it serves.
+		Long: `Customstatusd serves a catalog of custom user statuses from one file or from a store
+that several servers share, and looks after it. Without a command it serves.
 
 Every flag of serve has an environment variable. The other commands read those of
 the flags that they share with serve. The help of a command names them.
@@ -64,8 +64,8 @@ Exit codes: 0 success, 1 failure, 2 a command line that can't be understood.`,
 		}
 	}
 	add("serving", p.serveCommand(), p.tokenCommand(), p.healthCheckCommand())
-	add("data", p.importCommand(), p.exportCommand(), p.backupCommand(), p.checkCommand(), p.salvageCommand())
-	add("", p.versionCommand(), p.manCommand())
+	add("data", p.importCommand(), p.exportCommand(), p.copyCommand(), p.backupCommand(), p.checkCommand(), p.salvageCommand())
+	add("", storesCommand(), p.versionCommand(), p.manCommand())
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
 		if cmd.HasSubCommands() {
@@ -194,6 +194,8 @@ func flagError(cmd *cobra.Command, err error) error {
 // invalidValue says what a flag takes. The source is the flag or its variable.
 func invalidValue(source string, f *pflag.Flag, value string, cause error) error {
 	switch f.Value.Type() {
+	case storeType: // it may have a password
+		return usagef("%s: %v", source, cause)
 	case "bool":
 		return usagef("%s %q is neither true nor false", source, value)
 	case "duration":
@@ -268,7 +270,7 @@ func fromEnvironment(f *pflag.Flag) {
 // readEnvironment sets the flags that are not on the command line from their
 // variables.
 func (p *process) readEnvironment(cmd *cobra.Command) error {
-	var failed error
+	failed := p.onlyOneStore(cmd)
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		names := f.Annotations[environmentAnnotation]
 		if failed != nil || f.Changed || len(names) == 0 {
@@ -290,14 +292,8 @@ func addAddr(cmd *cobra.Command, addr *string) {
 	cmd.Flags().StringVar(addr, "addr", "127.0.0.1:3000", "the `HOST:PORT` to listen on; port 0 is any free port")
 }
 
-// addFile declares the flag that names the database file.
-func addFile(cmd *cobra.Command, path *string) {
-	cmd.Flags().StringVar(path, "db", "customstatus.db", "the `FILE` that holds the catalog")
-	fromEnvironment(cmd.Flags().Lookup("db"))
-}
-
 // addTokensFile declares the flag that names the tokens file.
 func addTokensFile(cmd *cobra.Command, path *string) {
-	cmd.Flags().StringVar(path, "tokens", "", "the `FILE` that holds the hashes of the tokens; the default is the file\nbeside the database whose name ends in .tokens")
+	cmd.Flags().StringVar(path, "tokens", "", "the `FILE` that holds the hashes of the tokens; the default is the file\nbeside the database whose name ends in .tokens; a shared store has no default")
 	fromEnvironment(cmd.Flags().Lookup("tokens"))
 }

@@ -34,11 +34,15 @@ type database interface {
 	close() error
 }
 
-// openDatabase returns the database at a path. If a server runs there, the database is
+// openDatabase returns the database at an address. A shared store is opened, whether
+// servers run or not. If a server holds the file, the database is
 // that of the server, whatever is at the path now. Otherwise the file is opened: to be
 // written and made, if create is set, or else only to be read.
-func openDatabase(ctx context.Context, given string, create bool, rules customstatus.Rules) (database, error) {
-	pl, err := findPlace(given)
+func openDatabase(ctx context.Context, a address, create bool, rules customstatus.Rules) (database, error) {
+	if a.shared() {
+		return openShared(ctx, a, customstatus.Options{Rules: rules})
+	}
+	pl, err := findPlace(a.path)
 	if err != nil {
 		return nil, err
 	}
@@ -68,12 +72,13 @@ func openToWrite(ctx context.Context, pl place, opts customstatus.Options) (*loc
 	return openLocal(ctx, pl, true, opts)
 }
 
-// localDatabase is a file that this process has opened.
+// localDatabase is a file, or a shared store, that this process has opened.
 type localDatabase struct {
 	catalog *customstatus.Catalog
-	path    string
+	path    string                                 // of the file, or ""
 	copied  *fileCopy                              // what is open instead of the file at path, or nil
-	store   atomic.Pointer[customstatus.BoltStore] // the open store; the catalog may replace it
+	store   atomic.Pointer[customstatus.BoltStore] // the open file; the catalog may replace it
+	shared  customstatus.SharedStore               // what is open instead of a file, or nil
 }
 
 // openLocal opens the file at a place. Without opts.Logger it logs nothing.
@@ -109,6 +114,31 @@ func openLocal(ctx context.Context, pl place, create bool, opts customstatus.Opt
 		return nil, errors.Join(saySalvage(pl.given, err), store.Close())
 	}
 	return db, nil
+}
+
+// openShared opens a shared store. Without opts.Logger it logs nothing.
+func openShared(ctx context.Context, a address, opts customstatus.Options) (*localDatabase, error) {
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	store, err := openStore(ctx, a, opts.Logger)
+	if err != nil {
+		return nil, fmt.Errorf("%v: %w", a, err)
+	}
+	db, err := openOver(ctx, store, opts)
+	if err != nil {
+		return nil, fmt.Errorf("%v: %w", a, err)
+	}
+	return db, nil
+}
+
+// openOver opens the catalog of a shared store, and takes ownership of the store.
+func openOver(ctx context.Context, store customstatus.SharedStore, opts customstatus.Options) (*localDatabase, error) {
+	catalog, err := customstatus.OpenShared(ctx, store, &opts)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return &localDatabase{catalog: catalog, shared: store}, nil
 }
 
 // openEmpty returns a database without a file, to try what a new one would take.
@@ -161,6 +191,9 @@ func (db *localDatabase) close() error {
 	}
 	return err
 }
+
+// errNoFile is returned for what only a file has.
+var errNoFile = errors.New("this is for a database in a file; for a shared store, use export, pg_dump or \"etcdctl snapshot save\"")
 
 // The formats of an export.
 const (

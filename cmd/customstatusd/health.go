@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 )
 
 const healthPath = "/healthz"
+
+// livePath answers 200 as long as the process answers at all.
+const livePath = healthPath + "/live"
 
 const (
 	// probeEvery is the least time between two probes of health checks.
@@ -53,7 +57,7 @@ func newHealth(db *localDatabase, tokens func() error) *health {
 // answer unclean paths with redirects in HTML.)
 func (h *health) wrap(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != healthPath {
+		if r.URL.Path != healthPath && r.URL.Path != livePath {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -62,12 +66,9 @@ func (h *health) wrap(next http.Handler) http.Handler {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			header.Set("Allow", "GET, HEAD")
 			status = http.StatusMethodNotAllowed
-		} else {
-			if problem := h.problem(r.Context()); problem != "" {
-				status, body.Status = http.StatusServiceUnavailable, problem
-			}
-			if h.tokens() != nil {
-				body.Warning = tokensUnreadable
+		} else if r.URL.Path == healthPath {
+			if body = h.answer(r.Context()); body.Status != "ok" {
+				status = http.StatusServiceUnavailable
 			}
 		}
 		if r.ContentLength != 0 {
@@ -91,6 +92,8 @@ func (h *health) wrap(next http.Handler) http.Handler {
 // healthAnswer is the body of an answer.
 type healthAnswer struct {
 	Status string `json:"status"`
+	// Since is when writes began to fail or reads to be late, in a shared store.
+	Since *time.Time `json:"since,omitempty"`
 	// Warning is what needs attention, but does not keep writes from succeeding. So
 	// a restart would not help.
 	Warning string `json:"warning,omitempty"`
@@ -102,7 +105,36 @@ const tokensUnreadable = "the tokens file can't be read"
 const (
 	restartNeeded = "restart needed"
 	writesFail    = "writes fail"
+	readsLate     = "reads are late"
 )
+
+// answer returns what a health check says.
+func (h *health) answer(ctx context.Context) healthAnswer {
+	body := healthAnswer{Status: "ok"}
+	var warnings []string
+	if problem := h.problem(ctx); problem != "" {
+		body.Status = problem
+	}
+	if stats := h.db.catalog.Stats(); h.db.shared != nil {
+		since := stats.CommitErrorSince
+		switch {
+		case stats.FeedError == nil:
+		case body.Status == "ok":
+			body.Status, since = readsLate, stats.FeedErrorSince
+		default:
+			warnings = append(warnings, readsLate)
+		}
+		if body.Status != "ok" && !since.IsZero() {
+			since = since.UTC().Truncate(time.Second)
+			body.Since = &since
+		}
+	}
+	if h.tokens() != nil {
+		warnings = append(warnings, tokensUnreadable)
+	}
+	body.Warning = strings.Join(warnings, "; ")
+	return body
+}
 
 // problem returns why writes would fail now, or "".
 func (h *health) problem(ctx context.Context) string {
@@ -119,7 +151,7 @@ func (h *health) problem(ctx context.Context) string {
 	}
 	switch {
 	case err == nil, ctx.Err() != nil:
-		return h.commitProblem(now)
+		return h.commitProblem(ctx, now)
 	case mustReopen(err):
 		return restartNeeded
 	}
@@ -143,7 +175,7 @@ func mustReopen(err error) bool {
 
 // commitProblem returns writesFail if commits have failed and would still fail. The
 // reason, such as a full disk, may have gone while nobody wrote. A probe finds out.
-func (h *health) commitProblem(now time.Time) string {
+func (h *health) commitProblem(ctx context.Context, now time.Time) string {
 	stats := h.db.catalog.Stats()
 	if stats.CommitError == nil {
 		h.every, h.probed = probeEvery, false
@@ -157,7 +189,7 @@ func (h *health) commitProblem(now time.Time) string {
 		if h.probed && h.err == nil && !current {
 			h.every = min(2*h.every, probeRarely) // the last probe was wrong
 		}
-		h.probed, h.failed, h.err = true, failed, probeRoom(h.db.path)
+		h.probed, h.failed, h.err = true, failed, h.probe(ctx)
 		h.next, current = now.Add(h.every), true
 	}
 	if current && h.err == nil {
@@ -165,6 +197,21 @@ func (h *health) commitProblem(now time.Time) string {
 	}
 	return writesFail
 }
+
+// probe returns an error if a commit would fail, as far as that can be found out without
+// one. A shared store is asked where it is, which reaches those that decide about commits.
+func (h *health) probe(ctx context.Context) error {
+	if h.db.shared == nil {
+		return probeRoom(h.db.path)
+	}
+	ctx, cancel := context.WithTimeout(ctx, probePatience)
+	defer cancel()
+	_, err := h.db.shared.Revision(ctx)
+	return err
+}
+
+// probePatience bounds the wait for a shared store.
+const probePatience = 2 * time.Second
 
 // probeRoom returns an error if the file at path could not grow: because the disk or
 // a quota is full, or because the size of files is limited. It makes another file in

@@ -188,7 +188,7 @@ func (s *server) wait() (int, error) {
 func programEnv(getenv func(string) string) []string {
 	var env []string
 	for _, name := range []string{
-		"PATH", "HOME", "TMPDIR", "GOCOVERDIR", "CUSTOMSTATUS_ADDR", "CUSTOMSTATUS_DB",
+		"PATH", "HOME", "TMPDIR", "GOCOVERDIR", "CUSTOMSTATUS_ADDR", "CUSTOMSTATUS_DB", "CUSTOMSTATUS_STORE",
 		"CUSTOMSTATUS_TOKENS", "CUSTOMSTATUS_LOG_FORMAT", "CUSTOMSTATUS_LOG_LEVEL", "CUSTOMSTATUS_PREFIX",
 		"CUSTOMSTATUS_MAX_FAILED_LOGINS", "CUSTOMSTATUS_CREDENTIALS_FILE",
 	} {

@@ -67,7 +67,7 @@ func TestManualLint(t *testing.T) {
 // Variables are for where the data is and how it is served, and never for what a
 // single call does.
 func TestFlagsFromTheEnvironment(t *testing.T) {
-	allowed := map[string]bool{"db": true, "tokens": true, "status-type-optional": true, "status-type-default": true, "name-rule": true}
+	allowed := map[string]bool{"db": true, "store": true, "tokens": true, "status-type-optional": true, "status-type-default": true, "name-rule": true}
 	everyCommand(new(process).commands(), func(cmd *cobra.Command) {
 		cmd.InitDefaultHelpFlag()
 		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {

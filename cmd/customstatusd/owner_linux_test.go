@@ -192,7 +192,7 @@ func TestFilesOfOthersAreNotTrusted(t *testing.T) {
 		// A link that is planted later, too.
 		require.NoError(t, os.Remove(tokens))
 		cli(t, "token", "add", "--db", db)
-		place, err := tokensPlace("", db)
+		place, err := tokensPlace("", fileAt(db))
 		require.NoError(t, err)
 		f, err := openTokens(place, slog.New(slog.DiscardHandler))
 		require.NoError(t, err)
@@ -249,7 +249,7 @@ func TestFilesOfOthersAreNotTrusted(t *testing.T) {
 		dir := directoryOf(t, 0, 0o1777)
 		db, path := filepath.Join(dir, "x.db"), filepath.Join(dir, "x.sessions")
 		cli(t, "token", "add", "--db", db)
-		place, err := tokensPlace("", db)
+		place, err := tokensPlace("", fileAt(db))
 		require.NoError(t, err)
 		tokens, err := openTokens(place, slog.New(slog.DiscardHandler))
 		require.NoError(t, err)

@@ -100,9 +100,16 @@ func (pl place) dangling() error {
 }
 
 // tokensPlace returns the place of the tokens file: that of the given path, or else
-// beside the database.
-func tokensPlace(given, database string) (place, error) {
-	db, err := findPlace(database)
+// beside the database. A shared store has no default: a file in the current directory
+// would be another one on each server.
+func tokensPlace(given string, store address) (place, error) {
+	if store.shared() {
+		if given == "" {
+			return place{}, usagef("a shared store needs --tokens FILE, with the same tokens for every server")
+		}
+		return findPlace(given)
+	}
+	db, err := findPlace(store.path)
 	if err != nil {
 		return place{}, err
 	}

@@ -31,7 +31,7 @@ func TestProvidedTokens(t *testing.T) {
 	old := provide("first", func(path string) newToken { return add(t, path, "alice") })
 	path := filepath.Join(mount, "tokens")
 	require.NoError(t, os.Symlink("..data/tokens", path))
-	place, err := tokensPlace(path, filepath.Join(t.TempDir(), "x.db"))
+	place, err := tokensPlace(path, fileAt(filepath.Join(t.TempDir(), "x.db")))
 	require.NoError(t, err)
 	f, err := openTokens(place, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
@@ -69,7 +69,7 @@ func TestTokensInTheDocumentedForm(t *testing.T) {
     }
   ]
 }`), 0o440))
-	place, err := tokensPlace(path, filepath.Join(t.TempDir(), "x.db"))
+	place, err := tokensPlace(path, fileAt(filepath.Join(t.TempDir(), "x.db")))
 	require.NoError(t, err)
 	f, err := openTokens(place, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)

@@ -31,9 +31,14 @@ running has all statuses in memory, whatever happened to its file. Export them b
 you stop it.`,
 		Args: arguments(1, 1),
 	}
-	var path string
-	addFile(cmd, &path)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error { return p.salvage(cmd.Context(), path, args[0]) }
+	var at address
+	addStore(cmd, &at)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if at.shared() {
+			return fmt.Errorf("salvage: %w", errNoFile)
+		}
+		return p.salvage(cmd.Context(), at.path, args[0])
+	}
 	return cmd
 }
 

@@ -30,15 +30,19 @@ func (p *process) serveCommand() *cobra.Command {
 		Use:   serveName,
 		Short: "Serve the catalog over HTTP (the default)",
 		Long: `Serves the custom-user-status endpoints of Rocket.Chat's REST API from the database.
-If the database does not exist, serve makes it.
+If the database does not exist, serve makes it. With --store, several servers can
+share a catalog; see "customstatusd help stores".
 
-GET /healthz answers 200 while writes can succeed, and 503 otherwise. The body of a
+GET /healthz/live answers 200 while the process answers at all, for a supervisor that
+restarts it. GET /healthz is for a load balancer. It answers 200 while writes can succeed, and 503 otherwise. The body of a
 503 says why: "writes fail" if the last write failed or the file is not in its place,
 "restart needed" if the file must be opened again and the server could not do so.
 After a write that failed, the health check tries at most every 5 seconds whether
 the disk has room again. It makes a sparse file beside the database, a little longer
 than the database, writes 64 KiB to it, and removes it. So 200 then says that a write
-should succeed, not that a write has succeeded.
+should succeed, not that a write has succeeded. Over a shared store, the check asks the
+store where it is, and writes nothing; a 503 can then also say "reads are late", and has
+a "since". Lists are answered from memory all the same.
 
 If there is no tokens file, the first start makes one with one user and prints the
 credentials once. With --credentials-file it writes them to a file of mode 0600 instead,
@@ -87,7 +91,8 @@ users did not end in time, or after the second signal; 2 for a bad command line.
 
 type serveConfig struct {
 	addr, prefix     string
-	path, tokens     string
+	store            address
+	tokens           string
 	rules            *customstatus.Rules
 	metadata         bool
 	tlsCert, tlsKey  string
@@ -124,7 +129,7 @@ func addServeConfig(cmd *cobra.Command) *serveConfig {
 	flags.Lookup("log-level").DefValue = "info" // as the flag's help spells the levels
 	allow(cmd, "log-level", "debug", "info", "warn", "error")
 	flags.VisitAll(fromEnvironment)
-	addFile(cmd, &c.path)
+	addStore(cmd, &c.store)
 	addTokensFile(cmd, &c.tokens)
 	c.rules = addRules(cmd)
 	return c
@@ -144,6 +149,8 @@ func (c *serveConfig) check() error {
 		return usagef("--lock-timeout is negative")
 	case c.shutdownTimeout < 0:
 		return usagef("--shutdown-timeout is negative")
+	case c.store.shared() && c.tokens == "":
+		return usagef("a shared store needs --tokens FILE, with the same tokens for every server")
 	}
 	if err := checkRules(c.rules); err != nil {
 		return err
@@ -155,6 +162,15 @@ func (c *serveConfig) check() error {
 		return usagef("--addr: %v", err)
 	}
 	return nil
+}
+
+// sessionsBeside returns what the file of the sessions is beside: the database, or for a
+// shared store the tokens file.
+func (c *serveConfig) sessionsBeside(db *localDatabase) string {
+	if db.shared != nil {
+		return strings.TrimSuffix(c.tokens, ".tokens")
+	}
+	return db.path
 }
 
 // failedLogins returns the limit as package loginlimit takes it.
@@ -217,7 +233,7 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 		return err
 	}
 	closeDB := func() error { return errors.Join(control.remove(), db.close()) }
-	log.Debug("opened", "db", config.path)
+	log.Debug("opened", "db", config.store.String())
 	tokens, err := p.readyTokens(starting, config, ln.Addr(), log)
 	if starting.Err() != nil && (err == nil || errors.Is(err, context.Canceled)) {
 		log.Info("stopped before listening")
@@ -230,7 +246,7 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 
 	s := start(config, log, ln, certs, db, control, tokens)
 	log.Info("listening", "addr", ln.Addr().String(), "url", config.url(ln.Addr()),
-		"db", config.path, "revision", uint64(db.catalog.Revision()))
+		"db", config.store.String(), "revision", uint64(db.catalog.Revision()))
 	failed := s.wait(ctx, signals)
 
 	stopped := make(chan error, 1)
@@ -241,12 +257,17 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 // readyTokens returns the tokens. The first start makes one, and prints it with the
 // address at which it is valid.
 func (p *process) readyTokens(ctx context.Context, config *serveConfig, addr net.Addr, log *slog.Logger) (*tokenFile, error) {
-	at, err := tokensPlace(config.tokens, config.path)
+	at, err := tokensPlace(config.tokens, config.store)
 	if err != nil {
 		return nil, err
 	}
 	err = makeFirstToken(ctx, at, func(made newToken) error {
 		if config.credentials != "" {
+			if credentials, err := findPlace(config.credentials); err != nil {
+				return fmt.Errorf("--credentials-file: %w", err)
+			} else if credentials.path == at.path || credentials.path == at.path+lockEnding {
+				return fmt.Errorf("--credentials-file: %s is the tokens file or its lock", config.credentials)
+			}
 			return writeCredentials(config.credentials, at.path, made)
 		}
 		return config.welcome(p.stdout, addr, at.given, made)
@@ -291,10 +312,14 @@ func writeCredentials(path, tokens string, made newToken) error {
 // headerLines matches the whole text of a newToken's headers.
 var headerLines = regexp.MustCompile(`^X-User-Id: \S+\nX-Auth-Token: \S+\n$`)
 
-// openServed opens the database for a server, and the control socket beside it. The
+// openServed opens the database for a server, and the control socket beside a file. The
 // socket is nil, which the log says, if something else is in its place.
 func openServed(ctx context.Context, config *serveConfig, log *slog.Logger) (*localDatabase, *controlListener, error) {
-	pl, err := findPlace(config.path)
+	if config.store.shared() {
+		db, err := openShared(ctx, config.store, customstatus.Options{Rules: *config.rules, Logger: log})
+		return db, nil, err
+	}
+	pl, err := findPlace(config.store.path)
 	if err != nil {
 		return nil, nil, err
 	}

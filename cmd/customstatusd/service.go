@@ -46,7 +46,7 @@ func start(config *serveConfig, log *slog.Logger, ln net.Listener, certs *certif
 		controlEnded: make(chan error, 1),
 		reload:       func() error { return errors.Join(tokens.reload(), certs.reload()) },
 	}
-	sessions := openSessions(db.path, config.browsers.sessionTime, tokens, log)
+	sessions := openSessions(config.sessionsBeside(db), config.browsers.sessionTime, tokens, log)
 	api := httpadapter.New(db.catalog, sessions.authenticator(), &httpadapter.Options{
 		Prefix:          config.prefix,
 		Logger:          log,

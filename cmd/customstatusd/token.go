@@ -38,8 +38,9 @@ of the token is kept. A running server accepts the token at once.`,
     curl --header @headers http://127.0.0.1:3000/api/v1/custom-user-status.list`,
 		Args: arguments(0, 0),
 	}
-	var path, tokens string
-	addFile(cmd, &path)
+	var store address
+	var tokens string
+	addStore(cmd, &store)
 	addTokensFile(cmd, &tokens)
 	user := cmd.Flags().String("user", "", "the `ID` of the token's user; the default is a new user")
 	readOnly := cmd.Flags().Bool("read-only", false, "let the token list statuses, but not create, update or delete them")
@@ -52,7 +53,7 @@ of the token is kept. A running server accepts the token at once.`,
 			return usagef("--label must be at most %d printable characters", maxLabel)
 		}
 		printed := false
-		at, err := tokensPlace(tokens, path)
+		at, err := tokensPlace(tokens, store)
 		if err == nil {
 			err = editTokens(at, func(r *tokenRecords) error {
 				made := r.addToken(*user, !*readOnly, *label)
@@ -68,15 +69,18 @@ of the token is kept. A running server accepts the token at once.`,
 		if err != nil {
 			return fmt.Errorf("token add: %w", err)
 		}
-		return tellServer(cmd.Context(), path)
+		return tellServer(cmd.Context(), store)
 	}
 	return cmd
 }
 
 // tellServer makes the server that holds the database read its tokens again. It does
 // nothing if no server answers.
-func tellServer(ctx context.Context, path string) error {
-	pl, err := findPlace(path)
+func tellServer(ctx context.Context, store address) error {
+	if store.shared() {
+		return nil // there is no socket; servers notice the change within a second
+	}
+	pl, err := findPlace(store.path)
 	if err != nil {
 		return err
 	}
@@ -102,14 +106,15 @@ func (p *process) tokenListCommand() *cobra.Command {
 its label. The token itself is not kept, so the list can't show it.`,
 		Args: arguments(0, 0),
 	}
-	var path, tokens string
-	addFile(cmd, &path)
+	var store address
+	var tokens string
+	addStore(cmd, &store)
 	addTokensFile(cmd, &tokens)
-	cmd.RunE = func(*cobra.Command, []string) error { return p.tokenList(tokens, path) }
+	cmd.RunE = func(*cobra.Command, []string) error { return p.tokenList(tokens, store) }
 	return cmd
 }
 
-func (p *process) tokenList(tokens, database string) error {
+func (p *process) tokenList(tokens string, database address) error {
 	at, err := tokensPlace(tokens, database)
 	if err != nil {
 		return fmt.Errorf("token list: %w", err)
@@ -139,14 +144,15 @@ The first 8 digits of an id are enough. A running server refuses the tokens at o
 and ends their event streams.`,
 		Args: arguments(0, -1),
 	}
-	var path, tokens string
-	addFile(cmd, &path)
+	var store address
+	var tokens string
+	addStore(cmd, &store)
 	addTokensFile(cmd, &tokens)
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, ids []string, _ string) ([]string, cobra.ShellCompDirective) {
 		if err := p.readEnvironment(cmd); err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
-		at, err := tokensPlace(tokens, path)
+		at, err := tokensPlace(tokens, store)
 		if err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
@@ -157,14 +163,14 @@ and ends their event streams.`,
 		if (*user == "") == (len(ids) == 0) {
 			return usagef("name either tokens or a --user")
 		}
-		at, err := tokensPlace(tokens, path)
+		at, err := tokensPlace(tokens, store)
 		if err != nil {
 			return fmt.Errorf("token revoke: %w", err)
 		}
 		if err := p.tokenRevoke(at, *user, ids); err != nil {
 			return err
 		}
-		return tellServer(cmd.Context(), path)
+		return tellServer(cmd.Context(), store)
 	}
 	return cmd
 }

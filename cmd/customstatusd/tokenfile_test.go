@@ -390,9 +390,9 @@ func TestTokensFileIsAlone(t *testing.T) {
 	dir := t.TempDir()
 	db := filepath.Join(dir, "x.db")
 	for name, what := range map[string]string{"x.db": "the database", "x.sessions": "the file of the sessions", "x.db.sock": "the control socket"} {
-		_, err := tokensPlace(filepath.Join(dir, name), db)
+		_, err := tokensPlace(filepath.Join(dir, name), fileAt(db))
 		require.ErrorContains(t, err, name+" is "+what)
 	}
-	_, err := tokensPlace(filepath.Join(dir, "x"), filepath.Join(dir, "x.lock"))
+	_, err := tokensPlace(filepath.Join(dir, "x"), fileAt(filepath.Join(dir, "x.lock")))
 	require.ErrorContains(t, err, "x.lock is the database")
 }

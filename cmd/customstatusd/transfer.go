@@ -86,8 +86,8 @@ While a server runs, the server does the import, by its own rules. If the file a
 path is not the file of the server any more, nothing is imported.`,
 		Args: arguments(1, 1),
 	}
-	var path string
-	addFile(cmd, &path)
+	var at address
+	addStore(cmd, &at)
 	rules := addRules(cmd)
 	var opts importOptions
 	opts.onConflict = conflictFails
@@ -97,7 +97,7 @@ path is not the file of the server any more, nothing is imported.`,
 		if err := checkRules(rules); err != nil {
 			return err
 		}
-		if err := p.importFrom(cmd.Context(), path, args[0], *rules, opts); err != nil {
+		if err := p.importFrom(cmd.Context(), at, args[0], *rules, opts); err != nil {
 			return fmt.Errorf("import: %w", err)
 		}
 		return nil
@@ -105,13 +105,13 @@ path is not the file of the server any more, nothing is imported.`,
 	return cmd
 }
 
-func (p *process) importFrom(ctx context.Context, path, name string, rules customstatus.Rules, opts importOptions) error {
+func (p *process) importFrom(ctx context.Context, at address, name string, rules customstatus.Rules, opts importOptions) error {
 	in, size, err := p.openInput(name)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	db, err := openDatabase(ctx, path, !opts.dryRun, rules)
+	db, err := openDatabase(ctx, at, !opts.dryRun, rules)
 	if opts.dryRun && errors.Is(err, fs.ErrNotExist) {
 		db, err = openEmpty(ctx, rules)
 	}
@@ -234,7 +234,7 @@ mongoimport puts into Rocket.Chat's collection, and which import reads as well:
 }
 
 func (p *process) backupCommand() *cobra.Command {
-	return p.writeCommand(&cobra.Command{
+	cmd := p.writeCommand(&cobra.Command{
 		Use:   "backup [FILE]",
 		Short: "Write a copy of the database",
 		Long: `Writes a copy of the database, as it is at one instant, to FILE. Without FILE, or with
@@ -243,30 +243,40 @@ like the original. A backup has no tokens.
 
 While a server runs, backup asks the server. If the file at the path is not the file
 of the server any more, backup copies that of the server, with a warning. A server can
-start while backup works.`,
+start while backup works.
+
+A shared store has no file: use its own means, such as pg_dump or "etcdctl snapshot
+save", or export.`,
 	}, database.backup)
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		if v := cmd.Flags().Lookup("store").Value.(*addressValue); v.at.shared() {
+			return fmt.Errorf("backup: %w", errNoFile)
+		}
+		return nil
+	}
+	return cmd
 }
 
 // writeCommand completes a command that writes the content of the database.
 func (p *process) writeCommand(cmd *cobra.Command, content func(database, context.Context, io.Writer) error) *cobra.Command {
-	var path string
-	addFile(cmd, &path)
+	var at address
+	addStore(cmd, &at)
 	force := cmd.Flags().Bool("force", false, "replace FILE if it exists")
 	cmd.Args = arguments(0, 1)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		ctx := cmd.Context()
-		db, err := openDatabase(ctx, path, false, customstatus.Rules{})
+		db, err := openDatabase(ctx, at, false, customstatus.Rules{StatusTypeOptional: true})
 		if err != nil {
 			return fmt.Errorf("%s: %w", cmd.Name(), err)
 		}
 		if err := db.state(ctx); err != nil {
-			fmt.Fprintf(p.stderr, "customstatusd: %s: warning: this is what the server has, and not what is at %s: %v\n", cmd.Name(), path, err)
+			fmt.Fprintf(p.stderr, "customstatusd: %s: warning: this is what the server has, and not what is at %v: %v\n", cmd.Name(), at, err)
 		}
 		write := func(w io.Writer) error { return content(db, ctx, w) }
 		if len(args) == 0 || args[0] == "-" {
 			err = write(p.stdout)
 		} else {
-			err = writeOutput(args[0], path, *force, write)
+			err = writeOutput(args[0], at, *force, write)
 		}
 		if err := errors.Join(err, db.close()); err != nil {
 			return fmt.Errorf("%s: %w", cmd.Name(), err)
@@ -278,19 +288,21 @@ func (p *process) writeCommand(cmd *cobra.Command, content func(database, contex
 
 // writeOutput writes the file that the command line names. It refuses to write over
 // the database.
-func writeOutput(name, database string, replace bool, write func(io.Writer) error) error {
+func writeOutput(name string, database address, replace bool, write func(io.Writer) error) error {
 	out, err := findPlace(name)
 	if err != nil {
 		return err
 	}
-	db, err := findPlace(database)
-	if err != nil {
-		return err
-	}
-	outInfo, outErr := os.Stat(out.path)
-	dbInfo, dbErr := os.Stat(db.path)
-	if out.path == db.path || outErr == nil && dbErr == nil && os.SameFile(outInfo, dbInfo) {
-		return fmt.Errorf("%s is the database itself", name)
+	if !database.shared() {
+		db, err := findPlace(database.path)
+		if err != nil {
+			return err
+		}
+		outInfo, outErr := os.Stat(out.path)
+		dbInfo, dbErr := os.Stat(db.path)
+		if out.path == db.path || outErr == nil && dbErr == nil && os.SameFile(outInfo, dbInfo) {
+			return fmt.Errorf("%s is the database itself", name)
+		}
 	}
 	err = writeFile(name, replace, write)
 	if errors.Is(err, fs.ErrExist) {
@@ -314,9 +326,9 @@ A database that a server holds can't be checked: check a backup. If damage preve
 backup, export what the server has in memory before you stop it.`,
 		Args: arguments(0, 0),
 	}
-	var path string
-	addFile(cmd, &path)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.check(cmd.Context(), path) }
+	var at address
+	addStore(cmd, &at)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.check(cmd.Context(), at) }
 	return cmd
 }
 
@@ -339,12 +351,21 @@ func (p *process) nameProblems(pl place) {
 	}
 }
 
-func (p *process) check(ctx context.Context, path string) error {
+func (p *process) check(ctx context.Context, at address) error {
+	rules := customstatus.Rules{StatusTypeOptional: true}
+	if at.shared() {
+		db, err := openShared(ctx, at, customstatus.Options{Rules: rules})
+		if err != nil {
+			return fmt.Errorf("check: %w", err)
+		}
+		return p.sayChecked(at, db)
+	}
+	path := at.path
 	pl, err := findPlace(path)
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	db, err := openToRead(ctx, pl, customstatus.Options{Rules: customstatus.Rules{StatusTypeOptional: true}})
+	db, err := openToRead(ctx, pl, customstatus.Options{Rules: rules})
 	if errors.Is(err, customstatus.ErrLocked) {
 		return fmt.Errorf("check: %w; check a backup of it:\n  customstatusd backup --db %s copy.db && customstatusd check --db copy.db",
 			err, shellQuote(path))
@@ -355,10 +376,15 @@ func (p *process) check(ctx context.Context, path string) error {
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
+	return p.sayChecked(at, db)
+}
+
+// sayChecked prints what is in a database that was verified when it was opened.
+func (p *process) sayChecked(at address, db *localDatabase) error {
 	page, err := db.catalog.List(customstatus.Query{Limit: 1})
 	if err := errors.Join(err, db.close()); err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	_, err = fmt.Fprintf(p.stdout, "%s: ok, statuses %d, revision %d\n", path, page.Total, uint64(page.Position.Revision))
+	_, err = fmt.Fprintf(p.stdout, "%v: ok, statuses %d, revision %d\n", at, page.Total, uint64(page.Position.Revision))
 	return err
 }

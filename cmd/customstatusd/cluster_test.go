@@ -1,0 +1,206 @@
+//go:build !nocluster
+
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/customstatus/customstatus/pgstore/pgtest"
+)
+
+// onPostgres starts a server of PostgreSQL and returns it and the address of a new database.
+func onPostgres(t *testing.T) (*pgtest.Server, string) {
+	t.Helper()
+	server := pgtest.Start(t, nil)
+	dsn := server.DSN(server.NewDatabase())
+	a, err := parseAddress(dsn)
+	require.NoError(t, err, "the tests need a URL")
+	require.False(t, a.hasPassword())
+	return server, dsn
+}
+
+// command runs the program and returns what it printed.
+func command(t *testing.T, want int, args ...string) (stdout, stderr string) {
+	t.Helper()
+	var out, errs strings.Builder
+	code := run(t.Context(), args, strings.NewReader(""), &out, &errs, func(string) (string, bool) { return "", false })
+	require.Equal(t, want, code, "%v\n%s%s", args, out.String(), errs.String())
+	return out.String(), errs.String()
+}
+
+// node is a server of the program with the headers of a login.
+type node struct {
+	t      *testing.T
+	addr   string
+	header http.Header
+}
+
+// ask sends a request and returns its answer with the body read.
+func (n node) ask(method, path, body string, header ...string) (*http.Response, string) {
+	n.t.Helper()
+	resp := n.open(method, path, body, header...)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	require.NoError(n.t, err)
+	return resp, string(text)
+}
+
+func (n node) open(method, path, body string, header ...string) *http.Response {
+	n.t.Helper()
+	r, err := http.NewRequestWithContext(n.t.Context(), method, "http://"+n.addr+path, strings.NewReader(body))
+	require.NoError(n.t, err)
+	r.Header = n.header.Clone()
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	resp, err := http.DefaultClient.Do(r)
+	require.NoError(n.t, err)
+	return resp
+}
+
+const endpoints = "/api/v1/custom-user-status."
+
+func (n node) create(name string) {
+	n.t.Helper()
+	resp, body := n.ask(http.MethodPost, endpoints+"create", `{"name":"`+name+`","statusType":"busy"}`)
+	require.Equal(n.t, http.StatusOK, resp.StatusCode, body)
+}
+
+// events reads a stream up to a number of changes, and returns their names and the last id.
+func events(t *testing.T, r *bufio.Reader, most int) (names []string, id string) {
+	t.Helper()
+	kind := ""
+	for len(names) < most || id == "" {
+		line, err := r.ReadString('\n')
+		require.NoError(t, err, "after %q", names)
+		field, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		switch field {
+		case "event":
+			kind, id = value, ""
+		case "id":
+			id = value
+		case "data":
+			var s struct{ Name string }
+			require.NoError(t, json.Unmarshal([]byte(value), &s))
+			require.NotEqual(t, "reset", kind)
+			if kind == "created" {
+				names = append(names, s.Name)
+			}
+		}
+	}
+	return names, id
+}
+
+// Two servers share a catalog. A client whose server is killed goes on at the other one,
+// and misses nothing.
+func TestTwoServersOnPostgres(t *testing.T) {
+	t.Parallel()
+	_, dsn := onPostgres(t)
+	dir := t.TempDir()
+	tokens := filepath.Join(dir, "shared.tokens")
+	first := launch(t, dir, "first", "--store", dsn, "--tokens", tokens)
+	header := login(t, dir)
+	second := launch(t, dir, "second", "--store", dsn, "--tokens", tokens)
+	a, b := node{t, first.addr, header}, node{t, second.addr, header}
+
+	stream := a.open(http.MethodGet, endpoints+"stream", "")
+	defer stream.Body.Close()
+	a.create("one")
+	b.create("two")
+	names, id := events(t, bufio.NewReader(stream.Body), 2)
+	require.Equal(t, []string{"one", "two"}, names)
+
+	require.NoError(t, first.cmd.Process.Kill())
+	<-first.exited
+	b.create("three")
+	resumed := b.open(http.MethodGet, endpoints+"stream", "", "Last-Event-ID", id)
+	defer resumed.Body.Close()
+	b.create("four")
+	names, _ = events(t, bufio.NewReader(resumed.Body), 2)
+	require.Equal(t, []string{"three", "four"}, names)
+
+	// A list of another server leads to a stream of this one.
+	third := node{t, launch(t, dir, "third", "--store", dsn, "--tokens", tokens).addr, header}
+	list, _ := third.ask(http.MethodGet, endpoints+"list", "")
+	b.create("five")
+	after := b.open(http.MethodGet, endpoints+"stream?after="+url.QueryEscape(list.Header.Get("X-Catalog-Position")), "")
+	defer after.Body.Close()
+	names, _ = events(t, bufio.NewReader(after.Body), 1)
+	require.Equal(t, []string{"five"}, names)
+}
+
+// While the database is away, lists are answered, writes fail, and the health check says
+// so. All heals by itself.
+func TestPostgresAway(t *testing.T) {
+	t.Parallel()
+	server, dsn := onPostgres(t)
+	dir := t.TempDir()
+	n := node{t, launch(t, dir, "first", "--store", dsn, "--tokens", filepath.Join(dir, "x.tokens")).addr, login(t, dir)}
+	n.create("one")
+	says := func(status int, text string) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			resp, body := n.ask(http.MethodGet, healthPath, "")
+			return resp.StatusCode == status && strings.Contains(body, text)
+		}, patience, 50*time.Millisecond, text)
+	}
+	says(http.StatusOK, `{"status":"ok"}`)
+	server.Kill()
+	says(http.StatusServiceUnavailable, `{"status":"reads are late","since":"`)
+	resp, _ := n.ask(http.MethodPost, endpoints+"create", `{"name":"two","statusType":"busy"}`)
+	require.Equal(t, http.StatusInternalServerError, resp.StatusCode)
+	says(http.StatusServiceUnavailable, `{"status":"writes fail","since":"`)
+	resp, _ = n.ask(http.MethodGet, livePath, "")
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	resp, body := n.ask(http.MethodGet, endpoints+"list", "")
+	require.Equal(t, http.StatusOK, resp.StatusCode)
+	require.Contains(t, body, `"total":1`)
+	server.Restart()
+	says(http.StatusOK, `{"status":"ok"}`) // without a write
+	n.create("three")
+}
+
+// A catalog moves into PostgreSQL in several commits, and back.
+func TestCopyToPostgres(t *testing.T) {
+	t.Parallel()
+	_, dsn := onPostgres(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "many.jsonl")
+	var lines strings.Builder
+	const many = 20_500 // one commit takes 20,000
+	for i := range many {
+		fmt.Fprintf(&lines, `{"_id":"id%d","name":"name %05d","statusType":"away","_updatedAt":"2023-11-04T11:51:28.%03dZ","metadataBase64":"/w=="}`+"\n", i, i, i%1000)
+	}
+	require.NoError(t, os.WriteFile(file, []byte(lines.String()), 0o600))
+	from, back := filepath.Join(dir, "a.db"), filepath.Join(dir, "b.db")
+	command(t, exitOK, "import", "--db", from, file)
+
+	out, errs := command(t, exitOK, "copy", "--from", "bolt:"+from, "--to", dsn)
+	require.Contains(t, errs, "the copy is too large for one commit, so up to 2 commits follow")
+	require.Contains(t, out, "copied 20500 in 2 commits, already there 0\nverified: 20500 statuses with the fingerprint ")
+	out, _ = command(t, exitOK, "copy", "--from", "bolt:"+from, "--to", dsn)
+	require.Contains(t, out, "copied 0 in 0 commits, already there 20500\n")
+	command(t, exitOK, "copy", "--from", dsn, "--to", "bolt:"+back)
+	first, _ := command(t, exitOK, "export", "--db", from)
+	again, _ := command(t, exitOK, "export", "--db", back)
+	require.Equal(t, first, again)
+	direct, _ := command(t, exitOK, "export", "--store", dsn)
+	require.Equal(t, first, direct)
+	out, _ = command(t, exitOK, "check", "--store", dsn)
+	require.Contains(t, out, ": ok, statuses 20500, revision ")
+}

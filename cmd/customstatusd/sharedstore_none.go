@@ -1,0 +1,16 @@
+//go:build nocluster
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/customstatus/customstatus"
+)
+
+// openStore refuses every shared store: this program was built without them.
+func openStore(_ context.Context, a address, _ *slog.Logger) (customstatus.SharedStore, error) {
+	return nil, fmt.Errorf("this program was built with the tag nocluster, so it has no %s stores", a.kind)
+}
