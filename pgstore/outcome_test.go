@@ -100,6 +100,8 @@ func TestLostConnections(t *testing.T) {
 				holds(t, s, 1, "x")
 			} else {
 				holds(t, s, 0)
+				require.Equal(t, []string{"1"}, server.Exec(database, "SELECT count(*) FROM customstatus.markers m JOIN customstatus.catalogs c ON c.id = m.catalog"+
+					" WHERE m.revision IS NULL AND convert_from(c.name, 'UTF8') = '"+opts.Catalog+"'"), "Load has decided")
 				commit(t, s, create("a", "x"))
 			}
 			works(t, s)
