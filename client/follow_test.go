@@ -370,3 +370,28 @@ func TestFollowPolls(t *testing.T) {
 		require.ErrorIs(t, err, errors.ErrUnsupported)
 	}
 }
+
+// TestWatchYieldsOnce: what came before a break doesn't come again.
+func TestWatchYieldsOnce(t *testing.T) {
+	catalog := newCatalog(t)
+	var server swap
+	handler := newHandler(t, catalog, httpadapter.Options{})
+	server.set(handler)
+	c := quick(t, serve(t, &server), client.Options{})
+	random := rand.New(rand.NewPCG(5, 6))
+	change(t, catalog, random)
+	next := catalog.Revision() + 1
+	after := catalog.Position()
+	change(t, catalog, random)
+	for commit, err := range c.Watch(t.Context(), after) {
+		require.NoError(t, err)
+		require.Equal(t, next, commit.Revision)
+		if next++; next > 6 {
+			break
+		}
+		handler.EndStreams()
+		handler = newHandler(t, catalog, httpadapter.Options{})
+		server.set(handler)
+		change(t, catalog, random)
+	}
+}
