@@ -83,6 +83,8 @@ func TestStoreFlags(t *testing.T) {
 		{"serve --store postgres://127.0.0.1:1/d", nil, exitUsage, "--tokens FILE"},
 		{"token add --store postgres://127.0.0.1:1/d", nil, exitUsage, "--tokens FILE"},
 		{"export", map[string]string{"CUSTOMSTATUS_STORE": "postgres://u:s3cret@127.0.0.1:1/d?connect_timeout=1"}, exitFailure, "postgres://u@127.0.0.1:1/d"},
+		{"serve --addr 127.0.0.1:0 --db new.db --tokens t --credentials-file ./t", nil, exitFailure, "is the tokens file"},
+		{"serve --addr 127.0.0.1:0 --db new.db --tokens t --credentials-file t.lock", nil, exitFailure, "is the tokens file or its lock"},
 		{"export", map[string]string{"CUSTOMSTATUS_STORE": "mysql://u:s3cret@127.0.0.1:1/d"}, exitUsage, "a store is bolt:PATH"},
 	} {
 		var out, errs strings.Builder

@@ -47,6 +47,7 @@ func start(config *serveConfig, log *slog.Logger, ln net.Listener, certs *certif
 		reload:       func() error { return errors.Join(tokens.reload(), certs.reload()) },
 	}
 	sessions := openSessions(config.sessionsBeside(db), config.browsers.sessionTime, tokens, log)
+	sessions.shared = db.shared != nil
 	api := httpadapter.New(db.catalog, sessions.authenticator(), &httpadapter.Options{
 		Prefix:          config.prefix,
 		Logger:          log,

@@ -63,6 +63,10 @@ type sessions struct {
 	log      *slog.Logger
 	now      func() time.Time
 
+	// shared says that other servers have the file, too. They share a catalog, and a
+	// load balancer sends a browser to any of them.
+	shared bool
+
 	saving sync.Mutex // held while the file is written, so that reads don't wait for that
 
 	mu      sync.Mutex
@@ -70,6 +74,8 @@ type sessions struct {
 	byID    map[tokenauth.Hash]sessionRecord
 	recheck func()      // called when a session has ended
 	expiry  *time.Timer // calls recheck when the next session expires
+	info    os.FileInfo // of a shared file that the records were read from, or nil
+	checked time.Time   // when a shared file was last looked at
 }
 
 // onEnd sets a function that is called whenever a session has ended. The function must
@@ -165,6 +171,7 @@ func (s *sessions) set(records []sessionRecord) {
 // begin makes a session of the user's token and returns its id. Sessions that are over
 // are forgotten.
 func (s *sessions) begin(userID string, token tokenauth.Hash) (id string, made sessionRecord) {
+	defer s.lockShared()()
 	id = tokenauth.NewSecret()
 	now := s.now().UTC()
 	made = sessionRecord{tokenauth.HashOf(id), userID, token, now.Add(s.lifetime).Truncate(time.Second)}
@@ -194,6 +201,7 @@ func (s *sessions) begin(userID string, token tokenauth.Hash) (id string, made s
 // end ends the session with the id, if there is one. On error the session is over, but
 // a restart would bring it back.
 func (s *sessions) end(id string) error {
+	defer s.lockShared()()
 	hash := tokenauth.HashOf(id)
 	s.mu.Lock()
 	_, found := s.byID[hash]
@@ -212,6 +220,7 @@ func (s *sessions) end(id string) error {
 // find returns the session with the id and its token.
 func (s *sessions) find(id string) (sessionRecord, tokenauth.Token, error) {
 	s.tokens.refresh()
+	s.refreshShared(tokenauth.HashOf(id))
 	s.mu.Lock()
 	r, found := s.byID[tokenauth.HashOf(id)]
 	s.mu.Unlock()

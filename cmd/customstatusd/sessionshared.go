@@ -1,0 +1,68 @@
+package main
+
+import (
+	"os"
+
+	"github.com/customstatus/customstatus/httpadapter/tokenauth"
+)
+
+// lockShared keeps other servers from changing a shared file, and reads what they have
+// changed, until the returned function is called. Where no lock can be made, such as in a
+// directory that can only be read, nothing can be saved either, and save says so.
+func (s *sessions) lockShared() (unlock func()) {
+	if !s.shared {
+		return func() {}
+	}
+	lock, err := lockTokens(place{given: s.path, path: s.path, database: s.database})
+	s.readShared()
+	if err != nil {
+		return func() {}
+	}
+	return func() { _ = lock.Close() }
+}
+
+// refreshShared reads a shared file that has changed, at most once a second, and at once
+// for a session that is not known: another server may have just begun it.
+func (s *sessions) refreshShared(id tokenauth.Hash) {
+	if !s.shared {
+		return
+	}
+	now := s.now()
+	s.mu.Lock()
+	_, found := s.byID[id]
+	look := !found || now.Sub(s.checked) >= tokensCheckEvery
+	if look {
+		s.checked = now
+	}
+	s.mu.Unlock()
+	if look {
+		s.readShared()
+	}
+}
+
+// readShared reads a shared file if another server has replaced it. A file that can't be
+// read changes nothing.
+func (s *sessions) readShared() {
+	info, err := os.Lstat(s.path)
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	same := s.info != nil && os.SameFile(info, s.info) && info.Size() == s.info.Size() && info.ModTime().Equal(s.info.ModTime())
+	s.mu.Unlock()
+	if same {
+		return
+	}
+	records, err := readSessions(s.path, s.database)
+	if err != nil {
+		s.log.Warn("the sessions of the other servers can't be read", "error", err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.info = info
+	s.set(records)
+	if s.recheck != nil {
+		s.recheck()
+	}
+}
