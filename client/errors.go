@@ -52,16 +52,17 @@ type Error struct {
 // Error names the operation, the status and what the server said. It quotes the
 // server's text.
 func (e *Error) Error() string {
-	s := fmt.Sprintf("client: %s: status %d: %q", e.Op, e.Status, e.Message)
+	var s strings.Builder
+	fmt.Fprintf(&s, "client: %s: status %d: %q", e.Op, e.Status, e.Message)
 	if e.RequestID != "" {
-		s += fmt.Sprintf(" (request %q)", text.Clip(e.RequestID, 100))
+		fmt.Fprintf(&s, " (request %q)", text.Clip(e.RequestID, 100))
 	}
 	for _, err := range e.is {
 		if err == customstatus.ErrOutcomeUnknown || err == ErrUnexpectedAnswer {
-			s += ": " + err.Error()
+			fmt.Fprintf(&s, ": %v", err)
 		}
 	}
-	return s
+	return s.String()
 }
 
 // Unwrap returns the sentinels that fit, and a [*customstatus.Error] where a catalog
