@@ -136,6 +136,10 @@ func (s *Store) read(ctx context.Context, c *pgconn.PgConn, after position) (pag
 		return p, errGone
 	}
 	p.more = p.end().revision < head
+	if p.more && len(p.entries) == 0 {
+		// Whoever reads on at once would do so for ever.
+		return p, fmt.Errorf("%w: the commit after revision %d is missing", customstatus.ErrCompacted, after.revision)
+	}
 	return p, nil
 }
 

@@ -196,7 +196,9 @@ BEGIN
 	SELECT pg_is_in_recovery(), h.revision, h.compacted, c.revision, c.token, c.fingerprint, c.format,
 		CASE WHEN c.revision > p_after THEN c.changes END
 	FROM {schema}.catalogs h LEFT JOIN LATERAL (
-		SELECT p.*, sum(octet_length(p.changes)) OVER (ORDER BY p.revision) - octet_length(p.changes) AS before
+		-- The first commit after p_after always comes, whatever its size.
+		SELECT p.*, coalesce(sum(octet_length(p.changes)) FILTER (WHERE p.revision > p_after)
+			OVER (ORDER BY p.revision ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
 		FROM (
 			SELECT * FROM {schema}.commits r
 			WHERE r.catalog = h.id AND r.revision >= p_after ORDER BY r.revision LIMIT 257
