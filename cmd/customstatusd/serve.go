@@ -34,9 +34,10 @@ If the database does not exist, serve makes it. With --store, several servers ca
 share a catalog; see "customstatusd help stores".
 
 GET /healthz/live answers 200 while the process answers at all, for a supervisor that
-restarts it. GET /healthz is for a load balancer. It answers 200 while writes can succeed, and 503 otherwise. The body of a
-503 says why: "writes fail" if the last write failed or the file is not in its place,
-"restart needed" if the file must be opened again and the server could not do so.
+restarts it. GET /healthz is for a load balancer. It answers 200 while writes can
+succeed, and 503 otherwise. The body of a 503 says why: "writes fail" if the last write
+failed or the file is not in its place, "restart needed" if the file must be opened again
+and the server could not do so.
 After a write that failed, the health check tries at most every 5 seconds whether
 the disk has room again. It makes a sparse file beside the database, a little longer
 than the database, writes 64 KiB to it, and removes it. So 200 then says that a write
