@@ -99,10 +99,16 @@ func (f *feed) offer(e entry) {
 
 // add adds the next commit, and reports whether the feed now has it. s.mu is held.
 func (f *feed) add(e entry) bool {
-	switch p := e.position(); {
+	p := e.position()
+	switch {
+	case f.err != nil:
+		return false
+	case f.s.known.contradicts(p):
+		f.end(fmt.Errorf("%w: the database has gone back to another history before revision %d", customstatus.ErrCompacted, p.revision))
+		return false
 	case p.revision <= f.head.revision:
 		return true
-	case p.revision != f.head.revision+1 || f.err != nil:
+	case p.revision != f.head.revision+1:
 		return false
 	default:
 		f.head = p

@@ -53,6 +53,12 @@ func (m *memory) add(p position) {
 	}
 }
 
+// contradicts reports whether p belongs to another history than a position in m.
+func (m *memory) contradicts(p position) bool {
+	told, there := m.tokens[p.revision]
+	return there && told != p.token
+}
+
 // entry is a commit of the feed.
 type entry struct {
 	commit customstatus.Commit
@@ -78,6 +84,9 @@ func (s *Store) read(ctx context.Context, c *pgconn.PgConn, after position) (pag
 	if after.revision > 1<<63-1 {
 		return p, fmt.Errorf("%w: no commit has had the revision %d", customstatus.ErrCompacted, after.revision)
 	}
+	s.mu.Lock()
+	last := s.known.last // was made before what is read
+	s.mu.Unlock()
 	rows := query(ctx, c, "SELECT * FROM "+s.schema+".feed_1($1, $2)", int4(s.catalog), int8(int64(after.revision)))
 	var head uint64
 	found := false
@@ -110,6 +119,9 @@ func (s *Store) read(ctx context.Context, c *pgconn.PgConn, after position) (pag
 			if last := p.end().revision; uint64(e.commit.Revision) != last+1 {
 				return fmt.Errorf("%w: the commit after revision %d is missing", customstatus.ErrCompacted, last)
 			}
+			if s.contradicts(e.position()) {
+				return fmt.Errorf("%w: the database has gone back to another history before revision %d", customstatus.ErrCompacted, e.commit.Revision)
+			}
 			if format := int32(binary.BigEndian.Uint32(v[6])); format > recordFormat {
 				// Load gives all that this version can use.
 				return fmt.Errorf("%w: the commit of revision %d has the format %d of a newer version", customstatus.ErrCompacted, e.commit.Revision, format)
@@ -136,11 +148,21 @@ func (s *Store) read(ctx context.Context, c *pgconn.PgConn, after position) (pag
 		return p, errGone
 	}
 	p.more = p.end().revision < head
-	if p.more && len(p.entries) == 0 {
+	switch {
+	case head < last.revision:
+		return p, fmt.Errorf("%w: the database has gone back from revision %d to %d", customstatus.ErrCompacted, last.revision, head)
+	case p.more && len(p.entries) == 0:
 		// Whoever reads on at once would do so for ever.
 		return p, fmt.Errorf("%w: the commit after revision %d is missing", customstatus.ErrCompacted, after.revision)
 	}
 	return p, nil
+}
+
+// contradicts reports whether the store has told of another commit of the revision.
+func (s *Store) contradicts(p position) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.known.contradicts(p)
 }
 
 // end returns the position of the last commit.

@@ -1,0 +1,116 @@
+package pgstore_test
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/pgstore"
+	"github.com/customstatus/customstatus/pgstore/pgtest"
+)
+
+// gated is a store whose feed can be cut.
+type gated struct {
+	*pgstore.Store
+	mu     sync.Mutex
+	gate   chan struct{} // the next feeds wait until it is closed
+	cancel []context.CancelFunc
+}
+
+func (g *gated) cut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.gate = make(chan struct{})
+	for _, cancel := range g.cancel {
+		cancel()
+	}
+}
+
+func (g *gated) open() { close(g.gate) }
+
+func (g *gated) Watch(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+	return func(yield func(customstatus.Commit, error) bool) {
+		running, cancel := context.WithCancel(ctx)
+		defer cancel()
+		g.mu.Lock()
+		gate := g.gate
+		g.cancel = append(g.cancel, cancel)
+		g.mu.Unlock()
+		if gate != nil {
+			select {
+			case <-gate:
+			case <-ctx.Done():
+				yield(customstatus.Commit{}, ctx.Err())
+				return
+			}
+		}
+		for c, err := range g.Store.Watch(running, after) {
+			if err != nil && ctx.Err() == nil && running.Err() != nil {
+				err = errors.New("the connection of the feed was lost")
+			}
+			if !yield(c, err) {
+				return
+			}
+		}
+	}
+}
+
+// rewind makes the database what it was at a revision, if all commits were creates.
+func rewind(server *pgtest.Server, database string, to customstatus.Revision) {
+	r := strconv.FormatUint(uint64(to), 10)
+	server.Exec(database, "BEGIN; DELETE FROM customstatus.statuses WHERE revision > "+r+
+		"; DELETE FROM customstatus.commits WHERE revision > "+r+
+		"; DELETE FROM customstatus.markers WHERE revision > "+r+
+		"; UPDATE customstatus.catalogs h SET revision = c.revision, token = c.token, fingerprint = c.fingerprint, changes = c.total"+
+		" FROM customstatus.commits c WHERE c.revision = "+r+"; COMMIT")
+}
+
+// A catalog that hasn't seen its own commit yet loses nothing that it shows, but
+// waits for the commit.
+func TestCatalogBehindItsOwnLostCommit(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, nil)
+	database := server.NewDatabase()
+	g := &gated{Store: open(t, server.DSN(database), pgstore.Options{Logger: new(logbook).logger()})}
+	c := clustered(t, g)
+	heals(t, c, "one")
+	g.cut()
+	created := make(chan error, 1)
+	go func() {
+		_, err := c.Create(t.Context(), customstatus.Fields{Name: "lost", StatusType: customstatus.Busy})
+		created <- err
+	}()
+	eventually(t, "the commit is made", func() bool {
+		r, err := g.Revision(t.Context())
+		return err == nil && r == 2
+	})
+	rewind(server, database, 1)
+	g.open()
+	heals(t, c, "after")
+	eventually(t, "the lost create returns", func() bool { return len(created) == 1 })
+	require.NoError(t, c.Sync(t.Context()))
+	require.Equal(t, 2, c.Len())
+}
+
+// A feed that is behind a commit of this store meets another one in its place.
+func TestFeedMeetsAnotherHistory(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, nil)
+	database := server.NewDatabase()
+	opts := pgstore.Options{Logger: new(logbook).logger()}
+	s, other := open(t, server.DSN(database), opts), open(t, server.DSN(database), opts)
+	r := commit(t, s, create("a", "x"))
+	commit(t, s, create("b", "lost"))
+	rewind(server, database, r)
+	load(t, other)
+	commit(t, other, create("b", "kept"))
+	require.ErrorIs(t, follow(t, s, r-1).ends(t), customstatus.ErrCompacted)
+	load(t, s)
+	works(t, s)
+}
