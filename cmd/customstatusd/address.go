@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -52,6 +53,9 @@ func parseAddress(text string) (address, error) {
 	if a.kind != kindPostgres && a.kind != kindEtcd {
 		return address{}, errors.New("a store is bolt:PATH, postgres://USER@HOST:PORT/DATABASE or etcd://HOST:PORT,HOST:PORT/PREFIX")
 	}
+	if err := checkEscapes(rest); err != nil {
+		return address{}, err
+	}
 	rest, query, _ := strings.Cut(rest, "?")
 	params, err := url.ParseQuery(query)
 	if err != nil || strings.Contains(rest, "#") {
@@ -69,7 +73,9 @@ func parseAddress(text string) (address, error) {
 		}
 		authority = authority[i+1:]
 	}
-	a.hosts = authority
+	if a.hosts = authority; !areHosts(authority) {
+		return address{}, errors.New("a host is NAME, NAME:PORT or [IPV6]:PORT, and a port is a number; in a password, write / as %2F, ? as %3F and @ as %40")
+	}
 	if a.name, err = url.PathUnescape(name); err != nil {
 		return address{}, errors.New("the path has a % that is no escape")
 	}
@@ -77,6 +83,42 @@ func parseAddress(text string) (address, error) {
 		return a, a.checkEtcd()
 	}
 	return a, nil
+}
+
+// checkEscapes refuses an address that ends its host where its writer may not have meant
+// to: a part of a password would become a name, which logs show.
+func checkEscapes(rest string) error {
+	end := strings.IndexAny(rest, "/?")
+	switch {
+	case end < 0:
+		return nil
+	case strings.Contains(rest[end:], "@"):
+		return errors.New("an @ is behind the first / or ?; in a password, write / as %2F and ? as %3F, and elsewhere @ as %40")
+	case strings.Contains(rest[end:], ";"):
+		return errors.New("a ; is behind the hosts; parameters follow a ? and have & between them; elsewhere, write ; as %3B")
+	}
+	return nil
+}
+
+// areHosts reports whether text can be hosts with their ports, separated by commas.
+// Without it, what is in front of a forgotten @ would be a host, which logs show.
+func areHosts(text string) bool {
+	for host := range strings.SplitSeq(text, ",") {
+		name, port, found := strings.Cut(host, ":")
+		if strings.HasPrefix(host, "[") {
+			name, port, found = strings.Cut(host, "]:")
+			if !found && !strings.HasSuffix(host, "]") {
+				return false
+			}
+		}
+		if !found {
+			continue
+		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil || strings.Contains(name, "@") {
+			return false
+		}
+	}
+	return true
 }
 
 // etcdParams are the parameters of an etcd address.
@@ -108,7 +150,12 @@ var passwordParams = []string{"password", "sslpassword"}
 
 // hasPassword reports whether the address itself has a password.
 func (a address) hasPassword() bool {
-	return a.password != "" || slices.ContainsFunc(passwordParams, a.params.Has)
+	for name := range a.params {
+		if slices.Contains(passwordParams, strings.ToLower(name)) {
+			return true
+		}
+	}
+	return a.password != ""
 }
 
 // String returns the address without passwords and parameters.

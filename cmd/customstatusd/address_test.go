@@ -23,6 +23,9 @@ func TestParseAddress(t *testing.T) {
 		"postgres://u:s3@cret@h/d":               {shown: "postgres://u@h/d", dsn: "postgres://u:s3%40cret@h/d", password: true},
 		"postgres://h/d?password=s3cret":         {shown: "postgres://h/d", dsn: "postgres://h/d?password=s3cret", password: true},
 		"postgres://h/d?sslpassword=s3cret":      {shown: "postgres://h/d", dsn: "postgres://h/d?sslpassword=s3cret", password: true},
+		"postgres://[::1]:5432,[::2]/d":          {shown: "postgres://[::1]:5432,[::2]/d", dsn: "postgres://[::1]:5432,[::2]/d"},
+		"postgres://u:s3%2Fcr%3Fet@h/d":          {shown: "postgres://u@h/d", dsn: "postgres://u:s3%2Fcr%3Fet@h/d", password: true},
+		"postgres://h/d?Password=s3cret":         {shown: "postgres://h/d", dsn: "postgres://h/d?Password=s3cret", password: true},
 		"etcd://a:1,b:2/x/y?tls=true":            {shown: "etcd://a:1,b:2/x/y"},
 		"etcd://u:s3cret@a:1":                    {shown: "etcd://u@a:1/", password: true},
 		"etcd://u@a:1/?password-file=f&ca=x.pem": {shown: "etcd://u@a:1/"},
@@ -38,6 +41,9 @@ func TestParseAddress(t *testing.T) {
 	for _, text := range []string{
 		"", "x.db", "bolt:", "mysql://u:s3cret@h/d", "postgres://u:s3cret%zz@h/d", "postgres://u:s3cret@h/d?%zz", "postgres://u:s3cret@h/d#x",
 		"etcd://", "etcd://a:1,", "etcd://:s3cret@a:1", "etcd://u:s3cret@a:1?x=y", "etcd://a:1?tls=s3cret", "etcd://a:1?cert=x",
+		"postgres://u:x/s3cret@h:1/d", "postgres://u:s3cret/x@h:1/d", "postgres://u:x?s3cret@h:1/d", "postgres://u:s3cret?x@h:1/d", "postgres://u:1/s3cret@h/d",
+		"etcd://u:x/s3cret@h:1/p", "etcd://u:s3cret?x@h:1", "postgres://u:s3cret/d", "etcd://h:1,u:s3cret", "postgres://[::1]s3cret/d", "postgres://[::1]:s3cret/d",
+		"postgres://::1/s3cret", "postgres://h/d?sslmode=disable;password=s3cret", "postgres://h/d;password=s3cret", "etcd://h:1/p;password=s3cret", "etcd://h:1;password=s3cret",
 		"etcd://a:1?password-file=x", "etcd://a:1?tls=true&tls=false",
 	} {
 		_, err := parseAddress(text)
@@ -80,6 +86,11 @@ func TestStoreFlags(t *testing.T) {
 		{"copy --from bolt:a.db", nil, exitUsage, "--from STORE and --to STORE"},
 		{"backup --store postgres://127.0.0.1:1/d", nil, exitFailure, "pg_dump"},
 		{"salvage --store etcd://127.0.0.1:1/d x", nil, exitFailure, "etcdctl snapshot save"},
+		{"export --store postgres://u:x/s3cret@127.0.0.1:1/d", nil, exitUsage, "write / as %2F"},
+		{"copy --from bolt:a.db --to etcd://u:x?s3cret@127.0.0.1:1", nil, exitUsage, "write / as %2F"},
+		{"export", map[string]string{"CUSTOMSTATUS_STORE": "postgres://u:s3cret/x@127.0.0.1:1/d"}, exitUsage, "write / as %2F"},
+		{"export --db postgres://u:s3cret@127.0.0.1:1/d", nil, exitUsage, "a file, and not a store on a server"},
+		{"export", map[string]string{"CUSTOMSTATUS_DB": "etcd://u:s3cret@127.0.0.1:1/d"}, exitUsage, "a file, and not a store on a server"},
 		{"serve --store postgres://127.0.0.1:1/d", nil, exitUsage, "--tokens FILE"},
 		{"token add --store postgres://127.0.0.1:1/d", nil, exitUsage, "--tokens FILE"},
 		{"export", map[string]string{"CUSTOMSTATUS_STORE": "postgres://u:s3cret@127.0.0.1:1/d?connect_timeout=1"}, exitFailure, "postgres://u@127.0.0.1:1/d"},

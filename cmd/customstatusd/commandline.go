@@ -193,9 +193,10 @@ func flagError(cmd *cobra.Command, err error) error {
 
 // invalidValue says what a flag takes. The source is the flag or its variable.
 func invalidValue(source string, f *pflag.Flag, value string, cause error) error {
-	switch f.Value.Type() {
-	case storeType: // it may have a password
+	if f.Value.Type() == storeType || errors.Is(cause, errNotAFile) { // it may have a password
 		return usagef("%s: %v", source, cause)
+	}
+	switch f.Value.Type() {
 	case "bool":
 		return usagef("%s %q is neither true nor false", source, value)
 	case "duration":

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"errors"
+	"slices"
+	"strings"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -46,6 +50,8 @@ func addStore(cmd *cobra.Command, at *address) {
 	fromEnvironment(flags.Lookup("store"))
 }
 
+var errNotAFile = errors.New("this names a file, and not a store on a server; --store and $CUSTOMSTATUS_STORE name such a store")
+
 // pathValue is a flag whose value is the path of a bbolt file.
 type pathValue struct{ at *address }
 
@@ -58,7 +64,11 @@ func (v *pathValue) String() string {
 
 func (v *pathValue) Type() string { return "string" }
 
+// Set refuses the address of a store on a server, whose password errors would show.
 func (v *pathValue) Set(path string) error {
+	if scheme, _, isURL := strings.Cut(path, "://"); isURL && slices.Contains([]string{kindPostgres, "postgresql", kindEtcd}, scheme) {
+		return errNotAFile
+	}
 	*v.at = fileAt(path)
 	return nil
 }
