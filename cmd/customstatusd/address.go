@@ -61,6 +61,11 @@ func parseAddress(text string) (address, error) {
 	if err != nil || strings.Contains(rest, "#") {
 		return address{}, errors.New("the parameters behind the ? can't be read")
 	}
+	for _, values := range params {
+		if len(values) > 1 {
+			return address{}, errors.New("a parameter behind the ? is there twice")
+		}
+	}
 	a.params = params
 	authority, name, _ := strings.Cut(rest, "/")
 	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
@@ -129,8 +134,8 @@ func (a address) checkEtcd() error {
 		return errors.New("etcd:// needs HOST:PORT, or several separated by commas")
 	}
 	for name, values := range a.params {
-		if !slices.Contains(etcdParams, name) || len(values) != 1 || values[0] == "" {
-			return fmt.Errorf("an etcd address takes each of the parameters %s once", strings.Join(etcdParams, ", "))
+		if !slices.Contains(etcdParams, name) || values[0] == "" {
+			return fmt.Errorf("an etcd address takes the parameters %s, and each needs a value", strings.Join(etcdParams, ", "))
 		}
 	}
 	if tls := a.params.Get("tls"); tls != "" && tls != "true" && tls != "false" {

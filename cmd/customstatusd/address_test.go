@@ -44,6 +44,7 @@ func TestParseAddress(t *testing.T) {
 		"postgres://u:x/s3cret@h:1/d", "postgres://u:s3cret/x@h:1/d", "postgres://u:x?s3cret@h:1/d", "postgres://u:s3cret?x@h:1/d", "postgres://u:1/s3cret@h/d",
 		"etcd://u:x/s3cret@h:1/p", "etcd://u:s3cret?x@h:1", "postgres://u:s3cret/d", "etcd://h:1,u:s3cret", "postgres://[::1]s3cret/d", "postgres://[::1]:s3cret/d",
 		"postgres://::1/s3cret", "postgres://h/d?sslmode=disable;password=s3cret", "postgres://h/d;password=s3cret", "etcd://h:1/p;password=s3cret", "etcd://h:1;password=s3cret",
+		"postgres://h/d?catalog=a&catalog=s3cret", "postgres://h/d?host=s3cret&host=b",
 		"etcd://a:1?password-file=x", "etcd://a:1?tls=true&tls=false",
 	} {
 		_, err := parseAddress(text)
