@@ -57,7 +57,7 @@ func parseAddress(text string) (address, error) {
 		return address{}, err
 	}
 	rest, query, _ := strings.Cut(rest, "?")
-	params, err := url.ParseQuery(query)
+	params, err := url.ParseQuery(strings.ReplaceAll(query, "+", "%2B")) // a plus is no space, as in libpq
 	if err != nil || strings.Contains(rest, "#") {
 		return address{}, errors.New("the parameters behind the ? can't be read")
 	}
@@ -193,7 +193,7 @@ func (a address) dsn(own ...string) string {
 	}
 	dsn := "postgres://" + user + a.hosts + "/" + url.PathEscape(a.name)
 	if len(params) > 0 {
-		dsn += "?" + params.Encode()
+		dsn += "?" + strings.ReplaceAll(params.Encode(), "+", "%20") // pgx takes a plus as one
 	}
 	return dsn
 }

@@ -14,21 +14,22 @@ func TestParseAddress(t *testing.T) {
 		shown, dsn string
 		password   bool
 	}{
-		"bolt:some dir/x.db":                     {shown: "some dir/x.db"},
-		"postgres://h/d":                         {shown: "postgres://h/d", dsn: "postgres://h/d"},
-		"postgresql://u@h:1,i:2/d":               {shown: "postgres://u@h:1,i:2/d", dsn: "postgres://u@h:1,i:2/d"},
-		"postgres:///d?host=/run&catalog=x":      {shown: "postgres:///d", dsn: "postgres:///d?host=%2Frun"},
-		"postgres://u:s3cret@h/d":                {shown: "postgres://u@h/d", dsn: "postgres://u:s3cret@h/d", password: true},
-		"postgres://u:s3cret%40@h/d":             {shown: "postgres://u@h/d", dsn: "postgres://u:s3cret%40@h/d", password: true},
-		"postgres://u:s3@cret@h/d":               {shown: "postgres://u@h/d", dsn: "postgres://u:s3%40cret@h/d", password: true},
-		"postgres://h/d?password=s3cret":         {shown: "postgres://h/d", dsn: "postgres://h/d?password=s3cret", password: true},
-		"postgres://h/d?sslpassword=s3cret":      {shown: "postgres://h/d", dsn: "postgres://h/d?sslpassword=s3cret", password: true},
-		"postgres://[::1]:5432,[::2]/d":          {shown: "postgres://[::1]:5432,[::2]/d", dsn: "postgres://[::1]:5432,[::2]/d"},
-		"postgres://u:s3%2Fcr%3Fet@h/d":          {shown: "postgres://u@h/d", dsn: "postgres://u:s3%2Fcr%3Fet@h/d", password: true},
-		"postgres://h/d?Password=s3cret":         {shown: "postgres://h/d", dsn: "postgres://h/d?Password=s3cret", password: true},
-		"etcd://a:1,b:2/x/y?tls=true":            {shown: "etcd://a:1,b:2/x/y"},
-		"etcd://u:s3cret@a:1":                    {shown: "etcd://u@a:1/", password: true},
-		"etcd://u@a:1/?password-file=f&ca=x.pem": {shown: "etcd://u@a:1/"},
+		"bolt:some dir/x.db":                      {shown: "some dir/x.db"},
+		"postgres://h/d":                          {shown: "postgres://h/d", dsn: "postgres://h/d"},
+		"postgresql://u@h:1,i:2/d":                {shown: "postgres://u@h:1,i:2/d", dsn: "postgres://u@h:1,i:2/d"},
+		"postgres:///d?host=/run&catalog=x":       {shown: "postgres:///d", dsn: "postgres:///d?host=%2Frun"},
+		"postgres://u:s3cret@h/d":                 {shown: "postgres://u@h/d", dsn: "postgres://u:s3cret@h/d", password: true},
+		"postgres://u:s3cret%40@h/d":              {shown: "postgres://u@h/d", dsn: "postgres://u:s3cret%40@h/d", password: true},
+		"postgres://u:s3@cret@h/d":                {shown: "postgres://u@h/d", dsn: "postgres://u:s3%40cret@h/d", password: true},
+		"postgres://h/d?password=s3cret":          {shown: "postgres://h/d", dsn: "postgres://h/d?password=s3cret", password: true},
+		"postgres://h/d?sslpassword=s3cret":       {shown: "postgres://h/d", dsn: "postgres://h/d?sslpassword=s3cret", password: true},
+		"postgres://h/d?application_name=a+b%20c": {shown: "postgres://h/d", dsn: "postgres://h/d?application_name=a%2Bb%20c"},
+		"postgres://[::1]:5432,[::2]/d":           {shown: "postgres://[::1]:5432,[::2]/d", dsn: "postgres://[::1]:5432,[::2]/d"},
+		"postgres://u:s3%2Fcr%3Fet@h/d":           {shown: "postgres://u@h/d", dsn: "postgres://u:s3%2Fcr%3Fet@h/d", password: true},
+		"postgres://h/d?Password=s3cret":          {shown: "postgres://h/d", dsn: "postgres://h/d?Password=s3cret", password: true},
+		"etcd://a:1,b:2/x/y?tls=true":             {shown: "etcd://a:1,b:2/x/y"},
+		"etcd://u:s3cret@a:1":                     {shown: "etcd://u@a:1/", password: true},
+		"etcd://u@a:1/?password-file=f&ca=x.pem":  {shown: "etcd://u@a:1/"},
 	} {
 		a, err := parseAddress(text)
 		require.NoError(t, err, text)
