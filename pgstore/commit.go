@@ -139,7 +139,7 @@ func (s *Store) attempt(ctx context.Context, call string, changes []customstatus
 	case err == nil:
 		release(conn)
 		s.setClock(answer.sent, answer.now)
-		s.made(answer.position(id), answer.fingerprint, changes)
+		s.made(answer, id, changes)
 		return customstatus.Revision(answer.revision), nil
 	case isRefusal(err):
 		if isStandby(err) {
@@ -184,11 +184,10 @@ func (s *Store) refused(ctx context.Context, err error, changes []customstatus.C
 type answer struct {
 	revision    uint64
 	fingerprint uint64
+	unlisted    bool // the commit is no longer in the feed, and fingerprint is missing
 	sent        time.Time
 	now         int64 // in microseconds since 1970
 }
-
-func (a answer) position(id token) position { return position{a.revision, id} }
 
 // send sends the commit and waits for the answer.
 func (s *Store) send(ctx context.Context, c *pgconn.PgConn, id token, call string) (a answer, err error) {
@@ -228,11 +227,16 @@ func (s *Store) send(ctx context.Context, c *pgconn.PgConn, id token, call strin
 }
 
 // made tells the feed of a commit of this store.
-func (s *Store) made(p position, fingerprint uint64, changes []customstatus.Change) {
+func (s *Store) made(a answer, id token, changes []customstatus.Change) {
+	p := position{a.revision, id}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.known.add(p)
-	if s.feed == nil {
+	switch {
+	case s.feed == nil:
+		return
+	case a.unlisted:
+		s.feed.alert()
 		return
 	}
 	made := make([]customstatus.Change, len(changes))
@@ -246,7 +250,7 @@ func (s *Store) made(p position, fingerprint uint64, changes []customstatus.Chan
 	}
 	s.feed.offer(entry{token: p.token, commit: customstatus.Commit{
 		Revision: customstatus.Revision(p.revision), Changes: made,
-		Fingerprint: customstatus.Fingerprint(fingerprint), FingerprintKnown: true,
+		Fingerprint: customstatus.Fingerprint(a.fingerprint), FingerprintKnown: true,
 	}})
 }
 
@@ -258,7 +262,7 @@ func (s *Store) doubt(id token, changes []customstatus.Change, cause error) (cus
 		switch {
 		case err == nil && made:
 			s.log.Warn("pgstore: a commit without an answer was made", "error", cause)
-			s.made(a.position(id), a.fingerprint, changes)
+			s.made(a, id, changes)
 			return customstatus.Revision(a.revision), nil
 		case err == nil:
 			return 0, &passing{fmt.Errorf("the connection was lost, and nothing was written: %w", s.describe(context.Background(), cause))}
@@ -310,12 +314,16 @@ func (s *Store) resolve(ctx context.Context, id token) (a answer, made bool, err
 			return nil
 		}
 		made = true
-		revision, err1 := strconv.ParseInt(string(rows[0][0]), 10, 64)
-		fingerprint, err2 := strconv.ParseInt(string(rows[0][1]), 10, 64)
-		a.revision, a.fingerprint = uint64(revision), uint64(fingerprint)
-		return errors.Join(err1, err2)
+		revision, err := strconv.ParseInt(string(rows[0][0]), 10, 64)
+		a.revision = uint64(revision)
+		if a.unlisted = rows[0][1] == nil; a.unlisted || err != nil {
+			return err
+		}
+		fingerprint, err := strconv.ParseInt(string(rows[0][1]), 10, 64)
+		a.fingerprint = uint64(fingerprint)
+		return err
 	})
-	return a, made, err
+	return a, made && err == nil, err
 }
 
 // check returns an error for a commit that no store accepts, or that this one can't

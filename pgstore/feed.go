@@ -90,10 +90,15 @@ func (s *Store) diverge(err error) {
 // s.mu is held.
 func (f *feed) offer(e entry) {
 	if !f.add(e) {
-		select {
-		case f.wake <- struct{}{}:
-		default:
-		}
+		f.alert()
+	}
+}
+
+// alert makes the feed look at once, unless it listens and is told anyway.
+func (f *feed) alert() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
 	}
 }
 

@@ -161,3 +161,24 @@ func TestLateCommit(t *testing.T) {
 	works(t, s)
 	holds(t, s, 2)
 }
+
+// A commit may leave the feed before its outcome is known.
+func TestUnknownOutcomeOfACompactedCommit(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, nil)
+	database := server.NewDatabase()
+	p, dsn := through(t, server, database)
+	opts := pgstore.Options{Timeout: 1500 * time.Millisecond, Logger: new(logbook).logger()}
+	s, other := open(t, dsn, opts), open(t, server.DSN(database), opts)
+	p.Set(faultproxy.ToClient, faultproxy.Rule{Action: faultproxy.Cut, Pattern: reply})
+	p.Refuse(true)
+	_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
+	require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
+	require.NoError(t, other.Compact(t.Context(), commit(t, other, create("b", "y"))))
+	p.Refuse(false)
+	p.CutAll()
+	p.Set(faultproxy.ToClient, faultproxy.Rule{})
+	holds(t, s, 2, "x", "y")
+	commit(t, s, create("c", "z"))
+	works(t, s)
+}
