@@ -195,7 +195,7 @@ func (s *Store) send(ctx context.Context, c *pgconn.PgConn, id token, call strin
 	known := s.known.last
 	s.mu.Unlock()
 	var own arguments
-	own.integer(int64(s.catalog))
+	own.integer(s.catalog)
 	own.integer(recordFormat)
 	if known == (position{}) {
 		own.integer(-1) // nothing to compare
@@ -303,7 +303,7 @@ func (s *Store) settle(ctx context.Context) error {
 func (s *Store) resolve(ctx context.Context, id token) (a answer, made bool, err error) {
 	err = s.with(ctx, func(ctx context.Context, c *pgconn.PgConn) error {
 		rows, err := simple(ctx, c, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "+
-			"SELECT o_revision, o_fingerprint FROM "+s.schema+".resolve_1("+strconv.Itoa(int(s.catalog))+",'"+id.String()+"','"+s.lockTimeout()+"')")
+			"SELECT o_revision, o_fingerprint FROM "+s.schema+".resolve_1("+strconv.FormatInt(s.catalog, 10)+",'"+id.String()+"','"+s.lockTimeout()+"')")
 		if err != nil {
 			return err
 		}

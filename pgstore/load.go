@@ -51,7 +51,7 @@ func (s *Store) loadAll(ctx context.Context, alarm *time.Timer) (all customstatu
 	rows := query(ctx, conn.Conn().PgConn(), `SELECT -1, uuid_send(token), ''::bytea, ''::bytea, ''::bytea, 0::bigint, revision, fingerprint, pg_is_in_recovery()
 		FROM `+s.schema+`.catalogs WHERE id = $1
 		UNION ALL SELECT format, id, name, type, metadata, updated_at, revision, hash, false
-		FROM `+s.schema+`.statuses WHERE catalog = $1`, int4(s.catalog))
+		FROM `+s.schema+`.statuses WHERE catalog = $1`, int8(s.catalog))
 	all.Shared, all.FingerprintKnown = true, true
 	var (
 		sum     uint64

@@ -87,7 +87,7 @@ func (s *Store) read(ctx context.Context, c *pgconn.PgConn, after position) (pag
 	s.mu.Lock()
 	last := s.known.last // was made before what is read
 	s.mu.Unlock()
-	rows := query(ctx, c, "SELECT * FROM "+s.schema+".feed_1($1, $2)", int4(s.catalog), int8(int64(after.revision)))
+	rows := query(ctx, c, "SELECT * FROM "+s.schema+".feed_1($1, $2)", int8(s.catalog), int8(int64(after.revision)))
 	var head uint64
 	found := false
 	err := func() error {

@@ -1,7 +1,9 @@
 -- The catalogs. Each commit locks the row of its catalog, so the order of
--- revisions is the order of commits.
+-- revisions is the order of commits. An id is 45 random bits: a server that knows the
+-- id of a catalog that was dropped must never meet another one under it. So many bits
+-- fit into the name of a channel.
 CREATE TABLE {schema}.catalogs (
-	id          integer  GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+	id          bigint   PRIMARY KEY DEFAULT ('x' || right(gen_random_uuid()::text, 12))::bit(45)::bigint,
 	name        bytea    NOT NULL UNIQUE,
 	revision    bigint   NOT NULL DEFAULT 0, -- of the last commit
 	token       uuid     NOT NULL DEFAULT gen_random_uuid(), -- of the last commit
@@ -13,7 +15,7 @@ CREATE TABLE {schema}.catalogs (
 
 -- Strings are bytea: text refuses some of them, and compares by locale.
 CREATE TABLE {schema}.statuses (
-	catalog    integer  NOT NULL,
+	catalog    bigint   NOT NULL,
 	id         bytea    NOT NULL,
 	name       bytea    NOT NULL,
 	type       bytea    NOT NULL,
@@ -28,7 +30,7 @@ CREATE TABLE {schema}.statuses (
 
 -- The feed. The row of the revision that the catalog was compacted to stays.
 CREATE TABLE {schema}.commits (
-	catalog     integer  NOT NULL,
+	catalog     bigint   NOT NULL,
 	revision    bigint   NOT NULL,
 	token       uuid     NOT NULL, -- random, so that two histories never share one
 	fingerprint bigint   NOT NULL, -- of all statuses after the commit
@@ -43,7 +45,7 @@ CREATE TABLE {schema}.commits (
 -- then the commit was not made, and can't be made any more.
 CREATE TABLE {schema}.markers (
 	token    uuid        PRIMARY KEY,
-	catalog  integer     NOT NULL,
+	catalog  bigint      NOT NULL,
 	revision bigint,
 	at       timestamptz NOT NULL DEFAULT clock_timestamp()
 );
@@ -52,7 +54,7 @@ CREATE INDEX markers_at ON {schema}.markers (catalog, at);
 -- commit_1 makes a commit. It is one statement, so that no client can stop while it
 -- holds the lock. In READ COMMITTED, each query in it sees what the lock waited for.
 CREATE FUNCTION {schema}.commit_1(
-	p_catalog integer, p_format integer, p_known bigint, p_known_token uuid, p_token uuid,
+	p_catalog bigint, p_format integer, p_known bigint, p_known_token uuid, p_token uuid,
 	p_until timestamptz, p_lock_timeout text, p_channel text, p_keep_commits bigint, p_keep_changes bigint,
 	p_kinds integer[], p_ids bytea[], p_befores bigint[], p_names bytea[], p_types bytea[],
 	p_metadata bytea[], p_times bigint[], p_hashes bigint[], p_changes bytea,
@@ -169,7 +171,7 @@ END $$;
 -- resolve_1 decides what became of a commit, and returns its revision, or null if
 -- it was not made.
 CREATE FUNCTION {schema}.resolve_1(
-	p_catalog integer, p_token uuid, p_lock_timeout text,
+	p_catalog bigint, p_token uuid, p_lock_timeout text,
 	OUT o_revision bigint, OUT o_fingerprint bigint
 ) LANGUAGE plpgsql VOLATILE AS $$
 BEGIN
@@ -186,7 +188,7 @@ END $$;
 
 -- feed_1 returns one row at least: the catalog and the commit at p_after. Up to 256
 -- later commits follow, not many more than 4 MiB together.
-CREATE FUNCTION {schema}.feed_1(p_catalog integer, p_after bigint)
+CREATE FUNCTION {schema}.feed_1(p_catalog bigint, p_after bigint)
 RETURNS TABLE (
 	o_standby boolean, o_head bigint, o_compacted bigint,
 	o_revision bigint, o_token uuid, o_fingerprint bigint, o_format integer, o_changes bytea

@@ -222,3 +222,24 @@ func TestNoPasswordInAnError(t *testing.T) {
 		require.NotContains(t, book.String(), "s3cr3t")
 	}
 }
+
+// A server goes on with a catalog's row, and never with that of another catalog that
+// was made after the first one was dropped.
+func TestACatalogThatWasDropped(t *testing.T) {
+	server := pgtest.Start(t, nil)
+	database := server.NewDatabase()
+	dsn := server.DSN(database)
+	s := open(t, dsn, pgstore.Options{})
+	commit(t, s, create("a", "one"))
+	server.Exec(database, "DROP SCHEMA customstatus CASCADE")
+	other := open(t, dsn, pgstore.Options{Catalog: "other"})
+	commit(t, other, create("a", "secret"))
+
+	_, err := s.Load(t.Context())
+	require.ErrorContains(t, err, "gone")
+	_, err = s.Revision(t.Context())
+	require.ErrorContains(t, err, "gone")
+	_, err = s.Commit(t.Context(), []customstatus.Change{create("b", "two")})
+	require.ErrorContains(t, err, "gone")
+	holds(t, other, 1, "secret")
+}

@@ -24,7 +24,7 @@ type Store struct {
 	opts    Options
 	log     *slog.Logger
 	schema  string // quoted
-	catalog int32
+	catalog int64
 	channel string
 
 	closing context.Context // done when the store is closed
@@ -125,9 +125,9 @@ func (s *Store) findCatalog(ctx context.Context) error {
 		if len(rows) != 1 {
 			return errors.New("the catalog was made and is gone again")
 		}
-		id, err1 := strconv.ParseInt(string(rows[0][0]), 10, 32)
+		id, err1 := strconv.ParseInt(string(rows[0][0]), 10, 64)
 		now, err2 := strconv.ParseInt(string(rows[0][1]), 10, 64)
-		s.catalog = int32(id)
+		s.catalog = id
 		s.channel = unquoted(s.schema) + "_" + strconv.FormatInt(id, 10)
 		s.setClock(sent, now)
 		return errors.Join(err1, err2)
@@ -223,7 +223,7 @@ func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
 	defer s.leave()
 	var revision uint64
 	err := s.with(ctx, func(ctx context.Context, c *pgconn.PgConn) error {
-		rows := query(ctx, c, "SELECT revision, pg_is_in_recovery() FROM "+s.schema+".catalogs WHERE id = $1", int4(s.catalog))
+		rows := query(ctx, c, "SELECT revision, pg_is_in_recovery() FROM "+s.schema+".catalogs WHERE id = $1", int8(s.catalog))
 		found := false
 		for rows.NextRow() {
 			v := rows.Values()
@@ -271,7 +271,7 @@ func (s *Store) Compact(ctx context.Context, upTo customstatus.Revision) error {
 	defer s.leave()
 	return edge("compact", s.with(ctx, func(ctx context.Context, c *pgconn.PgConn) error {
 		to := strconv.FormatInt(clampRevision(upTo), 10)
-		id := strconv.Itoa(int(s.catalog))
+		id := strconv.FormatInt(s.catalog, 10)
 		// The first statement takes the lock, so that the second sees every commit.
 		_, err := simple(ctx, c, "SELECT set_config('lock_timeout', '"+s.lockTimeout()+"', true); "+
 			"UPDATE "+s.schema+".catalogs SET compacted = greatest(compacted, least(revision, "+to+")) WHERE id = "+id+"; "+

@@ -31,10 +31,6 @@ type param struct {
 	oid   uint32
 }
 
-func int4(n int32) param {
-	return param{binary.BigEndian.AppendUint32(nil, uint32(n)), pgtype.Int4OID}
-}
-
 func int8(n int64) param {
 	return param{binary.BigEndian.AppendUint64(nil, uint64(n)), pgtype.Int8OID}
 }
