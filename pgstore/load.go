@@ -47,6 +47,9 @@ func (s *Store) loadAll(ctx context.Context, alarm *time.Timer) (all customstatu
 		return all, err
 	}
 	defer release(conn)
+	s.mu.Lock()
+	before := s.known.last
+	s.mu.Unlock()
 	// One statement sees one instant. The first row is the catalog itself.
 	rows := query(ctx, conn.Conn().PgConn(), `SELECT -1, uuid_send(token), ''::bytea, ''::bytea, ''::bytea, 0::bigint, revision, fingerprint, pg_is_in_recovery()
 		FROM `+s.schema+`.catalogs WHERE id = $1
@@ -105,7 +108,7 @@ func (s *Store) loadAll(ctx context.Context, alarm *time.Timer) (all customstatu
 	all.Revision = customstatus.Revision(head.revision)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.known.reset(head)
+	s.known.loaded(head, before)
 	return all, nil
 }
 

@@ -30,8 +30,15 @@ type memory struct {
 	order  []uint64
 }
 
-func (m *memory) reset(p position) {
-	*m = memory{tokens: make(map[uint64]token)}
+// loaded adds the position of everything that was read. The store had told of before
+// when the reading began, and may have told of a later position since, which is not
+// forgotten then: what the database shows next must have it.
+func (m *memory) loaded(p, before position) {
+	_, there := m.tokens[p.revision]
+	switch {
+	case p.revision < before.revision, m.contradicts(p), !there && p.revision > m.last.revision:
+		*m = memory{}
+	}
 	m.add(p)
 }
 
@@ -72,9 +79,10 @@ func (e *entry) position() position {
 
 // page is what one look at the database finds.
 type page struct {
-	at      position // where it begins
-	entries []entry  // the commits after it, maybe not all
-	more    bool     // there are more commits
+	at          position // where it begins
+	fingerprint customstatus.Fingerprint
+	entries     []entry // the commits after it, maybe not all
+	more        bool    // there are more commits
 }
 
 // read reads the commits after a revision. If the token isn't zero, it must be that
@@ -110,7 +118,7 @@ func (s *Store) read(ctx context.Context, c *pgconn.PgConn, after position) (pag
 				case after.token != token{} && after.token != token(v[4]):
 					return fmt.Errorf("%w: the database has gone back to another history before revision %d", customstatus.ErrCompacted, after.revision)
 				}
-				p.at.token = token(v[4])
+				p.at.token, p.fingerprint = token(v[4]), customstatus.Fingerprint(binary.BigEndian.Uint64(v[5]))
 				continue
 			}
 			e := entry{token: token(v[4]), bytes: len(v[7])}

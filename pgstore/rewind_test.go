@@ -114,3 +114,31 @@ func TestFeedMeetsAnotherHistory(t *testing.T) {
 	load(t, s)
 	works(t, s)
 }
+
+// A catalog shows a revision of a history that is lost, and the store has forgotten
+// of what history it was.
+func TestFeedGoesOnFromTheSameStatusesOnly(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, nil)
+	database := server.NewDatabase()
+	opts := pgstore.Options{Logger: new(logbook).logger()}
+	g := &gated{Store: open(t, server.DSN(database), opts)}
+	other := open(t, server.DSN(database), opts)
+	c := clustered(t, g)
+	r := heals(t, c, "one").Revision
+	commit(t, other, create("b", "lost"))
+	require.NoError(t, c.Sync(t.Context()))
+
+	g.cut()
+	rewind(server, database, r)
+	load(t, other)
+	commit(t, other, create("b", "kept"))
+	load(t, g.Store) // by a backup of the host, say
+	g.open()
+	eventually(t, "the catalog notices", func() bool {
+		got, err := c.Get("b")
+		return err == nil && got.Name == "kept"
+	})
+	require.NoError(t, c.Sync(t.Context()))
+	require.Equal(t, load(t, other).Fingerprint, c.Position().Fingerprint)
+}

@@ -42,7 +42,9 @@ func (s *Store) watch(ctx context.Context, after uint64, yield func(customstatus
 		return err
 	}
 	defer f.part()
-	if !yield(customstatus.Commit{Revision: customstatus.Revision(after)}, nil) {
+	// The token tells only what this store knows of the revision. The fingerprint
+	// tells a catalog whether its own statuses are those of the revision.
+	if !yield(customstatus.Commit{Revision: customstatus.Revision(after), Fingerprint: p.fingerprint, FingerprintKnown: true}, nil) {
 		return nil
 	}
 	entries := p.entries
