@@ -31,15 +31,6 @@ func onPostgres(t *testing.T) (*pgtest.Server, string) {
 	return server, dsn
 }
 
-// command runs the program and returns what it printed.
-func command(t *testing.T, want int, args ...string) (stdout, stderr string) {
-	t.Helper()
-	var out, errs strings.Builder
-	code := run(t.Context(), args, strings.NewReader(""), &out, &errs, func(string) (string, bool) { return "", false })
-	require.Equal(t, want, code, "%v\n%s%s", args, out.String(), errs.String())
-	return out.String(), errs.String()
-}
-
 // node is a server of the program with the headers of a login.
 type node struct {
 	t      *testing.T
@@ -203,4 +194,15 @@ func TestCopyToPostgres(t *testing.T) {
 	require.Equal(t, first, direct)
 	out, _ = command(t, exitOK, "check", "--store", dsn)
 	require.Contains(t, out, ": ok, statuses 20500, revision ")
+}
+
+func TestCopyExactToPostgres(t *testing.T) {
+	t.Parallel()
+	server, _ := onPostgres(t)
+	dsn := server.DSN(server.NewDatabase())
+	separator := "?"
+	if strings.Contains(dsn, "?") {
+		separator = "&"
+	}
+	copyExact(t, func(name string) string { return dsn + separator + "catalog=" + name })
 }

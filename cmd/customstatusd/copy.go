@@ -32,7 +32,8 @@ says otherwise:
     fail    Nothing is copied.
     skip    The destination keeps its statuses. What conflicts is left out.
     update  The destination keeps its other statuses. What conflicts gets the name, the
-            type and the metadata of the source, and the time of the update.
+            type and the metadata of the source, also if they are empty, and the time
+            of the update.
 
 In the end, copy reads the destination, compares the fingerprints, and says whether they
 are the same. What was written to the source after the beginning is not in the copy: stop
@@ -42,7 +43,7 @@ the writers first, or run the copy again.`,
 	var from, to address
 	cmd.Flags().Var(&addressValue{at: &from}, "from", "the `STORE` to read")
 	cmd.Flags().Var(&addressValue{at: &to}, "to", "the `STORE` to write")
-	opts := importOptions{onConflict: conflictFails}
+	opts := importOptions{onConflict: conflictFails, exact: true}
 	addChoice(cmd, &opts.onConflict, "on-conflict", "`WHAT` to do if the destination has other statuses: fail, skip or update", conflictFails, conflictSkips, conflictUpdates)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if from.kind == "" || to.kind == "" {

@@ -53,9 +53,9 @@ func (db *localDatabase) importFrom(ctx context.Context, r io.Reader, opts impor
 		complete(db.catalog, &src.Statuses[i])
 	}
 	if opts.onConflict == conflictUpdates {
-		err = im.run(ctx, planUpdating(db.catalog, src, opts.dryRun), opts)
-	} else if opts.onConflict == conflictSkips || opts.dryRun {
-		err = im.run(ctx, planAdding(db.catalog, src, opts.onConflict == conflictSkips, opts.dryRun), opts)
+		err = im.run(ctx, planUpdating(db.catalog, src, opts), opts)
+	} else if opts.onConflict == conflictSkips || opts.exact || opts.dryRun {
+		err = im.run(ctx, planAdding(db.catalog, src, opts), opts)
 	} else {
 		err = im.add(ctx, src.Statuses, func(i int) int { return i })
 	}
@@ -94,7 +94,7 @@ func (im *importing) run(ctx context.Context, plan *importPlan, opts importOptio
 	for _, part := range plan.updates {
 		for chunk := range slices.Chunk(part, updatesAtOnce) {
 			if err == nil && im.result.Bad.Len() == 0 {
-				err = im.update(ctx, chunk)
+				err = im.update(ctx, chunk, opts.exact)
 			}
 		}
 	}
@@ -110,17 +110,17 @@ const updatesAtOnce = 256
 
 // update updates statuses. It notes those that are refused, because another writer was
 // faster, and returns any other error.
-func (im *importing) update(ctx context.Context, part []planned) error {
+func (im *importing) update(ctx context.Context, part []planned, exact bool) error {
 	errs := make([]error, len(part))
 	var wg sync.WaitGroup
 	for n, u := range part {
 		wg.Go(func() {
 			s := &im.src.Statuses[u.index]
 			f := customstatus.Fields{Name: s.Name, StatusType: s.StatusType}
-			if s.Metadata != "" {
+			if exact || s.Metadata != "" {
 				f.Metadata = &s.Metadata
 			}
-			_, errs[n] = im.catalog.Update(ctx, u.id, f, &customstatus.WriteOptions{KeepStatusType: s.StatusType == ""})
+			_, errs[n] = im.catalog.Update(ctx, u.id, f, &customstatus.WriteOptions{KeepStatusType: !exact && s.StatusType == ""})
 		})
 	}
 	wg.Wait()

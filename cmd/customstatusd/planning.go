@@ -22,6 +22,9 @@ const (
 // importOptions say what an import does.
 type importOptions struct {
 	onConflict string // one of the above; empty is conflictFails
+	// exact makes an empty type and empty metadata values like any others. Otherwise
+	// they are not given, and what the catalog has fits.
+	exact bool
 	// dryRun makes the import write nothing.
 	dryRun bool
 	// found gets each conflict of a dry run, in the order of the source. It may be
@@ -34,7 +37,11 @@ func (o importOptions) query() string {
 	if o.onConflict == "" {
 		o.onConflict = conflictFails
 	}
-	return url.Values{"on-conflict": {o.onConflict}, "dry-run": {strconv.FormatBool(o.dryRun)}}.Encode()
+	values := url.Values{"on-conflict": {o.onConflict}, "dry-run": {strconv.FormatBool(o.dryRun)}}
+	if o.exact {
+		values.Set("exact", "true")
+	}
+	return values.Encode()
 }
 
 // parseImportQuery reads what query returns. It refuses everything else: an option
@@ -44,7 +51,7 @@ func parseImportQuery(query string) (importOptions, error) {
 	if err != nil {
 		return importOptions{}, err
 	}
-	o := importOptions{onConflict: values.Get("on-conflict")}
+	o := importOptions{onConflict: values.Get("on-conflict"), exact: values.Has("exact")}
 	o.dryRun, err = strconv.ParseBool(values.Get("dry-run"))
 	if err != nil || !slices.Contains([]string{conflictFails, conflictSkips, conflictUpdates}, o.onConflict) || o.query() != query {
 		return importOptions{}, fmt.Errorf("unknown options of an import: %q", query)
@@ -138,14 +145,14 @@ func lookUp(catalog *customstatus.Catalog, s *customstatus.CustomUserStatus) (by
 
 // planAdding plans an import that changes no status of the catalog. What it refuses or
 // skips is what Catalog.Import refuses.
-func planAdding(catalog *customstatus.Catalog, src *statusfile.Source, skip, dryRun bool) *importPlan {
-	p := newImportPlan(dryRun)
+func planAdding(catalog *customstatus.Catalog, src *statusfile.Source, opts importOptions) *importPlan {
+	p := newImportPlan(opts.dryRun)
 	ids := make(map[string]*customstatus.CustomUserStatus) // of the source
 	names := make(map[string]*customstatus.CustomUserStatus)
 	for i := range src.Statuses {
 		s := &src.Statuses[i]
 		byID, byName := lookUp(catalog, s)
-		if byID != nil && same(s, byID) {
+		if byID != nil && same(s, byID, opts.exact) {
 			continue
 		}
 		if byID == nil {
@@ -161,7 +168,7 @@ func planAdding(catalog *customstatus.Catalog, src *statusfile.Source, skip, dry
 		case byName != nil:
 			err = errNameTaken(s, byName)
 		}
-		if err != nil && skip {
+		if err != nil && opts.onConflict == conflictSkips {
 			p.skip(i, err)
 			continue
 		}
@@ -179,20 +186,20 @@ func planAdding(catalog *customstatus.Catalog, src *statusfile.Source, skip, dry
 }
 
 // same reports whether the catalog has all that s gives.
-func same(s, there *customstatus.CustomUserStatus) bool {
-	return s.StatusType == there.StatusType && s.UpdatedAt.Equal(there.UpdatedAt) && len(changes(s, there)) == 0
+func same(s, there *customstatus.CustomUserStatus, exact bool) bool {
+	return s.StatusType == there.StatusType && s.UpdatedAt.Equal(there.UpdatedAt) && len(changes(s, there, exact)) == 0
 }
 
 // changes returns in words what an update with s changes. What s does not give stays
-// as it is.
-func changes(s, there *customstatus.CustomUserStatus) (words []string) {
+// as it is, unless the update is exact.
+func changes(s, there *customstatus.CustomUserStatus, exact bool) (words []string) {
 	if s.Name != there.Name {
 		words = append(words, fmt.Sprintf("name %q to %q", there.Name, s.Name))
 	}
-	if s.StatusType != "" && s.StatusType != there.StatusType {
+	if (exact || s.StatusType != "") && s.StatusType != there.StatusType {
 		words = append(words, fmt.Sprintf("status type %q to %q", there.StatusType, s.StatusType))
 	}
-	if s.Metadata != "" && s.Metadata != there.Metadata {
+	if (exact || s.Metadata != "") && s.Metadata != there.Metadata {
 		words = append(words, "metadata")
 	}
 	return words
@@ -203,14 +210,15 @@ type updatePlanner struct {
 	*importPlan
 	catalog *customstatus.Catalog
 	src     *statusfile.Source
+	exact   bool
 	of      map[string]int // which status of the source goes to the status with an id
 	depths  map[int]int    // what depth has found
 }
 
 // planUpdating plans an import that updates. A status of the source goes to the status
 // of the catalog with its id, or else to the one with its name if no other goes there.
-func planUpdating(catalog *customstatus.Catalog, src *statusfile.Source, dryRun bool) *importPlan {
-	p := &updatePlanner{newImportPlan(dryRun), catalog, src, make(map[string]int), make(map[int]int)}
+func planUpdating(catalog *customstatus.Catalog, src *statusfile.Source, opts importOptions) *importPlan {
+	p := &updatePlanner{newImportPlan(opts.dryRun), catalog, src, opts.exact, make(map[string]int), make(map[int]int)}
 	repeated := make(map[int]bool)
 	targets := make([]*customstatus.CustomUserStatus, len(src.Statuses))
 	ids := make(map[string]int, len(src.Statuses))
@@ -256,7 +264,7 @@ func (p *updatePlanner) place(i int, target *customstatus.CustomUserStatus) {
 	s := &p.src.Statuses[i]
 	var words []string
 	if target != nil {
-		if words = changes(s, target); words == nil {
+		if words = changes(s, target, p.exact); words == nil {
 			return
 		}
 	}

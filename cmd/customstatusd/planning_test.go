@@ -88,7 +88,7 @@ func TestImportOnConflict(t *testing.T) {
 					_, value, _ := strings.Cut(c.Where, "(")
 					conflicts += fmt.Sprint(strings.TrimSuffix(value, ")"), " ", c.Does, " ", c.Why, "\n")
 				}
-				dry, err := db.importFrom(t.Context(), strings.NewReader(tt.source), importOptions{tt.policy, true, found}, noParts)
+				dry, err := db.importFrom(t.Context(), strings.NewReader(tt.source), importOptions{onConflict: tt.policy, dryRun: true, found: found}, noParts)
 				require.NoError(t, err)
 				require.Equal(t, tt.conflicts, conflicts)
 				require.Equal(t, before, local.catalog.Position(), "a dry run writes nothing")
@@ -158,7 +158,7 @@ func TestDryRunTellsTheTruth(t *testing.T) {
 
 		before := db.catalog.Position()
 		var refused []string
-		dry, err := db.importFrom(ctx, strings.NewReader(source), importOptions{policy, true, func(c conflict) {
+		dry, err := db.importFrom(ctx, strings.NewReader(source), importOptions{onConflict: policy, dryRun: true, found: func(c conflict) {
 			if c.Does == "refuse" {
 				refused = append(refused, c.Where+c.Why)
 			}
@@ -299,7 +299,7 @@ func TestImportUpdateMeetsAnotherWriter(t *testing.T) {
 
 // A server refuses options of an import that it does not know.
 func TestImportOptionsOfARequest(t *testing.T) {
-	for _, o := range []importOptions{{onConflict: conflictFails}, {onConflict: conflictSkips, dryRun: true}, {onConflict: conflictUpdates}} {
+	for _, o := range []importOptions{{onConflict: conflictFails}, {onConflict: conflictSkips, dryRun: true}, {onConflict: conflictUpdates}, {onConflict: conflictFails, exact: true}} {
 		got, err := parseImportQuery(o.query())
 		require.NoError(t, err)
 		require.Equal(t, o, got)
@@ -308,7 +308,7 @@ func TestImportOptionsOfARequest(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.close()) })
 	served, _ := controlServer(t, db, nil)
-	for _, query := range []string{"", "dry-run=true", "on-conflict=fail", "on-conflict=replace&dry-run=true", "dry-run=1&on-conflict=fail", "dry-run=true&on-conflict=fail&more=1", "%"} {
+	for _, query := range []string{"", "dry-run=true", "on-conflict=fail", "on-conflict=replace&dry-run=true", "dry-run=1&on-conflict=fail", "dry-run=true&on-conflict=fail&more=1", "dry-run=true&exact=false&on-conflict=fail", "%"} {
 		_, err := parseImportQuery(query)
 		require.Error(t, err, query)
 		if query != "%" {

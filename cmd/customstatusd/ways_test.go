@@ -25,6 +25,14 @@ func cli(t *testing.T, args ...string) string {
 	return out.String()
 }
 
+// command runs the program, requires an exit code, and returns what it printed.
+func command(t *testing.T, want int, args ...string) (stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	require.Equal(t, want, run(t.Context(), args, strings.NewReader(""), &out, &errs, noEnv), "%v\n%s%s", args, out.String(), errs.String())
+	return out.String(), errs.String()
+}
+
 // whileServing calls do while a server holds the database at path.
 func whileServing(t *testing.T, path string, do func()) {
 	t.Helper()
