@@ -136,7 +136,7 @@ func (c *Catalog) lead(w *write) {
 	defer func() { <-c.turn }()
 	for !w.finished() {
 		if c.shared != nil && c.lastLoads == c.view.Current().Loads {
-			if err := c.view.Await(w.ctx, uint64(c.last), c.lastLoads); err != nil {
+			if err := c.view.Await(w.ctx, uint64(c.last), c.lastLoads, c.source.Revision, c.follower.Reload); err != nil {
 				if c.withdraw(w) {
 					w.finish(err)
 				}

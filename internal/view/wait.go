@@ -8,12 +8,48 @@ import (
 	"github.com/customstatus/customstatus/internal/sentinel"
 )
 
+// How long a revision is awaited until the store is asked for it, and asked again.
+const (
+	firstDoubt = time.Second
+	lastDoubt  = 16 * time.Second
+)
+
 // Await waits until readers see the revision. It gives up when the store is loaded
 // again, which the number of loads tells: the store may have lost the revision, so that
-// it never comes, and nothing that readers have seen. The error is [sentinel.ErrClosed]
-// or that of ctx.
-func (v *View[T, C]) Await(ctx context.Context, revision, loads uint64) error {
-	return v.until(ctx, func(s *Snapshot[T]) bool { return s.Revision >= revision || s.Loads != loads })
+// it never comes, and nothing that readers have seen. The store's feed need not notice
+// that. So now and then Await gets the store's revision by ask. If that is before the
+// awaited one, Await has the store loaded again by reload. The error is
+// [sentinel.ErrClosed] or that of ctx.
+func (v *View[T, C]) Await(ctx context.Context, revision, loads uint64, ask func(context.Context) (uint64, error), reload func()) error {
+	reached := func(s *Snapshot[T]) bool { return s.Revision >= revision || s.Loads != loads }
+	between := backoff.Delay{First: firstDoubt, Last: lastDoubt}
+	for lost := false; !lost; {
+		patience, cancel := context.WithTimeout(ctx, between.Next())
+		err := v.until(patience, reached)
+		cancel()
+		switch {
+		case err == nil, err == sentinel.ErrClosed:
+			return err
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		lost = v.isBefore(ctx, revision, ask, reached)
+	}
+	reload()
+	return v.until(ctx, reached)
+}
+
+// isBefore reports whether the store says that it is before the revision. It stops
+// asking when readers have reached what they wait for.
+func (v *View[T, C]) isBefore(ctx context.Context, revision uint64, ask func(context.Context) (uint64, error), reached func(*Snapshot[T]) bool) bool {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		defer cancel()
+		_ = v.until(ctx, reached)
+	}()
+	at, err := ask(ctx)
+	return err == nil && at < revision && ctx.Err() == nil
 }
 
 // AwaitOwn waits until readers see a commit that has been made at the revision, by an
@@ -22,7 +58,7 @@ func (v *View[T, C]) Await(ctx context.Context, revision, loads uint64) error {
 // as [View.CatchUp] does, and again if ask fails. The error is [sentinel.ErrClosed] or
 // that of ctx.
 func (v *View[T, C]) AwaitOwn(ctx context.Context, revision, loads uint64, ask func(context.Context) (uint64, error), reload func()) error {
-	err := v.Await(ctx, revision, loads)
+	err := v.Await(ctx, revision, loads, ask, reload)
 	if err != nil || v.current.Load().Loads == loads {
 		return err
 	}
@@ -63,7 +99,7 @@ func (v *View[T, C]) CatchUp(ctx context.Context, ask func(context.Context) (uin
 			}
 			err = v.until(ctx, func(s *Snapshot[T]) bool { return s.Rewinds != before.Rewinds || v.loads.Load() != loads })
 		case err == nil:
-			err = v.Await(ctx, revision, before.Loads)
+			err = v.Await(ctx, revision, before.Loads, ask, reload)
 		}
 		switch {
 		case err != nil && v.closing.Err() != nil:
