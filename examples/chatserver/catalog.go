@@ -5,16 +5,59 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
-	"path/filepath"
+	"strings"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/etcdstore"
 	"github.com/customstatus/customstatus/httpadapter"
+	"github.com/customstatus/customstatus/pgstore"
 )
 
-// openCatalog opens the catalog in the directory's file.
-func openCatalog(ctx context.Context, directory string) (*customstatus.Catalog, error) {
-	return customstatus.OpenFile(ctx, filepath.Join(directory, "statuses.db"), nil)
+var errBadStore = errors.New("a store is bolt:PATH, postgres://USER@HOST:PORT/DATABASE or etcd://HOST:PORT,HOST:PORT")
+
+// openCatalog opens the catalog in the store at an address. A server of your own needs
+// only one of these cases. The rest of the program is the same on every store.
+func openCatalog(ctx context.Context, address string) (*customstatus.Catalog, error) {
+	kind, rest, _ := strings.Cut(address, ":")
+	switch kind {
+	case "bolt": // one server
+		if rest == "" {
+			return nil, errBadStore
+		}
+		return customstatus.OpenFile(ctx, rest, nil)
+	case "postgres", "postgresql": // any number of servers
+		store, err := pgstore.Open(ctx, address, nil)
+		if err != nil {
+			return nil, err
+		}
+		return openShared(ctx, store)
+	case "etcd": // any number of servers
+		hosts := strings.TrimPrefix(rest, "//")
+		if hosts == "" || strings.ContainsAny(hosts, "/@?#") {
+			return nil, errBadStore
+		}
+		// Set TLS, Username and Password here if your cluster needs them.
+		store, err := etcdstore.Open(ctx, clientv3.Config{Endpoints: strings.Split(hosts, ",")}, nil)
+		if err != nil {
+			return nil, err
+		}
+		return openShared(ctx, store)
+	}
+	return nil, errBadStore
+}
+
+// openShared opens a catalog that other servers may change, too. The catalog closes the
+// store.
+func openShared(ctx context.Context, store customstatus.SharedStore) (*customstatus.Catalog, error) {
+	catalog, err := customstatus.OpenShared(ctx, store, nil)
+	if err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return catalog, nil
 }
 
 // catalogEndpoints returns the endpoints custom-user-status.* of the catalog. The
@@ -39,8 +82,9 @@ func (a *accounts) Authenticate(r *http.Request) (httpadapter.Caller, error) {
 }
 
 // follow keeps the statuses of the people in the room up to date: when an admin renames
-// or deletes a status, all people who have picked the status show the change at once.
-// It returns when ctx is done or the catalog is closed.
+// or deletes a status, all people who have picked the status show the change at once. It
+// does not matter on which server the admin is. follow returns when ctx is done or the
+// catalog is closed.
 func (s *server) follow(ctx context.Context, after customstatus.Position) {
 	for _, err := range s.catalog.Follow(ctx, after) {
 		if err != nil {

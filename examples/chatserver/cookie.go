@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"net"
 	"net/http"
 )
 
@@ -63,13 +64,19 @@ func setCookie(w http.ResponseWriter, r *http.Request, token string, maxAge int)
 	})
 }
 
-// cookieName has a prefix under TLS, with which a browser takes the cookie from nobody
-// but this host over an encrypted connection.
+// cookieName has the port, because a browser sends a host's cookies to all its ports:
+// without it, two servers on one machine would end each other's logins. Under TLS it has
+// a prefix, with which a browser takes the cookie from nobody but this host over an
+// encrypted connection.
 func cookieName(r *http.Request) string {
-	if r.TLS != nil {
-		return "__Host-chatserver"
+	name := "chatserver"
+	if _, port, err := net.SplitHostPort(r.Host); err == nil {
+		name += "-" + port
 	}
-	return "chatserver"
+	if r.TLS != nil {
+		name = "__Host-" + name
+	}
+	return name
 }
 
 // cookieSession returns the session of a request's cookie. With two cookies of that name

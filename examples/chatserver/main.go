@@ -12,6 +12,9 @@
 //
 // The directory chatserver-data holds the catalog and the accounts. Messages, logins
 // and the picked statuses are in memory only.
+//
+// Several servers share a catalog if -store names a PostgreSQL database or an etcd
+// cluster. Each has people and messages of its own.
 package main
 
 import (
@@ -24,6 +27,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 )
 
@@ -32,11 +36,20 @@ func main() {
 	defer stop()
 	opts := options{listen: net.Listen, rounds: passwordRounds}
 	flag.StringVar(&opts.addr, "addr", "127.0.0.1:3001", "`address` to listen on; port 0 takes a free one")
-	flag.StringVar(&opts.data, "data", "chatserver-data", "`directory` of the catalog and the accounts; made if it does not exist")
+	flag.StringVar(&opts.data, "data", "chatserver-data", "`directory` of the accounts, for one server; made if it does not exist")
+	flag.StringVar(&opts.store, "store", "", "`store` of the catalog: bolt:PATH, postgres://USER@HOST:PORT/DATABASE or etcd://HOST:PORT,HOST:PORT\n"+
+		"(default $"+storeVariable+", or else statuses.db in the directory of the accounts)")
 	flag.Parse()
 	if flag.NArg() > 0 {
 		fmt.Fprintf(os.Stderr, "chatserver: unexpected argument %q\n", flag.Arg(0))
 		os.Exit(2)
+	}
+	if hasPassword(opts.store) {
+		fmt.Fprintln(os.Stderr, "chatserver: every user of this machine could read the password in -store; put it into $PGPASSWORD, or the store into $"+storeVariable)
+		os.Exit(2)
+	}
+	if opts.store == "" {
+		opts.store = os.Getenv(storeVariable)
 	}
 	if err := run(ctx, opts, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "chatserver:", err)
@@ -44,8 +57,20 @@ func main() {
 	}
 }
 
+// storeVariable is the environment variable with the store, which may have a password.
+const storeVariable = "CUSTOMSTATUS_STORE"
+
+// hasPassword reports whether the address of a store has a password.
+func hasPassword(address string) bool {
+	_, rest, _ := strings.Cut(address, "://")
+	authority, _, _ := strings.Cut(rest, "/")
+	end := strings.LastIndexByte(authority, '@')
+	return end >= 0 && strings.Contains(authority[:end], ":") || strings.Contains(rest, "password=")
+}
+
 type options struct {
 	addr, data string
+	store      string // empty: a file in the directory data
 	listen     func(network, address string) (net.Listener, error)
 	rounds     int // see passwordRounds
 }
@@ -62,7 +87,7 @@ func run(ctx context.Context, opts options, out io.Writer) (err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
-	s, err := newServer(ctx, opts.data, opts.rounds)
+	s, err := newServer(ctx, opts)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -47,14 +48,18 @@ type server struct {
 	running   sync.WaitGroup
 }
 
-// newServer opens the accounts and the catalog in the directory. Logins, streams and
-// goroutines end with ctx. The caller must call close after that.
-func newServer(ctx context.Context, directory string, rounds int) (*server, error) {
-	logins, err := openAccounts(ctx, directory, rounds)
+// newServer opens the accounts and the catalog. Logins, streams and goroutines end with
+// ctx. The caller must call close after that.
+func newServer(ctx context.Context, opts options) (*server, error) {
+	logins, err := openAccounts(ctx, opts.data, opts.rounds)
 	if err != nil {
 		return nil, err
 	}
-	catalog, err := openCatalog(ctx, directory)
+	store := opts.store
+	if store == "" {
+		store = "bolt:" + filepath.Join(opts.data, "statuses.db")
+	}
+	catalog, err := openCatalog(ctx, store)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +78,7 @@ func newServer(ctx context.Context, directory string, rounds int) (*server, erro
 	return s, nil
 }
 
-// close closes the catalog, whose file others may then open.
+// close closes the catalog. Another server may then open a file.
 func (s *server) close() error {
 	err := s.catalog.Close() // ends follow, if ctx has not
 	s.running.Wait()
@@ -93,7 +98,8 @@ func (s *server) firstStart(ctx context.Context, out io.Writer, file string) err
 			{Name: "Working from home", StatusType: customstatus.Online},
 			{Name: "On vacation", StatusType: customstatus.Offline},
 		})
-		if err != nil {
+		// Of several servers that start at once, only the first one fills the catalog.
+		if err != nil && !errors.Is(err, customstatus.ErrNameInUse) {
 			return err
 		}
 	}

@@ -411,7 +411,7 @@ func TestFollowAfterCompaction(t *testing.T) {
 	data := t.TempDir()
 	open := func(t *testing.T) (*server, context.CancelFunc) {
 		ctx, cancel := context.WithCancel(t.Context())
-		s, err := newServer(ctx, data, 1)
+		s, err := newServer(ctx, options{data: data, rounds: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
