@@ -171,7 +171,7 @@ func (s *Store) refused(ctx context.Context, err error, changes []customstatus.C
 	case codeHistory:
 		s.diverge(fmt.Errorf("the database has gone back to another history: %w", customstatus.ErrCompacted))
 	case codeLate: // the clocks of two servers differ
-		if s.findCatalog(ctx) == nil {
+		if s.readClock(ctx) == nil {
 			return &passing{refusal}
 		}
 	case codeSerialize, codeDeadlock, codeReadOnly, "":

@@ -134,6 +134,25 @@ func (s *Store) findCatalog(ctx context.Context) error {
 	})
 }
 
+// readClock reads the server's clock.
+func (s *Store) readClock(ctx context.Context) error {
+	return s.with(ctx, func(ctx context.Context, c *pgconn.PgConn) error {
+		sent := time.Now()
+		rows, err := simple(ctx, c, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+		if err != nil {
+			return err
+		}
+		if len(rows) != 1 {
+			return fmt.Errorf("the clock has %d rows, want 1", len(rows))
+		}
+		now, err := strconv.ParseInt(string(rows[0][0]), 10, 64)
+		if err == nil {
+			s.setClock(sent, now)
+		}
+		return err
+	})
+}
+
 // setClock notes what the server's clock showed, in microseconds since 1970. The
 // query was sent before.
 func (s *Store) setClock(sent time.Time, now int64) {
