@@ -242,3 +242,26 @@ func TestOrderReplacesBounds(t *testing.T) {
 		checkOrder(t, &table)
 	}
 }
+
+// Many values are sorted in another way than few.
+func TestManyAreSorted(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	seen := map[string]bool{}
+	var values []*value
+	for n := 0; n < 3*fewToSort; n = len(seen) {
+		name := make([]byte, rng.IntN(12))
+		for i := range name {
+			name[i] = byte(rng.IntN(5)) * 63 // 0 and 252 among them
+		}
+		if !seen[string(name)] {
+			seen[string(name)] = true
+			values = append(values, &value{Name: string(name)})
+		}
+	}
+	var got []string
+	for _, e := range valueKeys.sorted(values) {
+		require.Equal(t, e.value.Name, e.name)
+		got = append(got, e.name)
+	}
+	require.Equal(t, slices.Sorted(maps.Keys(seen)), got)
+}
