@@ -91,7 +91,7 @@ func controlHandler(db database, reload func() error, log *slog.Logger) http.Han
 				"where", bad.Values[0].Where, "reason", bad.Values[0].Reason)
 		}
 		if !opts.dryRun {
-			log.Info("control", "path", r.URL.Path, "added", result.Added, "updated", result.Updated, "commits", result.Commits)
+			log.Info("control", "path", r.URL.Path, "added", result.Added, "updated", result.Updated, "commits", result.Commits+result.UpdateCommits)
 		}
 		report(last)
 	})

@@ -58,10 +58,11 @@ the writers first, or run the copy again.`,
 }
 
 func (p *process) copyAll(ctx context.Context, from, to address, opts importOptions) error {
-	content, source, err := readAll(ctx, from)
+	content, read, err := readAll(ctx, from)
 	if err != nil {
 		return err
 	}
+	source := read.Statuses
 	dest, err := readMaybe(ctx, to)
 	if err != nil {
 		return err
@@ -70,27 +71,30 @@ func (p *process) copyAll(ctx context.Context, from, to address, opts importOpti
 		return fmt.Errorf("nothing was copied: %v has %d statuses that %v has not, such as %q; --on-conflict skip or update keeps them",
 			to, len(others), from, others[0].Name)
 	}
-	if err := p.writeCopy(ctx, content, from, to, opts); err != nil {
+	if err := p.writeCopy(ctx, content, read, from, to, opts); err != nil {
 		return err
 	}
 	_, copied, err := readAll(ctx, to)
 	if err != nil {
 		return fmt.Errorf("all was written, but can't be compared: %w", err)
 	}
-	return p.compare(from, to, source, copied, opts)
+	return p.compare(from, to, source, copied.Statuses, opts)
 }
 
 // readMaybe returns the statuses of a store. A file that does not exist has none.
 func readMaybe(ctx context.Context, at address) ([]customstatus.CustomUserStatus, error) {
-	_, statuses, err := readAll(ctx, at)
+	_, src, err := readAll(ctx, at)
 	if !at.shared() && errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	return statuses, err
+	if err != nil {
+		return nil, err
+	}
+	return src.Statuses, nil
 }
 
 // readAll returns all statuses of a store, also as an export has them.
-func readAll(ctx context.Context, at address) ([]byte, []customstatus.CustomUserStatus, error) {
+func readAll(ctx context.Context, at address) ([]byte, *statusfile.Source, error) {
 	rules := customstatus.Rules{StatusTypeOptional: true}
 	db, err := openDatabase(ctx, at, false, rules)
 	if err != nil {
@@ -107,7 +111,7 @@ func readAll(ctx context.Context, at address) ([]byte, []customstatus.CustomUser
 	if src.Bad.Len() > 0 {
 		return nil, nil, fmt.Errorf("%v: %s: %s", at, src.Bad.Values[0].Where, src.Bad.Values[0].Reason)
 	}
-	return content.Bytes(), src.Statuses, nil
+	return content.Bytes(), src, nil
 }
 
 // withoutIDs returns the statuses whose ids none of the others has.
@@ -124,8 +128,9 @@ func withoutIDs(statuses, others []customstatus.CustomUserStatus) (left []custom
 	return left
 }
 
-// writeCopy imports an export into a store.
-func (p *process) writeCopy(ctx context.Context, content []byte, from, to address, opts importOptions) error {
+// writeCopy imports an export into a store. What is read from the export names the
+// statuses that can't be copied.
+func (p *process) writeCopy(ctx context.Context, content []byte, read *statusfile.Source, from, to address, opts importOptions) error {
 	db, err := openDatabase(ctx, to, true, customstatus.Rules{StatusTypeOptional: true})
 	if err != nil {
 		return err
@@ -136,8 +141,16 @@ func (p *process) writeCopy(ctx context.Context, content []byte, from, to addres
 		return errors.Join(copyFailed(result, err), closeErr)
 	}
 	if bad := result.Bad; bad.Len() > 0 {
+		at := make(map[string]*customstatus.CustomUserStatus, len(read.Statuses))
+		for i := range read.Statuses {
+			at[read.Where(i)] = &read.Statuses[i]
+		}
 		for _, value := range bad.Values {
-			fmt.Fprintf(p.stderr, "customstatusd: %v: %s: %s\n", from, value.Where, value.Reason)
+			what := value.Where
+			if s := at[value.Where]; s != nil {
+				what = fmt.Sprintf("status %q, named %q", s.ID, s.Name)
+			}
+			fmt.Fprintf(p.stderr, "customstatusd: %v: %s: %s\n", from, what, value.Reason)
 		}
 		if bad.More > 0 {
 			fmt.Fprintf(p.stderr, "customstatusd: %v: and %d more\n", from, bad.More)

@@ -26,6 +26,11 @@ type importResult struct {
 	Updated int `json:"updated,omitempty"`
 	Skipped int `json:"skipped,omitempty"`
 	Refused int `json:"refused,omitempty"`
+	// UpdateCommits is the number of commits that updated them, which may have other
+	// writers' changes, too.
+	UpdateCommits int `json:"updateCommits,omitempty"`
+	// Conflicts is whether a value is in Bad because of an id or a name in use.
+	Conflicts bool `json:"conflicts,omitempty"`
 	// Missing is the number of statuses that the source's lists left out.
 	Missing int `json:"missing,omitempty"`
 	// Bad holds the values that stopped the import.
@@ -85,7 +90,7 @@ func (im *importing) run(ctx context.Context, plan *importPlan, opts importOptio
 	}
 	slices.SortFunc(plan.refused, func(a, b refusal) int { return a.index - b.index })
 	for _, r := range plan.refused {
-		im.result.Bad.Add(im.src.Where(r.index), r.err)
+		im.refuse(r.index, r.err)
 	}
 	if len(plan.refused) > 0 {
 		return nil
@@ -104,6 +109,14 @@ func (im *importing) run(ctx context.Context, plan *importPlan, opts importOptio
 	return err
 }
 
+// refuse notes that the status of the source with an index can't be imported.
+func (im *importing) refuse(index int, err error) {
+	im.result.Bad.Add(im.src.Where(index), err)
+	if errors.Is(err, customstatus.ErrIDInUse) || errors.Is(err, customstatus.ErrNameInUse) {
+		im.result.Conflicts = true
+	}
+}
+
 // updatesAtOnce is the number of updates that are made before progress is reported.
 // The catalog groups them into few commits.
 const updatesAtOnce = 256
@@ -112,6 +125,7 @@ const updatesAtOnce = 256
 // faster, and returns any other error.
 func (im *importing) update(ctx context.Context, part []planned, exact bool) error {
 	errs := make([]error, len(part))
+	revisions := make([]customstatus.Revision, len(part))
 	var wg sync.WaitGroup
 	for n, u := range part {
 		wg.Go(func() {
@@ -120,22 +134,26 @@ func (im *importing) update(ctx context.Context, part []planned, exact bool) err
 			if exact || s.Metadata != "" {
 				f.Metadata = &s.Metadata
 			}
-			_, errs[n] = im.catalog.Update(ctx, u.id, f, &customstatus.WriteOptions{KeepStatusType: !exact && s.StatusType == ""})
+			updated, err := im.catalog.Update(ctx, u.id, f, &customstatus.WriteOptions{KeepStatusType: !exact && s.StatusType == ""})
+			revisions[n], errs[n] = updated.Revision, err
 		})
 	}
 	wg.Wait()
+	made := make(map[customstatus.Revision]bool)
 	var failed error
 	for n, err := range errs {
 		var refused *customstatus.Error
 		switch {
 		case err == nil:
 			im.result.Updated++
+			made[revisions[n]] = true
 		case errors.As(err, &refused):
-			im.result.Bad.Add(im.src.Where(part[n].index), err)
+			im.refuse(part[n].index, err)
 		case failed == nil || errors.Is(err, customstatus.ErrOutcomeUnknown):
 			failed = err
 		}
 	}
+	im.result.UpdateCommits += len(made)
 	im.said(importParts{Commits: im.result.Commits, Added: im.result.Added, Updated: im.result.Updated})
 	return failed
 }
@@ -161,7 +179,7 @@ func (im *importing) add(ctx context.Context, statuses []customstatus.CustomUser
 	im.result.Commits += parts.Commits
 	if refused := (*customstatus.ImportError)(nil); errors.As(err, &refused) {
 		for _, refusal := range refused.Refused {
-			im.result.Bad.Add(im.src.Where(index(refusal.Index)), refusal.Err)
+			im.refuse(index(refusal.Index), refusal.Err)
 		}
 		return nil
 	}

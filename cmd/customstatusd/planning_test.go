@@ -111,7 +111,9 @@ func TestImportOnConflict(t *testing.T) {
 					return
 				}
 				require.Equal(t, [3]int{result.Added, result.Updated, result.Skipped}, [3]int{dry.Added, dry.Updated, dry.Skipped})
-				result.Read, result.Bad.Values = 0, nil
+				require.Equal(t, result.Updated > 0, result.UpdateCommits > 0)
+				require.LessOrEqual(t, result.UpdateCommits, result.Updated)
+				result.Read, result.UpdateCommits, result.Bad.Values = 0, 0, nil
 				require.Equal(t, tt.want, result)
 
 				after := local.catalog.Position()
@@ -294,7 +296,7 @@ func TestImportUpdateMeetsAnotherWriter(t *testing.T) {
 	require.Len(t, result.Bad.Values, 1)
 	require.Contains(t, result.Bad.Values[0].Reason, fmt.Sprintf(`the name "new %d" belongs to status "`, updatesAtOnce))
 	var errs bytes.Buffer
-	require.ErrorContains(t, (&process{stderr: &errs}).importRefused("x", result, false), fmt.Sprintf("updated %d, but not the rest; run the import again", 2*updatesAtOnce-1))
+	require.ErrorContains(t, (&process{stderr: &errs}).importRefused("x", result, false, importOptions{onConflict: conflictFails}), fmt.Sprintf("updated %d, but not the rest; run the import again", 2*updatesAtOnce-1))
 }
 
 // A server refuses options of an import that it does not know.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -32,7 +33,8 @@ func (p *process) tokenAddCommand() *cobra.Command {
 		Use:   "add",
 		Short: "Make a token and print it once",
 		Long: `Makes a token and prints the two headers that a client sends with it. Only a hash
-of the token is kept. A running server accepts the token at once.`,
+of the token is kept. A running server accepts the token at once. If there is no tokens
+file yet, it is made, with a note on standard error.`,
 		Example: `    # The list of processes never shows the token.
     (umask 077 && customstatusd token add > headers)
     curl --header @headers http://127.0.0.1:3000/api/v1/custom-user-status.list`,
@@ -52,13 +54,15 @@ of the token is kept. A running server accepts the token at once.`,
 		if utf8.RuneCountInString(*label) > maxLabel || !utf8.ValidString(*label) || strings.ContainsFunc(*label, unicode.IsControl) {
 			return usagef("--label must be at most %d printable characters", maxLabel)
 		}
-		printed := false
+		printed, isNew := false, false
 		at, err := tokensPlace(tokens, store)
 		if err == nil {
 			err = editTokens(at, func(r *tokenRecords) error {
+				_, err := os.Stat(at.path)
+				isNew = errors.Is(err, fs.ErrNotExist)
 				made := r.addToken(*user, !*readOnly, *label)
 				// Before the token is kept: nobody knows one that can't be printed.
-				_, err := io.WriteString(p.stdout, made.headers())
+				_, err = io.WriteString(p.stdout, made.headers())
 				printed = err == nil
 				return err
 			})
@@ -69,9 +73,24 @@ of the token is kept. A running server accepts the token at once.`,
 		if err != nil {
 			return fmt.Errorf("token add: %w", err)
 		}
+		if isNew {
+			p.sayNewTokens(at)
+		}
 		return tellServer(cmd.Context(), store)
 	}
 	return cmd
+}
+
+// sayNewTokens says that a tokens file was made. In a wrong directory, that is not
+// what the caller wants.
+func (p *process) sayNewTokens(at place) {
+	without := ""
+	if at.database != "" {
+		if _, err := os.Stat(at.database); errors.Is(err, fs.ErrNotExist) {
+			without = fmt.Sprintf("; there is no database %s yet", at.database)
+		}
+	}
+	fmt.Fprintf(p.stderr, "customstatusd: token add: made the tokens file %s%s\n", at.path, without)
 }
 
 // tellServer makes the server that holds the database read its tokens again. It does

@@ -144,14 +144,14 @@ func (p *process) importFrom(ctx context.Context, at address, name string, rules
 	}
 	if result.Bad.Len() > 0 {
 		// By the rules of this process, a status without a type is not bad.
-		return errors.Join(p.importRefused(name, result, rules.StatusTypeOptional), closeErr)
+		return errors.Join(p.importRefused(name, result, rules.StatusTypeOptional, opts), closeErr)
 	}
 	there := result.Read - result.Added - result.Updated - result.Skipped - result.Refused
 	if opts.dryRun {
 		_, err = fmt.Fprintf(p.stdout, "would import %d, update %d, skip %d, refuse %d, already there %d\n",
 			result.Added, result.Updated, result.Skipped, result.Refused, there)
 		if result.Refused > 0 {
-			err = errors.Join(err, fmt.Errorf("nothing would be imported: %d bad", result.Refused))
+			err = errors.Join(err, fmt.Errorf("nothing would be imported: %d bad%s", result.Refused, sayConflicts(opts)))
 		}
 		return errors.Join(err, closeErr)
 	}
@@ -172,8 +172,16 @@ func (p *process) importFrom(ctx context.Context, at address, name string, rules
 	return nil
 }
 
+// sayConflicts returns what to add to the error of an import with conflicts.
+func sayConflicts(opts importOptions) string {
+	if opts.onConflict != conflictFails {
+		return ""
+	}
+	return "; --on-conflict skip or update says what to do with those that conflict"
+}
+
 // importRefused prints the values that can't be imported, and returns an error.
-func (p *process) importRefused(name string, result importResult, typeOptional bool) error {
+func (p *process) importRefused(name string, result importResult, typeOptional bool, opts importOptions) error {
 	bad := result.Bad
 	if whole := bad.Values[0]; whole.Where == "" {
 		return importFailed(result, fmt.Errorf("%s: %s", name, whole.Reason))
@@ -185,6 +193,9 @@ func (p *process) importRefused(name string, result importResult, typeOptional b
 		fmt.Fprintf(p.stderr, "customstatusd: %s: and %d more\n", name, bad.More)
 	}
 	err := fmt.Errorf("%d bad", bad.Len())
+	if result.Conflicts {
+		err = fmt.Errorf("%w%s", err, sayConflicts(opts))
+	}
 	if bad.NoType && typeOptional {
 		err = fmt.Errorf("%w; the server that holds the database applies its own rules; start the server with --status-type-optional", err)
 	}
