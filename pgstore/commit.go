@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	mathrand "math/rand/v2"
 	"strconv"
 	"time"
 
@@ -23,9 +24,10 @@ const (
 	maxKey      = 1024
 	maxMetadata = 1 << 20
 
-	// attempts is how often a commit is tried that is certain not to have been
-	// made, for a cause that may pass.
-	attempts = 3
+	// firstWait and lastWait are about the times between two attempts of a commit that
+	// was certainly not made, for a cause that may pass.
+	firstWait = 10 * time.Millisecond
+	lastWait  = time.Second
 	// maxDelay is how late a commit may arrive. Markers are kept twice as long, so
 	// that a commit that was given up can't be made after its marker is gone.
 	maxDelay = 30 * time.Minute
@@ -71,12 +73,21 @@ func (s *Store) Commit(ctx context.Context, changes []customstatus.Change) (cust
 func (s *Store) commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
 	call := s.call(changes)
 	end := time.Now().Add(s.opts.Timeout)
-	for attempt := 1; ; attempt++ {
-		revision, err := s.attempt(ctx, call, changes)
-		if err == nil || attempt == attempts || !errors.As(err, new(*passing)) || ctx.Err() != nil || time.Now().After(end) {
+	for limit := firstWait; ; limit = min(2*limit, lastWait) {
+		revision, err := s.attempt(ctx, end, call, changes)
+		// Others may have failed for the same cause, and must not all come at once.
+		wait := limit/2 + mathrand.N(limit/2)
+		if err == nil || !errors.As(err, new(*passing)) || time.Now().Add(wait).After(end) {
 			return revision, err
 		}
-		s.log.Warn("pgstore: a commit is tried again", "error", err)
+		select {
+		case <-time.After(wait):
+			s.log.Warn("pgstore: a commit is tried again", "error", err)
+		case <-ctx.Done():
+			return 0, err
+		case <-s.closing.Done():
+			return 0, err
+		}
 	}
 }
 
@@ -125,8 +136,9 @@ func clampRevision(r customstatus.Revision) int64 {
 }
 
 // attempt makes the commit, and finds out what became of it if there is no answer.
-func (s *Store) attempt(ctx context.Context, call string, changes []customstatus.Change) (customstatus.Revision, error) {
-	limited, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+// It waits for a connection until end.
+func (s *Store) attempt(ctx context.Context, end time.Time, call string, changes []customstatus.Change) (customstatus.Revision, error) {
+	limited, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	conn, err := s.acquireLive(limited)
 	if err != nil {
@@ -257,8 +269,10 @@ func (s *Store) made(a answer, id token, changes []customstatus.Change) {
 // doubt finds out what became of a commit that had no answer.
 func (s *Store) doubt(id token, changes []customstatus.Change, cause error) (customstatus.Revision, error) {
 	end := time.Now().Add(s.opts.Timeout)
+	ctx, cancel := context.WithDeadline(context.Background(), end)
+	defer cancel()
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, time.Second) {
-		a, made, err := s.resolve(context.Background(), id)
+		a, made, err := s.resolve(ctx, id)
 		switch {
 		case err == nil && made:
 			s.log.Warn("pgstore: a commit without an answer was made", "error", cause)
@@ -284,8 +298,10 @@ func (s *Store) settle(ctx context.Context) error {
 		unknown = append(unknown, id)
 	}
 	s.mu.Unlock()
+	limited, cancel := context.WithTimeout(ctx, s.opts.Timeout)
+	defer cancel()
 	for _, id := range unknown {
-		if _, _, err := s.resolve(ctx, id); err != nil {
+		if _, _, err := s.resolve(limited, id); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}

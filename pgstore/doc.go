@@ -36,7 +36,8 @@
 // server's clock, is refused.
 //
 // A commit that the server has refused for a cause that passes (a deadlock, a lost
-// connection, a failover) is tried up to three times. After any other error but
+// connection, a failover, a primary that is read-only) is tried again until
+// [Options.Timeout] has passed. After any other error but
 // ErrOutcomeUnknown, nothing was written either.
 //
 // Each commit leaves a random token in the database, by which a store notices that

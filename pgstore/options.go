@@ -32,8 +32,9 @@ type Options struct {
 	NoMigrate bool
 
 	// Timeout limits the wait for each answer of the database, for a connection,
-	// and for the lock of the catalog. A commit without an answer waits as long
-	// again to find out what became of it. 0 is 10 seconds.
+	// and for the lock of the catalog. A commit that can't be made for a cause that
+	// passes is tried again for as long. One without an answer waits as long again
+	// to find out what became of it. 0 is 10 seconds.
 	Timeout time.Duration
 
 	// NoListen says that the store must not use LISTEN, which keeps a connection

@@ -3,6 +3,7 @@ package pgstore_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -133,12 +134,12 @@ func TestSQLStates(t *testing.T) {
 	})
 
 	t.Run("40001, a trigger that always fails so", func(t *testing.T) {
-		s, database, book := begin(t, pgstore.Options{})
+		s, database, book := begin(t, pgstore.Options{Timeout: 2 * time.Second})
 		server.Exec(database, `CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'planted' USING ERRCODE = '40001'; END $$;
 			CREATE TRIGGER fail BEFORE INSERT ON customstatus.commits FOR EACH ROW EXECUTE FUNCTION fail()`)
 		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
 		definite(t, err, "40001")
-		require.Equal(t, 2, strings.Count(book.String(), "tried again"))
+		require.Greater(t, strings.Count(book.String(), "tried again"), 3)
 		holds(t, s, 0)
 		server.Exec(database, "DROP TRIGGER fail ON customstatus.commits")
 		works(t, s)
@@ -146,18 +147,19 @@ func TestSQLStates(t *testing.T) {
 	})
 
 	t.Run("40003, the server doesn't know", func(t *testing.T) {
-		s, database, _ := begin(t, pgstore.Options{})
+		s, database, book := begin(t, pgstore.Options{Timeout: 2 * time.Second})
 		server.Exec(database, `CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'planted' USING ERRCODE = '40003'; END $$;
 			CREATE TRIGGER fail BEFORE INSERT ON customstatus.commits FOR EACH ROW EXECUTE FUNCTION fail()`)
 		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
 		definite(t, err, "40003")
-		require.Equal(t, []string{"3"}, server.Exec(database, "SELECT count(*) FROM customstatus.markers WHERE revision IS NULL"))
+		tries := 1 + strings.Count(book.String(), "tried again")
+		require.Equal(t, []string{strconv.Itoa(tries)}, server.Exec(database, "SELECT count(*) FROM customstatus.markers WHERE revision IS NULL"))
 		server.Exec(database, "DROP TRIGGER fail ON customstatus.commits")
 		works(t, s)
 	})
 
 	t.Run("25006, a database that takes no writes", func(t *testing.T) {
-		s, database, _ := begin(t, pgstore.Options{})
+		s, database, _ := begin(t, pgstore.Options{Timeout: 2 * time.Second})
 		server.Exec("postgres", "ALTER DATABASE "+database+" SET default_transaction_read_only = on")
 		server.Exec(database, "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
 		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
@@ -211,7 +213,7 @@ func TestSQLStates(t *testing.T) {
 	})
 
 	t.Run("too late by the server's clock", func(t *testing.T) {
-		s, database, _ := begin(t, pgstore.Options{})
+		s, database, _ := begin(t, pgstore.Options{Timeout: 2 * time.Second})
 		server.Exec(database, `CREATE FUNCTION customstatus.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '2 hours' $$;
 			ALTER FUNCTION customstatus.commit_1 SET search_path = customstatus, pg_catalog`)
 		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})

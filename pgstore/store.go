@@ -225,13 +225,17 @@ func (s *Store) describe(ctx context.Context, err error) error {
 	return err
 }
 
-// leaveServer drops the connections to a server that has become a standby, so that
-// new ones find the primary.
+// leaveServer closes a connection that can't write. If the server has become a
+// standby, it drops all others too, so that new ones find the primary. A primary may
+// have been told to refuse writes, and a new connection then sees when that is over.
 func (s *Store) leaveServer(conn *pgxpool.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
+	rows, err := simple(ctx, conn.Conn().PgConn(), "SELECT pg_is_in_recovery()")
 	_ = conn.Conn().Close(ctx)
-	s.pool.Reset()
+	if err != nil || len(rows) != 1 || string(rows[0][0]) != "f" {
+		s.pool.Reset()
+	}
 }
 
 // Revision implements [customstatus.Store].
@@ -266,8 +270,11 @@ func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
 	return customstatus.Revision(revision), nil
 }
 
-// Close implements [customstatus.Store]. It waits for running methods, each of
-// which ends within twice [Options.Timeout], and not for watchers.
+// Close implements [customstatus.Store]. It waits for running methods, and not for
+// watchers. Without an answer of the database, most methods end within twice
+// [Options.Timeout]. A Commit may take four times as long as Timeout: it finds out
+// what became of an earlier one, gets a connection, waits for its answer, and finds
+// out what became of itself. A Load takes as long as it makes progress.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	s.closed = true
