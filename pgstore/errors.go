@@ -11,6 +11,10 @@ import (
 	"github.com/customstatus/customstatus"
 )
 
+// ErrNoCatalog is returned by [Open] and [New] with [Options.NoCreate] if the schema
+// or the catalog does not exist.
+var ErrNoCatalog = errors.New("there is no such catalog")
+
 var (
 	errStandby = errors.New("the server is a standby, and not the primary")
 	errGone    = errors.New("the catalog's row is gone from the database")

@@ -30,6 +30,10 @@ type Options struct {
 	// NoMigrate says that the schema must not be changed. Open then fails if the
 	// tables are missing; [SchemaSQL] has the statements.
 	NoMigrate bool
+	// NoCreate says that Open must not make the schema or the catalog. Open then
+	// fails with [ErrNoCatalog] if they are missing. It is for programs that only
+	// read.
+	NoCreate bool
 
 	// Timeout limits the wait for each answer of the database, for a connection,
 	// and for the lock of the catalog. A commit that can't be made for a cause that

@@ -83,6 +83,9 @@ func (s *Store) prepare(ctx context.Context) error {
 		if there || err != nil {
 			return err
 		}
+		if s.opts.NoCreate {
+			return s.noCatalog()
+		}
 		if s.opts.NoMigrate {
 			return fmt.Errorf("the schema %s has no tables, and Options.NoMigrate forbids to make them: run the statements of SchemaSQL", s.schema)
 		}

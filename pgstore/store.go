@@ -45,9 +45,10 @@ type Store struct {
 // settings of pgxpool such as pool_max_conns. Of several hosts, the store uses the
 // primary, unless target_session_attrs says otherwise.
 //
-// Open makes the tables and the catalog if they are missing. It fails if they have
-// a format that this version doesn't know, and if the database doesn't answer in
-// time. No error contains the dsn's password.
+// Open makes the tables and the catalog if they are missing, unless
+// [Options.NoCreate] forbids it. It fails if they have a format that this version
+// doesn't know, and if the database doesn't answer in time. No error contains the
+// dsn's password.
 func Open(ctx context.Context, dsn string, opts *Options) (*Store, error) {
 	config, err := pgxpool.ParseConfig(dsn)
 	if err != nil {
@@ -110,6 +111,9 @@ func (s *Store) findCatalog(ctx context.Context) error {
 		find := "SELECT id, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint FROM " + s.schema + ".catalogs WHERE name = " + name
 		sent := time.Now()
 		rows, err := simple(ctx, c, find)
+		if err == nil && len(rows) == 0 && s.opts.NoCreate {
+			return s.noCatalog()
+		}
 		if err == nil && len(rows) == 0 {
 			_, err = simple(ctx, c, "WITH made AS (INSERT INTO "+s.schema+".catalogs (name) VALUES ("+name+") ON CONFLICT DO NOTHING RETURNING id, token)"+
 				" INSERT INTO "+s.schema+".commits (catalog, revision, token, fingerprint, total, format, changes)"+
@@ -151,6 +155,10 @@ func (s *Store) readClock(ctx context.Context) error {
 		}
 		return err
 	})
+}
+
+func (s *Store) noCatalog() error {
+	return fmt.Errorf("%w: %q in the schema %s", ErrNoCatalog, s.opts.Catalog, s.schema)
 }
 
 // setClock notes what the server's clock showed, in microseconds since 1970. The
