@@ -17,15 +17,22 @@ func TestNoCreate(t *testing.T) {
 	missing := func(opts pgstore.Options, says string) {
 		t.Helper()
 		opts.NoCreate = true
-		for range 2 { // the first makes nothing that the second finds
+		for range 2 { // the first makes no catalog that the second finds
 			_, err := pgstore.Open(t.Context(), dsn, &opts)
 			require.ErrorIs(t, err, pgstore.ErrNoCatalog)
 			require.ErrorContains(t, err, says)
 		}
 	}
+	noTables := func(schema string) {
+		t.Helper()
+		_, err := pgstore.Open(t.Context(), dsn, &pgstore.Options{Schema: schema, NoMigrate: true})
+		require.ErrorContains(t, err, "has no tables")
+	}
 	missing(pgstore.Options{}, `"default" in the schema "customstatus"`)
+	noTables("")
 	commit(t, open(t, dsn, pgstore.Options{}), create("1", "one"))
 	require.Len(t, load(t, open(t, dsn, pgstore.Options{NoCreate: true})).Statuses, 1)
 	missing(pgstore.Options{Catalog: "x'"}, `"x'" in the schema "customstatus"`)
 	missing(pgstore.Options{Schema: "other"}, `"default" in the schema "other"`)
+	noTables("other")
 }

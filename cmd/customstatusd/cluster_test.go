@@ -196,6 +196,37 @@ func TestCopyToPostgres(t *testing.T) {
 	require.Contains(t, out, ": ok, statuses 20500, revision ")
 }
 
+// Commands that read make nothing in the store of a misspelt name.
+func TestReadersMakeNothing(t *testing.T) {
+	t.Parallel()
+	_, dsn := onPostgres(t)
+	dir := t.TempDir()
+	file, to := filepath.Join(dir, "one.jsonl"), "bolt:"+filepath.Join(dir, "to.db")
+	require.NoError(t, os.WriteFile(file, []byte(`{"name":"one","statusType":"away"}`), 0o600))
+	separator := "?"
+	if strings.Contains(dsn, "?") {
+		separator = "&"
+	}
+	fail := func(at, says string) {
+		t.Helper()
+		for _, args := range [][]string{{"export", "--store", at}, {"check", "--store", at}, {"copy", "--from", at, "--to", to}} {
+			out, errs := command(t, exitFailure, args...)
+			require.Contains(t, errs, says, args)
+			require.Empty(t, out)
+		}
+		out, _ := command(t, exitOK, "import", "--dry-run", "--store", at, file)
+		require.Equal(t, "would import 1, update 0, skip 0, refuse 0, already there 0\n", out)
+		_, errs := command(t, exitFailure, "export", "--store", at)
+		require.Contains(t, errs, says, "the dry run made it")
+	}
+	fail(dsn, `there is no such catalog: "default" in the schema "customstatus"`)
+	command(t, exitOK, "import", "--store", dsn, file)
+	fail(dsn+separator+"catalog=x", `there is no such catalog: "x" in the schema "customstatus"`)
+	fail(dsn+separator+"schema=x", `there is no such catalog: "default" in the schema "x"`)
+	out, _ := command(t, exitOK, "copy", "--from", dsn, "--to", dsn+separator+"catalog=x")
+	require.Contains(t, out, "copied 1 in 1 commit, ")
+}
+
 func TestCopyExactToPostgres(t *testing.T) {
 	t.Parallel()
 	server, _ := onPostgres(t)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -74,17 +73,17 @@ func (p *process) copyAll(ctx context.Context, from, to address, opts importOpti
 	if err := p.writeCopy(ctx, content, read, from, to, opts); err != nil {
 		return err
 	}
-	_, copied, err := readAll(ctx, to)
+	copied, err := readMaybe(ctx, to)
 	if err != nil {
 		return fmt.Errorf("all was written, but can't be compared: %w", err)
 	}
-	return p.compare(from, to, source, copied.Statuses, opts)
+	return p.compare(from, to, source, copied, opts)
 }
 
-// readMaybe returns the statuses of a store. A file that does not exist has none.
+// readMaybe returns the statuses of a store. One that does not exist yet has none.
 func readMaybe(ctx context.Context, at address) ([]customstatus.CustomUserStatus, error) {
 	_, src, err := readAll(ctx, at)
-	if !at.shared() && errors.Is(err, fs.ErrNotExist) {
+	if at.missing(err) {
 		return nil, nil
 	}
 	if err != nil {

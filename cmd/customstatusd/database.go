@@ -34,13 +34,29 @@ type database interface {
 	close() error
 }
 
+// noCatalog is the error of a shared store that was opened to be read and has no
+// catalog.
+type noCatalog struct{ err error }
+
+func (e *noCatalog) Error() string { return e.err.Error() }
+func (e *noCatalog) Unwrap() error { return e.err }
+
+// missing reports whether opening the store to read it failed because nothing is there.
+func (a address) missing(err error) bool {
+	if a.shared() {
+		none := (*noCatalog)(nil) // a missing file of a certificate is something else
+		return errors.As(err, &none)
+	}
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 // openDatabase returns the database at an address. A shared store is opened, whether
-// servers run or not. If a server holds the file, the database is
+// servers run or not, and its catalog is made if create is set. If a server holds the file, the database is
 // that of the server, whatever is at the path now. Otherwise the file is opened: to be
 // written and made, if create is set, or else only to be read.
 func openDatabase(ctx context.Context, a address, create bool, rules customstatus.Rules) (database, error) {
 	if a.shared() {
-		return openShared(ctx, a, customstatus.Options{Rules: rules})
+		return openShared(ctx, a, create, customstatus.Options{Rules: rules})
 	}
 	pl, err := findPlace(a.path)
 	if err != nil {
@@ -116,12 +132,13 @@ func openLocal(ctx context.Context, pl place, create bool, opts customstatus.Opt
 	return db, nil
 }
 
-// openShared opens a shared store. Without opts.Logger it logs nothing.
-func openShared(ctx context.Context, a address, opts customstatus.Options) (*localDatabase, error) {
+// openShared opens a shared store. If it has no catalog, one is made if create is set.
+// Without opts.Logger it logs nothing.
+func openShared(ctx context.Context, a address, create bool, opts customstatus.Options) (*localDatabase, error) {
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
-	store, err := openStore(ctx, a, opts.Logger)
+	store, err := openStore(ctx, a, create, opts.Logger)
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", a, err)
 	}

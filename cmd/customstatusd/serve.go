@@ -317,7 +317,7 @@ var headerLines = regexp.MustCompile(`^X-User-Id: \S+\nX-Auth-Token: \S+\n$`)
 // socket is nil, which the log says, if something else is in its place.
 func openServed(ctx context.Context, config *serveConfig, log *slog.Logger) (*localDatabase, *controlListener, error) {
 	if config.store.shared() {
-		db, err := openShared(ctx, config.store, customstatus.Options{Rules: *config.rules, Logger: log})
+		db, err := openShared(ctx, config.store, true, customstatus.Options{Rules: *config.rules, Logger: log})
 		return db, nil, err
 	}
 	pl, err := findPlace(config.store.path)

@@ -20,18 +20,19 @@ import (
 	"github.com/customstatus/customstatus/pgstore"
 )
 
-// openStore opens a store that several servers share.
-func openStore(ctx context.Context, a address, log *slog.Logger) (customstatus.SharedStore, error) {
+// openStore opens a store that several servers share. Unless create is set, it makes
+// nothing there, and fails with a noCatalog if nothing is there.
+func openStore(ctx context.Context, a address, create bool, log *slog.Logger) (customstatus.SharedStore, error) {
 	if a.kind == kindEtcd {
-		return openEtcd(ctx, a, log)
+		return openEtcd(ctx, a, create, log)
 	}
-	return openPostgres(ctx, a, log)
+	return openPostgres(ctx, a, create, log)
 }
 
 // openPostgres opens a store in PostgreSQL. The parameters that pgx doesn't know are
 // the store's options.
-func openPostgres(ctx context.Context, a address, log *slog.Logger) (customstatus.SharedStore, error) {
-	opts := pgstore.Options{Schema: a.params.Get("schema"), Catalog: a.params.Get("catalog"), Logger: log}
+func openPostgres(ctx context.Context, a address, create bool, log *slog.Logger) (customstatus.SharedStore, error) {
+	opts := pgstore.Options{Schema: a.params.Get("schema"), Catalog: a.params.Get("catalog"), NoCreate: !create, Logger: log}
 	switch listen := a.params.Get("listen"); listen {
 	case "", "true":
 	case "false":
@@ -40,13 +41,16 @@ func openPostgres(ctx context.Context, a address, log *slog.Logger) (customstatu
 		return nil, errors.New("listen is true or false")
 	}
 	store, err := pgstore.Open(ctx, a.dsn("schema", "catalog", "listen"), &opts)
+	if errors.Is(err, pgstore.ErrNoCatalog) {
+		return nil, &noCatalog{err}
+	}
 	if err != nil {
 		return nil, err // not a nil *Store in the interface
 	}
 	return store, nil
 }
 
-func openEtcd(ctx context.Context, a address, log *slog.Logger) (customstatus.SharedStore, error) {
+func openEtcd(ctx context.Context, a address, create bool, log *slog.Logger) (customstatus.SharedStore, error) {
 	config := clientv3.Config{Username: a.user}
 	var err error
 	if config.Password, err = a.passwordOf(); err != nil {
@@ -69,6 +73,16 @@ func openEtcd(ctx context.Context, a address, log *slog.Logger) (customstatus.Sh
 	store, err := etcdstore.Open(ctx, config, &opts)
 	if err != nil {
 		return nil, err
+	}
+	if create {
+		return store, nil
+	}
+	// An etcd store makes nothing before its first commit, which leaves a revision.
+	if revision, err := store.Revision(ctx); err != nil || revision == 0 {
+		if err == nil {
+			err = &noCatalog{errors.New("there is no catalog under this prefix, or nothing was ever written to it")}
+		}
+		return nil, errors.Join(err, store.Close())
 	}
 	return store, nil
 }

@@ -11,6 +11,6 @@ import (
 )
 
 // openStore refuses every shared store: this program was built without them.
-func openStore(_ context.Context, a address, _ *slog.Logger) (customstatus.SharedStore, error) {
+func openStore(_ context.Context, a address, _ bool, _ *slog.Logger) (customstatus.SharedStore, error) {
 	return nil, fmt.Errorf("this program was built with the tag nocluster, so it has no %s stores", a.kind)
 }

@@ -112,7 +112,7 @@ func (p *process) importFrom(ctx context.Context, at address, name string, rules
 	}
 	defer in.Close()
 	db, err := openDatabase(ctx, at, !opts.dryRun, rules)
-	if opts.dryRun && errors.Is(err, fs.ErrNotExist) {
+	if opts.dryRun && at.missing(err) {
 		db, err = openEmpty(ctx, rules)
 	}
 	if err != nil {
@@ -365,7 +365,7 @@ func (p *process) nameProblems(pl place) {
 func (p *process) check(ctx context.Context, at address) error {
 	rules := customstatus.Rules{StatusTypeOptional: true}
 	if at.shared() {
-		db, err := openShared(ctx, at, customstatus.Options{Rules: rules})
+		db, err := openShared(ctx, at, false, customstatus.Options{Rules: rules})
 		if err != nil {
 			return fmt.Errorf("check: %w", err)
 		}

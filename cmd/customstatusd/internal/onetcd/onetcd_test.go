@@ -97,6 +97,15 @@ func copyThereAndBack(t *testing.T, p program) {
 	require.NoError(t, os.WriteFile(filepath.Join(p.dir, "many.jsonl"), []byte(lines.String()), 0o600))
 	p.run(t, "import", "--db", "a.db", "many.jsonl")
 
+	for _, args := range [][]string{{"export", "--store", store}, {"check", "--store", store}, {"copy", "--from", store, "--to", "bolt:b.db"}} {
+		out, err := p.command(args...).CombinedOutput()
+		require.Error(t, err, args)
+		require.Contains(t, string(out), "there is no catalog under this prefix, or nothing was ever written to it")
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(p.dir, "none.jsonl"), nil, 0o600))
+	p.run(t, "import", "--db", "none.db", "none.jsonl")
+	require.Contains(t, p.run(t, "copy", "--from", "bolt:none.db", "--to", store), "verified: 0 statuses")
+
 	out := p.run(t, "copy", "--from", "bolt:a.db", "--to", store)
 	require.Contains(t, out, "copied 500 in 12 commits, already there 0\nverified: 500 statuses with the fingerprint ")
 	require.Contains(t, p.run(t, "copy", "--from", "bolt:a.db", "--to", store), "copied 0 in 0 commits, already there 500\n")
