@@ -44,7 +44,9 @@
 // the database has gone back to another history: after a failover that lost
 // commits, or after a restored backup. Watch then ends with
 // [customstatus.ErrCompacted], commits return [customstatus.ErrConflict], and the
-// catalog loads again, tells its watchers, and counts it in its statistics.
+// catalog loads again, tells its watchers, and counts it in its statistics. A commit
+// is refused in the same way when the last revision that its store knows is no
+// longer in the feed, so that there is nothing to compare.
 //
 // # The feed
 //

@@ -92,7 +92,7 @@ func (s *Store) refusal(err error, changes []customstatus.Change) error {
 	case e.Code == codeUnique && e.ConstraintName == "statuses_name":
 		return fmt.Errorf("%w: a name belongs to another status", customstatus.ErrConflict)
 	case e.Code == codeHistory:
-		return fmt.Errorf("%w: the database has gone back to another history than was read", customstatus.ErrConflict)
+		return fmt.Errorf("%w: the database has another history than was read, or no longer keeps the revision that was read", customstatus.ErrConflict)
 	case e.Code == codeFormat:
 		return fmt.Errorf("a newer version of this program has written records of the %s, and this version knows format %d: nothing was written; upgrade this program", e.Message, recordFormat)
 	case e.Code == codeGone:

@@ -145,3 +145,20 @@ func TestFeedGoesOnFromTheSameStatusesOnly(t *testing.T) {
 	require.NoError(t, c.Sync(t.Context()))
 	require.Equal(t, load(t, other).Fingerprint, c.Position().Fingerprint)
 }
+
+// A store whose position is no longer in the feed can't know whether it has read the
+// same history.
+func TestCommitFromACompactedPosition(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, nil)
+	database := server.NewDatabase()
+	opts := pgstore.Options{Logger: new(logbook).logger()}
+	s, other := open(t, server.DSN(database), opts), open(t, server.DSN(database), opts)
+	commit(t, s, create("a", "x"))
+	require.NoError(t, other.Compact(t.Context(), commit(t, other, create("b", "y"))))
+	_, err := s.Commit(t.Context(), []customstatus.Change{create("c", "z")})
+	require.ErrorIs(t, err, customstatus.ErrConflict)
+	holds(t, s, 2, "x", "y")
+	commit(t, s, create("c", "z"))
+	works(t, s)
+}

@@ -90,7 +90,9 @@ BEGIN
 	ELSE
 		SELECT c.token INTO known FROM {schema}.commits c WHERE c.catalog = p_catalog AND c.revision = p_known;
 	END IF;
-	IF known IS DISTINCT FROM p_known_token AND p_known >= head.compacted THEN
+	-- A position that is compacted can't be checked, so it is refused like one that is
+	-- lost. One before revision 0 is that of a store which has read nothing.
+	IF known IS DISTINCT FROM p_known_token AND p_known >= 0 THEN
 		RAISE EXCEPTION 'another history' USING ERRCODE = 'CS003';
 	END IF;
 	o_revision := head.revision + 1;
