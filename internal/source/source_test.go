@@ -262,3 +262,71 @@ func TestLoadRefusesTheOtherKindOfStore(t *testing.T) {
 	r.store.shared = false
 	require.ErrorContains(t, r.Reload(t.Context()), "the store is exclusive")
 }
+
+// gatedStore is a store whose Load ends when the channel is closed.
+type gatedStore struct {
+	*store
+	gate chan struct{}
+}
+
+func (s gatedStore) Load(ctx context.Context) (view.Contents[value], error) {
+	if s.gate != nil {
+		<-s.gate
+	}
+	return s.store.Load(ctx)
+}
+
+// A commit and a load never use the store at once, and a commit is planned from what was
+// loaded last.
+func TestCommitsAndLoads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := new(view.View[value, string])
+		v.Init(t.Context(), valueType, history.New[string](100, 1000))
+		h := &host.Host{Log: slog.New(slog.DiscardHandler), Clock: time.Now}
+		gate := make(chan struct{})
+		s := source.New(t.Context(), h, v, gatedStore{&store{revision: 5, name: "a", shared: true}, gate}, source.Options[gatedStore]{Shared: true})
+		load := func() chan error {
+			done := make(chan error, 1)
+			go func() {
+				_, err := s.Load(t.Context())
+				done <- err
+			}()
+			synctest.Wait()
+			return done
+		}
+		commits := 0
+		commit := func(gatedStore) error { commits++; return nil }
+
+		loading := load()
+		require.ErrorIs(t, s.Commit(0, commit), sentinel.ErrConflict)
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := s.RevisionAfterLoad(short)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Empty(t, loading)
+		close(gate)
+		require.NoError(t, <-loading)
+		revision, err := s.RevisionAfterLoad(t.Context())
+		require.NoError(t, err)
+		require.EqualValues(t, 5, revision)
+		require.NoError(t, s.Commit(v.Current().Loads, commit))
+		require.Equal(t, 1, commits)
+
+		require.NoError(t, <-load())
+		require.ErrorIs(t, s.Commit(v.Current().Loads-1, commit), sentinel.ErrConflict)
+		require.Equal(t, 1, commits)
+
+		require.NoError(t, s.Commit(v.Current().Loads, func(gatedStore) error {
+			loading = load()
+			require.Empty(t, loading)
+			leaves, cancel := context.WithCancel(t.Context())
+			cancel()
+			_, err := s.Load(leaves)
+			require.ErrorIs(t, err, context.Canceled)
+			return nil
+		}))
+		require.NoError(t, <-loading)
+		require.ErrorContains(t, s.Commit(v.Current().Loads, func(gatedStore) error { panic("the store") }), "the store panicked in Commit")
+		require.NoError(t, <-load(), "nothing is held any more")
+	})
+}
