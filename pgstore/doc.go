@@ -48,6 +48,13 @@
 // is refused in the same way when the last revision that its store knows is no
 // longer in the feed, so that there is nothing to compare.
 //
+// The revisions then go on from the last commit that is left. So a number may be used
+// again, for another commit. Somebody who read a status before that, and writes it
+// afterwards with [customstatus.WriteOptions].IfRevision, may match a
+// status with other content, and overwrite it. A watcher that gets ErrCompacted says
+// that what was read before has to be read again. With synchronous replication, no
+// failover does this.
+//
 // # The feed
 //
 // A table has the commits of late; [Options] say how many. Watchers read what is
