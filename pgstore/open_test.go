@@ -1,7 +1,10 @@
 package pgstore_test
 
 import (
+	"net"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -35,4 +38,16 @@ func TestNoCreate(t *testing.T) {
 	missing(pgstore.Options{Catalog: "x'"}, `"x'" in the schema "customstatus"`)
 	missing(pgstore.Options{Schema: "other"}, `"default" in the schema "other"`)
 	noTables("other")
+}
+
+// A first host that takes connections and says nothing leaves time for the second one.
+func TestOpenPastASilentHost(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, nil)
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, silent.Close()) })
+	dsn := strings.Replace(server.DSN(server.NewDatabase()), server.Addr(), silent.Addr().String()+","+server.Addr(), 1)
+	require.Contains(t, dsn, ",")
+	works(t, open(t, dsn, pgstore.Options{Timeout: 6 * time.Second}))
 }

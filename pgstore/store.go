@@ -43,7 +43,8 @@ type Store struct {
 // Open connects to a database and opens the store of a catalog in it. The dsn is
 // what pgx accepts: a URL or key-value pairs, with TLS, several hosts, and the
 // settings of pgxpool such as pool_max_conns. Of several hosts, the store uses the
-// primary, unless target_session_attrs says otherwise.
+// primary, unless target_session_attrs says otherwise. With n hosts, each is given up
+// after [Options.Timeout]/(n+1) without an answer, or after a shorter connect_timeout.
 //
 // Open makes the tables and the catalog if they are missing, unless
 // [Options.NoCreate] forbids it. It fails if they have a format that this version
@@ -59,8 +60,8 @@ func Open(ctx context.Context, dsn string, opts *Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	if config.ConnConfig.ConnectTimeout == 0 || config.ConnConfig.ConnectTimeout > own.Timeout {
-		config.ConnConfig.ConnectTimeout = own.Timeout
+	if most := connectTimeout(&config.ConnConfig.Config, own.Timeout); config.ConnConfig.ConnectTimeout == 0 || config.ConnConfig.ConnectTimeout > most {
+		config.ConnConfig.ConnectTimeout = most
 	}
 	if len(config.ConnConfig.Fallbacks) > 0 && config.ConnConfig.ValidateConnect == nil {
 		config.ConnConfig.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsPrimary
@@ -76,6 +77,23 @@ func Open(ctx context.Context, dsn string, opts *Options) (*Store, error) {
 	}
 	s.ownPool = true
 	return s, nil
+}
+
+// connectTimeout returns how long an attempt to connect to one host may take. pgx tries
+// the hosts one after another, so a silent one must leave time for the others, and all
+// of them for the answer.
+func connectTimeout(config *pgconn.Config, all time.Duration) time.Duration {
+	hosts, host, port := 1, config.Host, config.Port
+	for _, next := range config.Fallbacks { // a host is there twice if TLS is optional
+		if next.Host != host || next.Port != port {
+			hosts++
+			host, port = next.Host, next.Port
+		}
+	}
+	if hosts == 1 {
+		return all
+	}
+	return all / time.Duration(hosts+1)
 }
 
 // New opens the store of a catalog in the database of a pool, as [Open] does. Close

@@ -138,8 +138,10 @@ A password on the command line is refused, because every user of the machine cou
 it there. $CUSTOMSTATUS_STORE may have one. No log and no error shows it.
 
 PostgreSQL: the address has what a connection string can have, such as several hosts
-and ?sslmode=verify-full&sslrootcert=FILE. Of the usual variables, $PGPASSWORD,
-$PGPASSFILE, $PGSERVICE and the others count. Three more parameters are ours:
+and ?sslmode=verify-full&sslrootcert=FILE. With several hosts, a silent one is given up
+after a few seconds: after 10 divided by one more than the hosts, or after a shorter
+connect_timeout. Of the usual variables, $PGPASSWORD, $PGPASSFILE, $PGSERVICE and the
+others count. Three more parameters are ours:
     schema=NAME     the schema of the tables; the default is customstatus
     catalog=NAME    the catalog, of which a schema has any number
     listen=false    for a pooler in transaction mode
