@@ -171,12 +171,14 @@ func (p *process) writeCopy(ctx context.Context, content []byte, read *statusfil
 	return err
 }
 
-// sayParts returns a function that says that several commits are made, and on a terminal
-// how far they are.
+// sayParts returns a function that says once that several commits are made, and on a
+// terminal how far they are.
 func (p *process) sayParts(what string) func(importParts) {
+	told := false
 	return func(parts importParts) {
 		switch {
-		case parts.Most > 0 && parts.Commits == 0:
+		case parts.Most > 0 && parts.Commits == 0 && !told:
+			told = true
 			fmt.Fprintf(p.stderr, "customstatusd: %s is too large for one commit, so up to %s follow; if it ends early, run it again for the rest\n", what, commits(parts.Most))
 		case parts.Most > 0 && isTerminal(p.stderr):
 			fmt.Fprintf(p.stderr, "\r\x1b[K%d of up to %s, %d statuses", parts.Commits, commits(parts.Most), parts.Added)

@@ -98,6 +98,25 @@ func TestImportOfTheRestIsOneCommit(t *testing.T) {
 	require.Equal(t, 3, store.made)
 }
 
+// A repeated import says once that it is large, however many parts are there already.
+func TestImportSaysOnceThatItIsLarge(t *testing.T) {
+	for name, said := range map[string]func(*process) func(importParts){
+		"import": func(p *process) func(importParts) { return p.sayLarge("x", nil) },
+		"copy":   func(p *process) func(importParts) { return p.sayParts("the copy") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			db, _, _, _ := openSmall(t, "served")
+			_, err := db.importFrom(t.Context(), strings.NewReader(sourceLines(170)), importOptions{}, noParts)
+			require.NoError(t, err)
+			var errs bytes.Buffer
+			result, err := db.importFrom(t.Context(), strings.NewReader(sourceLines(300)), importOptions{}, said(&process{stderr: &errs}))
+			require.NoError(t, err)
+			require.Equal(t, 130, result.Added)
+			require.Equal(t, 1, strings.Count(errs.String(), "too large for one commit"), errs.String())
+		})
+	}
+}
+
 // All bad lines are named before the first commit, wherever they are.
 func TestImportInPartsChecksFirst(t *testing.T) {
 	for name, tt := range map[string]struct{ more, want string }{

@@ -127,13 +127,7 @@ func (p *process) importFrom(ctx context.Context, at address, name string, rules
 		bar.clear()
 		fmt.Fprintf(p.stdout, "%s: %s: %q: would %s: %s\n", name, c.Where, c.Name, c.Does, c.Why)
 	}
-	result, err := db.importFrom(ctx, r, opts, func(parts importParts) {
-		if parts.Most > 0 && parts.Commits == 0 {
-			bar.clear()
-			fmt.Fprintf(p.stderr, "customstatusd: %s: too large for one commit, so up to %s follow; if the import ends early, run it again to import the rest\n",
-				name, commits(parts.Most))
-		}
-	})
+	result, err := db.importFrom(ctx, r, opts, p.sayLarge(name, bar))
 	bar.clear()
 	if result.Missing > 0 {
 		fmt.Fprintf(p.stderr, "customstatusd: %s: warning: the list was asked for a part; %d more statuses are not in it\n", name, result.Missing)
@@ -178,6 +172,20 @@ func sayConflicts(opts importOptions) string {
 		return ""
 	}
 	return "; --on-conflict skip or update says what to do with those that conflict"
+}
+
+// sayLarge returns a function that says once that an import makes several commits.
+// Parts that are there already make none, so several reports can come before the first.
+func (p *process) sayLarge(name string, bar *progress) func(importParts) {
+	told := false
+	return func(parts importParts) {
+		if parts.Most > 0 && parts.Commits == 0 && !told {
+			told = true
+			bar.clear()
+			fmt.Fprintf(p.stderr, "customstatusd: %s: too large for one commit, so up to %s follow; if the import ends early, run it again to import the rest\n",
+				name, commits(parts.Most))
+		}
+	}
 }
 
 // importRefused prints the values that can't be imported, and returns an error.
