@@ -202,6 +202,44 @@ func TestDamage(t *testing.T) {
 	}
 }
 
+// What was wrong and has been mended keeps no watcher from what came before it for ever:
+// the watcher's catalog loads, and goes on from there.
+func TestMendedDamage(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, nil)
+	client := cluster.Client(t)
+	for i, damage := range []struct{ key, value string }{
+		{"s/stray", "\x01stray"},
+		{"s/stray", string(appendRecord(nil, &customstatus.CustomUserStatus{Name: "c"}))},
+		{"revision", ""},
+	} {
+		t.Run(damage.key, func(t *testing.T) {
+			prefix := fmt.Sprintf("/%d/", i)
+			s := openOn(t, cluster, &wire{}, Options{Prefix: prefix})
+			before := must(s.Commit(ctx, []customstatus.Change{create("a", "x")}))
+			must(client.Put(ctx, prefix+damage.key, damage.value))
+			if damage.key != "revision" { // which the next commit mends
+				must(client.Delete(ctx, prefix+damage.key))
+			}
+			must(s.Commit(ctx, []customstatus.Change{create("b", "y")}))
+			for _, err := range s.Watch(ctx, before) {
+				if err != nil {
+					require.ErrorIs(t, err, customstatus.ErrCompacted)
+					require.ErrorIs(t, err, customstatus.ErrDamaged, "it says why")
+				}
+			}
+			all, err := s.Load(ctx)
+			require.NoError(t, err)
+			for commit, err := range s.Watch(ctx, all.Revision) {
+				require.NoError(t, err)
+				if commit.FingerprintKnown {
+					break
+				}
+			}
+		})
+	}
+}
+
 func TestPrefixesAreApart(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.Start(t, nil)

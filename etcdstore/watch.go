@@ -249,14 +249,14 @@ func (w *watcher) takeRevision(events []*mvccpb.Event) error {
 			}
 			committed = true
 		case string(e.Kv.Key) == w.keys.revision:
-			return damaged("the key %q was deleted", e.Kv.Key)
+			return unreadable(damaged("the key %q was deleted", e.Kv.Key))
 		}
 	}
 	switch {
 	case !committed && len(commit.Changes) == 0:
 		return nil // a newer version may keep more
 	case len(before) != len(commit.Changes):
-		return damaged("revision %d has %d changes, and not the %d of a commit", commit.Revision, len(commit.Changes), len(before))
+		return unreadable(damaged("revision %d has %d changes, and not the %d of a commit", commit.Revision, len(commit.Changes), len(before)))
 	}
 	for i := range commit.Changes {
 		c := &commit.Changes[i]
@@ -284,11 +284,18 @@ func (w *watcher) takeRevision(events []*mvccpb.Event) error {
 	return nil
 }
 
-// tolerate remembers a newer format, and returns any other error.
+// unreadable returns the error of a feed that can't go past what has happened at a
+// revision. Somebody may have mended it since, which only Load can tell.
+func unreadable(err error) error { return fmt.Errorf("%w: %w", customstatus.ErrCompacted, err) }
+
+// tolerate remembers a newer format, and makes any other error unreadable.
 func (w *watcher) tolerate(err error) error {
 	if errors.Is(err, errNewer) {
 		w.meet(err, false)
 		return nil
 	}
-	return err
+	if err != nil {
+		return unreadable(err)
+	}
+	return nil
 }
