@@ -84,14 +84,12 @@ func (s *Store) commit(ctx context.Context, changes []customstatus.Change) (cust
 	if newer := s.newer.Load(); newer != nil {
 		return 0, fmt.Errorf("nothing was written: %w: upgrade this program", *newer)
 	}
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
 	running, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.RequestTimeout)
 	defer cancel()
+	if err := s.takeTurn(ctx, running); err != nil {
+		return 0, err
+	}
+	defer func() { <-s.turn }()
 	if err := s.settle(running); err != nil {
 		return 0, err
 	}
@@ -106,6 +104,21 @@ func (s *Store) commit(ctx context.Context, changes []customstatus.Change) (cust
 		if running.Err() != nil {
 			return 0, fmt.Errorf("nothing was written: %w", err)
 		}
+	}
+}
+
+// takeTurn waits for the turn as long as the caller's context and the call's time last.
+func (s *Store) takeTurn(ctx, running context.Context) error {
+	select {
+	case s.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-running.Done():
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return fmt.Errorf("nothing was done: other calls took longer than %v: %w", s.opts.RequestTimeout, running.Err())
 	}
 }
 
@@ -223,15 +236,13 @@ func (s *Store) settleFirst(ctx context.Context) error {
 	if !s.doubtful.Load() {
 		return nil
 	}
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	ctx, cancel := context.WithTimeout(ctx, s.opts.RequestTimeout)
+	running, cancel := context.WithTimeout(ctx, s.opts.RequestTimeout)
 	defer cancel()
-	return s.settle(ctx)
+	if err := s.takeTurn(ctx, running); err != nil {
+		return err
+	}
+	defer func() { <-s.turn }()
+	return s.settle(running)
 }
 
 // settle decides a commit whose outcome was unknown.

@@ -414,4 +414,16 @@ func TestCommitWaitsForItsTurn(t *testing.T) {
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	<-s.turn
 	require.Empty(t, load(t, s))
+
+	// The wait is a part of the call, which has its own limit.
+	s.opts.RequestTimeout = 10 * time.Millisecond
+	s.turn <- struct{}{}
+	_, err = s.Commit(ctx, []customstatus.Change{create("a", "x")})
+	require.ErrorContains(t, err, "nothing was done")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
+	s.doubtful.Store(true)
+	_, err = s.Load(ctx)
+	require.ErrorContains(t, err, "nothing was done")
+	<-s.turn
 }
