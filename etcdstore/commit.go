@@ -295,6 +295,7 @@ func (s *Store) abort(ctx context.Context, op *pb.RequestOp) (decided verdict, a
 		Success: []*pb.RequestOp{op},
 		Failure: []*pb.RequestOp{get(d.key)},
 	}
+	var strange error
 	err = s.ask(ctx, s.opts.MemberTimeout, func(ctx context.Context, m member) error {
 		resp, err := pb.NewKVClient(m).Txn(ctx, req)
 		switch {
@@ -307,9 +308,12 @@ func (s *Store) abort(ctx context.Context, op *pb.RequestOp) (decided verdict, a
 			decided, at = wasAborted, resp.Header.Revision
 			return nil
 		}
-		decided, at = d.read(markerOf(resp))
+		decided, at, strange = d.read(markerOf(resp))
 		return nil
 	})
+	if err == nil {
+		err = strange
+	}
 	if op.GetRequestDeleteRange() != nil {
 		at = 0
 	}
@@ -318,6 +322,7 @@ func (s *Store) abort(ctx context.Context, op *pb.RequestOp) (decided verdict, a
 
 // look reads the marker of the commit in doubt.
 func (s *Store) look(ctx context.Context) (decided verdict, at int64, err error) {
+	var strange error
 	err = s.ask(ctx, s.opts.MemberTimeout, func(ctx context.Context, m member) error {
 		resp, err := pb.NewKVClient(m).Range(ctx, &pb.RangeRequest{Key: s.doubt.key})
 		if err != nil {
@@ -327,25 +332,31 @@ func (s *Store) look(ctx context.Context) (decided verdict, at int64, err error)
 		if len(resp.Kvs) > 0 {
 			kv = resp.Kvs[0]
 		}
-		decided, at = s.doubt.read(kv)
+		decided, at, strange = s.doubt.read(kv)
 		return nil
 	})
+	if err == nil {
+		err = strange
+	}
 	return decided, at, err
 }
 
-// read returns what a marker says. The marker may not be there.
-func (d *doubt) read(kv *mvccpb.KeyValue) (decided verdict, at int64) {
+// read returns what a marker says. The marker may not be there, or as it was before the
+// commit. Then it says nothing.
+func (d *doubt) read(kv *mvccpb.KeyValue) (decided verdict, at int64, err error) {
 	switch {
 	case kv == nil && d.last == 0 && d.answered && time.Now().Before(d.ends):
-		return undecided, 0 // it was never put, or else it would be there
+		return undecided, 0, nil // it was never put, or else it would be there
 	case kv == nil:
-		return neverKnown, 0
+		return neverKnown, 0, nil
 	case string(kv.Value) == made(d.number):
-		return wasMade, kv.ModRevision
+		return wasMade, kv.ModRevision, nil
 	case string(kv.Value) == aborted(d.number):
-		return wasAborted, kv.ModRevision
+		return wasAborted, kv.ModRevision, nil
+	case kv.ModRevision == d.last:
+		return undecided, 0, nil
 	default:
-		return undecided, 0
+		return undecided, 0, fmt.Errorf("somebody else has written the marker %q", kv.Key)
 	}
 }
 

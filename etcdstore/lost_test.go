@@ -403,6 +403,45 @@ func TestNoSpace(t *testing.T) {
 	}
 }
 
+// Nobody can tell the outcome of a commit whose marker somebody else has written. The
+// error says so.
+func TestStrangeMarker(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, nil)
+	client := cluster.Client(t)
+	for i, call := range map[string]error{"answer lost": errCut, "no space": rpctypes.ErrGRPCNoSpace} {
+		t.Run(i, func(t *testing.T) {
+			w := &wire{}
+			s := openOn(t, cluster, w, Options{Prefix: "/" + i + "/"})
+			_, err := s.Commit(ctx, []customstatus.Change{create("before", "before")})
+			require.NoError(t, err)
+			w.set(func(_ string, req any, send func() error) error {
+				if !isCommit(req) {
+					return send()
+				}
+				_, err := client.Do(ctx, clientv3.OpPut(string(s.session.key), "strange", clientv3.WithLease(clientLease(s))))
+				require.NoError(t, err)
+				return call
+			})
+			_, err = s.Commit(ctx, []customstatus.Change{create("a", "x")})
+			require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
+			require.ErrorContains(t, err, "somebody else has written the marker")
+			require.NotContains(t, err.Error(), "%!")
+			_, err = s.Commit(ctx, []customstatus.Change{create("b", "y")})
+			require.ErrorContains(t, err, "somebody else has written the marker")
+			require.NotContains(t, err.Error(), "%!")
+
+			// When the lease has run out, nothing can be written late.
+			w.set(nil)
+			_, err = client.Revoke(ctx, clientLease(s))
+			require.NoError(t, err)
+			_, err = s.Commit(ctx, []customstatus.Change{create("b", "y")})
+			require.NoError(t, err)
+			require.NotContains(t, load(t, s), "a")
+		})
+	}
+}
+
 func TestCommitWaitsForItsTurn(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.Start(t, nil)
