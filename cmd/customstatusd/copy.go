@@ -21,7 +21,8 @@ types, times and metadata. "customstatusd help stores" says what a STORE is. A b
 file that does not exist is made. A server that holds a file does its part of the copy.
 
 A copy that fits into one commit is made whole or not at all. A larger one makes several
-commits and says so. It can be interrupted: run it again to copy the rest. What is there
+commits and says so. It can be interrupted: a signal ends it after the commit that is
+being made, it says what was copied, and another run copies the rest. What is there
 already, just as in the source, is left alone.
 
 Copy refuses a destination that has other statuses, and names every status whose id or
@@ -57,6 +58,8 @@ the writers first, or run the copy again.`,
 }
 
 func (p *process) copyAll(ctx context.Context, from, to address, opts importOptions) error {
+	ctx, stop := untilSignal(ctx)
+	defer stop()
 	content, read, err := readAll(ctx, from)
 	if err != nil {
 		return err

@@ -42,7 +42,8 @@ func (p *process) importCommand() *cobra.Command {
 One commit holds up to 50,000 statuses and 32 MiB. An import that fits into one commit
 adds all statuses or none. A larger import first checks all statuses, and then makes
 several commits. It says so before it begins and when it ends. If it ends early, it
-says how many statuses it imported; run it again to import the rest.
+says how many statuses it imported; run it again to import the rest. A signal ends it
+after the commit that is being made, and a second signal at once.
 
 FILE has statuses as JSON objects, in UTF-8:
 
@@ -111,6 +112,8 @@ func (p *process) importFrom(ctx context.Context, at address, name string, rules
 		return err
 	}
 	defer in.Close()
+	ctx, stop := untilSignal(ctx) // not before, as opening a pipe can wait for ever
+	defer stop()
 	db, err := openDatabase(ctx, at, !opts.dryRun, rules)
 	if opts.dryRun && at.missing(err) {
 		db, err = openEmpty(ctx, rules)
@@ -123,6 +126,7 @@ func (p *process) importFrom(ctx context.Context, at address, name string, rules
 	if bar != nil {
 		r = bar
 	}
+	r = &interruptible{ctx: ctx, r: r}
 	opts.found = func(c conflict) {
 		bar.clear()
 		fmt.Fprintf(p.stdout, "%s: %s: %q: would %s: %s\n", name, c.Where, c.Name, c.Does, c.Why)
