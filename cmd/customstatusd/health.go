@@ -45,6 +45,9 @@ type health struct {
 	failed uint64        // the commits that had failed, and all loads, at the last probe
 	err    error         // of the last probe
 	probed bool          // whether there was a probe since commits began to fail
+
+	refused uint64    // the commits that had failed at the last refusal of a shared store
+	until   time.Time // how long that counts
 }
 
 // newHealth returns the health check of a database. The function tokens returns why
@@ -185,6 +188,17 @@ func (h *health) commitProblem(ctx context.Context, now time.Time) string {
 	// rare, so the good ones may count here too.
 	failed := stats.FailedCommits + stats.Loads
 	current := h.probed && h.failed == failed // no commit has failed since the probe
+	if h.db.shared != nil && isRefusal(stats.CommitError) {
+		// No probe can find out whether the store would still refuse. After a long
+		// time the next write tries, or nobody would ever send one here again.
+		if stats.FailedCommits != h.refused {
+			h.refused, h.until = stats.FailedCommits, now.Add(probeRarely)
+		}
+		if now.Before(h.until) {
+			return writesFail
+		}
+		return ""
+	}
 	if !now.Before(h.next) {
 		if h.probed && h.err == nil && !current {
 			h.every = min(2*h.every, probeRarely) // the last probe was wrong

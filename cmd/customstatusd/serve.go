@@ -41,9 +41,11 @@ and the server could not do so.
 After a write that failed, the health check tries at most every 5 seconds whether
 the disk has room again. It makes a sparse file beside the database, a little longer
 than the database, writes 64 KiB to it, and removes it. So 200 then says that a write
-should succeed, not that a write has succeeded. Over a shared store, the check asks the
-store where it is, and writes nothing; a 503 can then also say "reads are late", and has
-a "since". Lists are answered from memory all the same.
+should succeed, not that a write has succeeded. Over a shared store, the check
+writes nothing: it only asks whether the store can be reached. If the store itself has
+refused the last write, because its disk is full, say, the check answers 503 until a write
+succeeds, or 5 minutes have passed since the check saw a write fail, so that writes are
+tried again. A 503 can then also say "reads are late", and has a "since". Lists are answered from memory all the same.
 
 If there is no tokens file, the first start makes one with one user and prints the
 credentials once. With --credentials-file it writes them to a file of mode 0600 instead,

@@ -1,0 +1,6 @@
+//go:build nocluster
+
+package main
+
+// isRefusal is for shared stores, which this program was built without.
+func isRefusal(error) bool { return false }
