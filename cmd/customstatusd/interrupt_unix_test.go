@@ -93,7 +93,7 @@ func TestInterruptReading(t *testing.T) {
 	cmd.Stderr = &errs
 	require.NoError(t, cmd.Start())
 	require.NoError(t, r.Close()) // the program has its own
-	for range 3 { // more than a pipe holds, so that the program has begun to read
+	for range 3 {                 // more than a pipe holds, so that the program has begun to read
 		_, err = w.WriteString(strings.Repeat(" ", 64<<10))
 		require.NoError(t, err)
 	}
