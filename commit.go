@@ -314,8 +314,8 @@ func (c *Catalog) makeDurable(e *edit, group []*write) error {
 	changes := e.changes()
 	info := CommitInfo{Writes: len(group), Changes: len(changes)}
 	start := time.Now()
-	info.Err = c.source.Commit(e.Base.Loads, func(store backing) (err error) {
-		info.Revision, err = store.Commit(context.Background(), changes)
+	info.Err = c.host.Try("the store panicked in Commit", func() (err error) {
+		info.Revision, err = c.source.Store().Commit(context.Background(), changes)
 		return err
 	})
 	info.Duration = time.Since(start)
@@ -416,5 +416,5 @@ func (c *Catalog) syncFor(leader *write, group []*write) error {
 	for _, w := range group {
 		defer context.AfterFunc(w.ctx, cancel)()
 	}
-	return c.view.CatchUp(ctx, c.source.RevisionAfterLoad, c.follower.Reload)
+	return c.view.CatchUp(ctx, c.source.Revision, c.follower.Reload)
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -211,19 +212,18 @@ func TestSharedStoreGoesBack(t *testing.T) {
 }
 
 // While a commit is under way, the store fails over, and the catalog learns so. The
-// commit is made all the same, after the failover. The catalog loads the store when the
-// outcome is known.
+// commit is made all the same, after the failover.
 func TestSharedWriteAcrossAFailover(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		place := storetest.NewSharedMemory()
 		older := openShared(t, place.Open(), nil)
-		kept := create(t, older, "kept", customstatus.Busy)
+		create(t, older, "kept", customstatus.Busy)
 		contents, err := place.Open().Load(ctx)
 		require.NoError(t, err)
 		lost := create(t, older, "lost", customstatus.Busy)
 		store := &failover{
 			rewinding: rewinding{SharedMemoryStore: place.Open(), back: make(chan customstatus.Contents)},
-			commits:   make(chan customstatus.Revision),
+			commits:   make(chan customstatus.Revision), feed: make(chan customstatus.Commit),
 		}
 		c := openShared(t, store, &customstatus.Options{Logger: slog.New(slog.DiscardHandler)})
 		made := make(chan customstatus.CustomUserStatus, 1)
@@ -231,27 +231,53 @@ func TestSharedWriteAcrossAFailover(t *testing.T) {
 		synctest.Wait()
 		store.back <- contents
 		synctest.Wait()
-		require.EqualValues(t, 1, c.Stats().Loads)
-		require.Empty(t, made)
-		store.commits <- lost.Revision + 10
+		require.EqualValues(t, 1, c.Stats().Rewinds)
+		store.now.Revision = lost.Revision + 10
+		store.commits <- store.now.Revision
+		synctest.Wait()
+		require.Empty(t, made, "it has returned before reads see it")
+		store.feed <- customstatus.Commit{Revision: store.now.Revision, Changes: store.changes}
 		s := <-made
-		require.ElementsMatch(t, []customstatus.CustomUserStatus{kept, s}, list(t, c))
-		require.EqualValues(t, 2, c.Stats().Loads)
+		got, err := c.Get(s.ID)
+		require.NoError(t, err)
+		require.Equal(t, s, got)
 		require.NoError(t, c.Close())
 	})
 }
 
-// failover is a rewinding store whose commits come from a channel, after it has gone back.
+// failover is a rewinding store whose commits, and whose feed after it has gone back,
+// come from channels.
 type failover struct {
 	rewinding
 	commits chan customstatus.Revision
+	changes []customstatus.Change
+	feed    chan customstatus.Commit
 }
 
 func (f *failover) Commit(_ context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
-	made := changes[0].After
-	made.Revision = <-f.commits
-	f.now.Revision, f.now.Statuses = made.Revision, append(f.now.Statuses, made)
-	return made.Revision, nil
+	revision := <-f.commits
+	f.changes = slices.Clone(changes)
+	f.changes[0].After.Revision = revision
+	return revision, nil
+}
+
+func (f *failover) Watch(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
+	if f.now == nil {
+		return f.rewinding.Watch(ctx, after)
+	}
+	return func(yield func(customstatus.Commit, error) bool) {
+		for {
+			select {
+			case commit := <-f.feed:
+				if !yield(commit, nil) {
+					return
+				}
+			case <-ctx.Done():
+				yield(customstatus.Commit{}, ctx.Err())
+				return
+			}
+		}
+	}
 }
 
 // rewinding is a shared store that goes back to older contents.

@@ -33,8 +33,8 @@ type Options[S any] struct {
 	Reopened func(cause, err error)
 }
 
-// Source is the store S behind a view. [Source.Store], [Source.Revision] and
-// [Source.RevisionAfterLoad] may be called by several goroutines at once. The other methods are for the one goroutine
+// Source is the store S behind a view. [Source.Store] and [Source.Revision] may be
+// called by several goroutines at once. The other methods are for the one goroutine
 // whose turn it is to commit; over a shared store, [Source.Load] and [Source.Reload]
 // are for the one that follows the store.
 type Source[S Store[T], T, C any] struct {
@@ -44,7 +44,6 @@ type Source[S Store[T], T, C any] struct {
 	closing context.Context
 
 	store atomic.Pointer[S] // replaced by Replace
-	use   chan struct{}     // held by a commit, and by a load until readers see it
 	stale bool              // the store may hold what readers don't see; never of a shared one
 	lost  error             // why there is no open store, after Replace failed
 }
@@ -52,7 +51,7 @@ type Source[S Store[T], T, C any] struct {
 // New returns a source that has loaded nothing. Its loads and reopenings end when
 // closing is done.
 func New[S Store[T], T, C any](closing context.Context, h *host.Host, v *view.View[T, C], store S, opts Options[S]) *Source[S, T, C] {
-	s := &Source[S, T, C]{opts: opts, host: h, view: v, closing: closing, use: make(chan struct{}, 1)}
+	s := &Source[S, T, C]{opts: opts, host: h, view: v, closing: closing}
 	s.store.Store(&store)
 	return s
 }
@@ -77,44 +76,9 @@ func (s *Source[S, T, C]) Revision(ctx context.Context) (revision uint64, err er
 	return revision, err
 }
 
-// RevisionAfterLoad is Revision, but first waits for the end of a load or commit that is
-// under way.
-func (s *Source[S, T, C]) RevisionAfterLoad(ctx context.Context) (uint64, error) {
-	select {
-	case s.use <- struct{}{}:
-		<-s.use
-	case <-ctx.Done():
-		return 0, ctx.Err()
-	}
-	return s.Revision(ctx)
-}
-
-// Commit calls commit with the store. [sentinel.ErrConflict] is returned instead while
-// the store is being loaded, and when it has been loaded since a snapshot with so many
-// loads, from which the commit was planned. The store knows since then what it holds,
-// and would take a commit that was planned from a history that is lost.
-func (s *Source[S, T, C]) Commit(loads uint64, commit func(S) error) error {
-	select {
-	case s.use <- struct{}{}:
-		defer func() { <-s.use }()
-	default:
-		return fmt.Errorf("%w: the store is being loaded", sentinel.ErrConflict)
-	}
-	if s.view.Current().Loads != loads {
-		return fmt.Errorf("%w: the store has been loaded since the commit was planned", sentinel.ErrConflict)
-	}
-	return s.host.Try("the store panicked in Commit", func() error { return commit(s.Store()) })
-}
-
 // Load shows what the store holds. It reports whether that is another history than
-// the one that was shown before. Load waits for the end of a commit.
+// the one that was shown before.
 func (s *Source[S, T, C]) Load(ctx context.Context) (rewound bool, err error) {
-	select {
-	case s.use <- struct{}{}:
-		defer func() { <-s.use }()
-	case <-ctx.Done():
-		return false, ctx.Err()
-	}
 	var contents view.Contents[T]
 	err = s.host.Try("the store panicked in Load", func() (err error) {
 		contents, err = s.Store().Load(ctx)
