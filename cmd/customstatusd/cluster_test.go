@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -236,4 +237,19 @@ func TestCopyExactToPostgres(t *testing.T) {
 		separator = "&"
 	}
 	copyExact(t, func(name string) string { return dsn + separator + "catalog=" + name })
+}
+
+// A shared store is a destination like a file.
+func TestImportFromIntoPostgres(t *testing.T) {
+	_, dsn := onPostgres(t)
+	server := &rocketChat{statuses: []map[string]any{rocketStatus("a", "a", "busy", "2023-11-04T11:51:28.353Z")}}
+	srv := httptest.NewServer(server)
+	defer srv.Close()
+	from := []string{"--store", dsn, "--from", srv.URL, "--user-id", fromUser, "--on-conflict", "update"}
+	out, _ := fromCommand(t, exitOK, fromToken, from...)
+	require.Equal(t, "imported 1, updated 0, already there 0\n", out)
+	server.set()
+	out, _ = fromCommand(t, exitOK, fromToken, from...)
+	require.Contains(t, out, `status "a", named "a": gone there`)
+	require.Contains(t, cli(t, "export", "--store", dsn), `"_id":"a"`)
 }

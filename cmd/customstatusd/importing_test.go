@@ -229,7 +229,7 @@ func TestImportInPartsMeetsAnotherWriter(t *testing.T) {
 func TestImportRefusedHalfway(t *testing.T) {
 	var errs bytes.Buffer
 	p := &process{stderr: &errs}
-	err := p.importRefused("x.jsonl", importResult{Read: 100, Added: 80, Commits: 2, Bad: statusfile.Bad{Values: []statusfile.BadValue{{Where: "line 100 (value 100)", Reason: "taken"}}}}, false, importOptions{onConflict: conflictFails})
+	err := p.importRefused(importInput{name: "x.jsonl"}, importResult{Read: 100, Added: 80, Commits: 2, Bad: statusfile.Bad{Values: []statusfile.BadValue{{Where: "line 100 (value 100)", Reason: "taken"}}}}, false, importOptions{onConflict: conflictFails})
 	require.EqualError(t, err, "imported 80 in 2 commits, but not the rest; run the import again to import the rest: 1 bad")
 	require.Equal(t, "customstatusd: x.jsonl: line 100 (value 100): taken\n", errs.String())
 }

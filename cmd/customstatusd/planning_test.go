@@ -296,7 +296,7 @@ func TestImportUpdateMeetsAnotherWriter(t *testing.T) {
 	require.Len(t, result.Bad.Values, 1)
 	require.Contains(t, result.Bad.Values[0].Reason, fmt.Sprintf(`the name "new %d" belongs to status "`, updatesAtOnce))
 	var errs bytes.Buffer
-	require.ErrorContains(t, (&process{stderr: &errs}).importRefused("x", result, false, importOptions{onConflict: conflictFails}), fmt.Sprintf("updated %d, but not the rest; run the import again", 2*updatesAtOnce-1))
+	require.ErrorContains(t, (&process{stderr: &errs}).importRefused(importInput{name: "x"}, result, false, importOptions{onConflict: conflictFails}), fmt.Sprintf("updated %d, but not the rest; run the import again", 2*updatesAtOnce-1))
 }
 
 // A server refuses options of an import that it does not know.

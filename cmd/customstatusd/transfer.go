@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -35,9 +36,10 @@ func checkRules(rules *customstatus.Rules) error {
 
 func (p *process) importCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "import FILE",
-		Short: "Add statuses from a JSON file",
-		Long: `Adds the statuses in FILE to the catalog. "-" is standard input.
+		Use:   "import [FILE]",
+		Short: "Add statuses from a JSON file or a running server",
+		Long: `Adds the statuses in FILE to the catalog. "-" is standard input. With --from, it adds
+those of a running server; the end of this page says how.
 
 One commit holds up to 50,000 statuses and 32 MiB. An import that fits into one commit
 adds all statuses or none. A larger import first checks all statuses, and then makes
@@ -84,8 +86,22 @@ values are named with their lines and numbers. If there are none, the values tha
 conflict with the catalog or with each other are named.
 
 While a server runs, the server does the import, by its own rules. If the file at the
-path is not the file of the server any more, nothing is imported.`,
-		Args: arguments(1, 1),
+path is not the file of the server any more, nothing is imported.
+
+With --from URL, import reads all statuses of a running Rocket.Chat, or of another
+customstatusd, over its REST API. It needs no permission there but a login:
+
+    customstatusd import --from https://chat.example --user-id ID --token-file FILE
+
+FILE has the token, or the two headers that serve --credentials-file writes. Without
+--token-file the token is in $CUSTOMSTATUS_FROM_TOKEN. It is never an argument, and no
+message shows it. In Rocket.Chat, a user makes a personal access token under My Account.
+Ids and times are kept. If the server limits requests, import waits as long as it asks.
+With --on-conflict update, run it again until the switch: it brings what has changed
+there, with the time of the update, and overwrites what has changed here. Each time it
+names the statuses that only the catalog has, at most 100 of them, because they may have
+been deleted there. It deletes nothing.`,
+		Args: arguments(0, 1),
 	}
 	var at address
 	addStore(cmd, &at)
@@ -94,19 +110,30 @@ path is not the file of the server any more, nothing is imported.`,
 	opts.onConflict = conflictFails
 	addChoice(cmd, &opts.onConflict, "on-conflict", "`WHAT` to do with a status whose id or name the catalog has: fail,\nskip or update", conflictFails, conflictSkips, conflictUpdates)
 	cmd.Flags().BoolVar(&opts.dryRun, "dry-run", false, "write nothing; print each conflict and what would happen")
+	var from remote
+	from.declare(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if err := from.source(args); err != nil {
+			return err
+		}
 		if err := checkRules(rules); err != nil {
 			return err
 		}
-		if err := p.importFrom(cmd.Context(), at, args[0], *rules, opts); err != nil {
+		var err error
+		if from.url != "" {
+			err = p.importFromServer(cmd.Context(), at, from, *rules, opts)
+		} else {
+			err = p.importFile(cmd.Context(), at, args[0], *rules, opts)
+		}
+		if usage := (*usageError)(nil); err != nil && !errors.As(err, &usage) {
 			return fmt.Errorf("import: %w", err)
 		}
-		return nil
+		return err
 	}
 	return cmd
 }
 
-func (p *process) importFrom(ctx context.Context, at address, name string, rules customstatus.Rules, opts importOptions) error {
+func (p *process) importFile(ctx context.Context, at address, name string, rules customstatus.Rules, opts importOptions) error {
 	in, size, err := p.openInput(name)
 	if err != nil {
 		return err
@@ -114,6 +141,37 @@ func (p *process) importFrom(ctx context.Context, at address, name string, rules
 	defer in.Close()
 	ctx, stop := untilSignal(ctx) // not before, as opening a pipe can wait for ever
 	defer stop()
+	return p.importInto(ctx, at, importInput{name: name, r: in, size: size}, rules, opts)
+}
+
+// importInput is what an import reads.
+type importInput struct {
+	name   string
+	r      io.Reader
+	size   int64                     // 0 is unknown
+	called func(where string) string // what people call a value; nil is by its line
+}
+
+// call returns what people call the value at a place.
+func (in importInput) call(where string) string {
+	if in.called == nil {
+		return where
+	}
+	return in.called(where)
+}
+
+// explain returns a reason in which values are called as people call them.
+func (in importInput) explain(reason string) string {
+	const also = " is also in "
+	if i := strings.LastIndex(reason, also); i >= 0 {
+		i += len(also)
+		return reason[:i] + in.call(reason[i:])
+	}
+	return reason
+}
+
+func (p *process) importInto(ctx context.Context, at address, in importInput, rules customstatus.Rules, opts importOptions) error {
+	name := in.name
 	db, err := openDatabase(ctx, at, !opts.dryRun, rules)
 	if opts.dryRun && at.missing(err) {
 		db, err = openEmpty(ctx, rules)
@@ -121,15 +179,19 @@ func (p *process) importFrom(ctx context.Context, at address, name string, rules
 	if err != nil {
 		return err
 	}
-	var r io.Reader = in
-	bar := newProgress(p.stderr, in, size)
+	r := in.r
+	bar := newProgress(p.stderr, r, in.size)
 	if bar != nil {
 		r = bar
 	}
 	r = &interruptible{ctx: ctx, r: r}
 	opts.found = func(c conflict) {
 		bar.clear()
-		fmt.Fprintf(p.stdout, "%s: %s: %q: would %s: %s\n", name, c.Where, c.Name, c.Does, c.Why)
+		what := in.call(c.Where)
+		if what == c.Where {
+			what += fmt.Sprintf(": %q", c.Name)
+		}
+		fmt.Fprintf(p.stdout, "%s: %s: would %s: %s\n", name, what, c.Does, in.explain(c.Why))
 	}
 	result, err := db.importFrom(ctx, r, opts, p.sayLarge(name, bar))
 	bar.clear()
@@ -142,7 +204,7 @@ func (p *process) importFrom(ctx context.Context, at address, name string, rules
 	}
 	if result.Bad.Len() > 0 {
 		// By the rules of this process, a status without a type is not bad.
-		return errors.Join(p.importRefused(name, result, rules.StatusTypeOptional, opts), closeErr)
+		return errors.Join(p.importRefused(in, result, rules.StatusTypeOptional, opts), closeErr)
 	}
 	there := result.Read - result.Added - result.Updated - result.Skipped - result.Refused
 	if opts.dryRun {
@@ -193,13 +255,13 @@ func (p *process) sayLarge(name string, bar *progress) func(importParts) {
 }
 
 // importRefused prints the values that can't be imported, and returns an error.
-func (p *process) importRefused(name string, result importResult, typeOptional bool, opts importOptions) error {
-	bad := result.Bad
+func (p *process) importRefused(in importInput, result importResult, typeOptional bool, opts importOptions) error {
+	bad, name := result.Bad, in.name
 	if whole := bad.Values[0]; whole.Where == "" {
 		return importFailed(result, fmt.Errorf("%s: %s", name, whole.Reason))
 	}
 	for _, value := range bad.Values {
-		fmt.Fprintf(p.stderr, "customstatusd: %s: %s: %s\n", name, value.Where, value.Reason)
+		fmt.Fprintf(p.stderr, "customstatusd: %s: %s: %s\n", name, in.call(value.Where), in.explain(value.Reason))
 	}
 	if bad.More > 0 {
 		fmt.Fprintf(p.stderr, "customstatusd: %s: and %d more\n", name, bad.More)
