@@ -115,6 +115,9 @@ func (s *Source[S, T, C]) Reload(ctx context.Context) error {
 // Ready loads or replaces the store if it must, so that a commit can begin. If ctx
 // ends that, the next call does it.
 func (s *Source[S, T, C]) Ready(ctx context.Context) error {
+	if s.lost == nil && !s.stale {
+		return nil
+	}
 	ctx, cancel := s.untilClosing(ctx)
 	defer cancel()
 	err := s.lost

@@ -34,7 +34,8 @@ type named[T any] struct {
 type node[T any] struct {
 	edit uint64 // that made it, and may change it
 	// entries are the values of a leaf. In a branch, entry i is a lower bound of
-	// what is below kids[i] and an upper one of what is below kids[i-1].
+	// what is below kids[i] and an upper one of what is below kids[i-1]. Few edits
+	// change a bound, so branches share the slice, and it is never changed in place.
 	entries []named[T]
 	kids    []*node[T] // of a branch
 	// ends says where entry i ends. In a leaf that is the end of its name in text;
@@ -54,59 +55,6 @@ func (k Keys[T]) compare(a, b named[T]) int {
 		return cmp.Compare(a.first, b.first)
 	}
 	return strings.Compare(k.Name(a.value), k.Name(b.value))
-}
-
-// entry is a value with its name. To sort entries, or to go through them in order,
-// does not read the values: each would be a wait for memory.
-type entry[T any] struct {
-	named[T]
-	name string
-}
-
-// fewToSort is the number of values below which it doesn't pay to spread them.
-const fewToSort = 4096
-
-// sorted returns the values in order of names.
-func (k Keys[T]) sorted(values []*T) []entry[T] {
-	entries := make([]entry[T], len(values))
-	if len(values) < fewToSort {
-		for i, v := range values {
-			entries[i] = entry[T]{k.named(v), k.Name(v)}
-		}
-		sortEntries(entries)
-		return entries
-	}
-	// Spread by the first two bytes of their names, most values are already near
-	// their places. That halves the time.
-	all := make([]named[T], len(values))
-	ends := make([]int, 1<<16+1)
-	for i, v := range values {
-		all[i] = k.named(v)
-		ends[all[i].first>>48+1]++
-	}
-	for i := range ends[1:] {
-		ends[i+1] += ends[i]
-	}
-	for _, e := range all { // moves ends[i] from the start of part i to its end
-		at := &ends[e.first>>48]
-		entries[*at] = entry[T]{e, k.Name(e.value)}
-		*at++
-	}
-	start := 0
-	for _, end := range ends[:1<<16] {
-		sortEntries(entries[start:end])
-		start = end
-	}
-	return entries
-}
-
-func sortEntries[T any](entries []entry[T]) {
-	slices.SortFunc(entries, func(a, b entry[T]) int {
-		if a.first != b.first {
-			return cmp.Compare(a.first, b.first)
-		}
-		return strings.Compare(a.name, b.name)
-	})
 }
 
 // newOrder returns the tree of values that are sorted by name.
@@ -138,20 +86,18 @@ func newOrder[T any](sorted []entry[T], edit uint64) *node[T] {
 	return level[0]
 }
 
-// branch is a branch with its arrays, which have room for one entry too many. Being
-// one piece of memory, it is made faster. Leaves take as much as they need: nearly all
-// nodes are leaves.
+// branch is a branch with arrays that have room for one kid too many. Being one piece
+// of memory, it is made faster. Leaves take as much as they need: nearly all nodes are
+// leaves.
 type branch[T any] struct {
 	node[T]
-	allEntries [maxEntries + 1]named[T]
-	allKids    [maxEntries + 1]*node[T]
-	allEnds    [maxEntries + 1]uint32
+	allKids [maxEntries + 1]*node[T]
+	allEnds [maxEntries + 1]uint32
 }
 
-// newBranch returns a branch with copies of the slices.
+// newBranch returns a branch with the entries and with copies of the other slices.
 func newBranch[T any](edit uint64, entries []named[T], kids []*node[T], ends []uint32) *node[T] {
-	b := &branch[T]{node: node[T]{edit: edit}}
-	b.entries = append(b.allEntries[:0], entries...)
+	b := &branch[T]{node: node[T]{edit: edit, entries: entries}}
 	b.kids = append(b.allKids[:0], kids...)
 	b.ends = append(b.allEnds[:0], ends...)
 	return &b.node
@@ -159,10 +105,11 @@ func newBranch[T any](edit uint64, entries []named[T], kids []*node[T], ends []u
 
 // over returns a branch over the kids.
 func over[T any](edit uint64, kids ...*node[T]) *node[T] {
-	n := newBranch(edit, make([]named[T], len(kids)), kids, make([]uint32, len(kids)))
+	bounds := make([]named[T], len(kids))
 	for i, kid := range kids {
-		n.entries[i] = kid.entries[0]
+		bounds[i] = kid.entries[0]
 	}
+	n := newBranch(edit, bounds, kids, make([]uint32, len(kids)))
 	n.count(0)
 	return n
 }
@@ -210,8 +157,16 @@ func (n *node[T]) own(edit uint64, room int) *node[T] {
 	return &node[T]{
 		edit:    edit,
 		entries: append(make([]named[T], 0, len(n.entries)+room), n.entries...),
-		ends:    append(make([]uint32, 0, len(n.ends)+room), n.ends...),
-		text:    n.text, // which is never changed in place
+		ends:    n.ends, // which like text is never changed in place
+		text:    n.text,
+	}
+}
+
+// bound makes e the bound of kid i of a branch, unless it is that already.
+func (n *node[T]) bound(i int, e named[T]) {
+	if n.entries[i].value != e.value {
+		n.entries = slices.Clone(n.entries)
+		n.entries[i] = e
 	}
 }
 
@@ -251,22 +206,20 @@ func (k Keys[T]) setIn(n *node[T], edit uint64, e named[T]) (left, right *node[T
 		}
 		n = n.own(edit, 1)
 		n.entries = slices.Insert(n.entries, i, e)
-		n.ends = slices.Insert(n.ends, i, 0)
-		name := k.Name(e.value)
-		n.splice(i, fold.Append(make([]byte, 0, len(name)), name))
+		n.insertText(i, k.Name(e.value))
 	} else {
 		i := k.below(n, e)
 		n = n.own(edit, 0)
 		kid, more := k.setIn(n.kids[i], edit, e)
 		n.kids[i] = kid
 		if k.compare(e, n.entries[i]) <= 0 {
-			n.entries[i] = e
+			n.bound(i, e)
 		}
 		before := n.ends[i]
 		n.ends[i] = n.start(i) + uint32(kid.len())
 		if more != nil {
 			n.kids = slices.Insert(n.kids, i+1, more)
-			n.entries = slices.Insert(n.entries, i+1, more.entries[0])
+			n.entries = slices.Concat(n.entries[:i+1], more.entries[:1], n.entries[i+1:])
 			i++
 			n.ends = slices.Insert(n.ends, i, n.ends[i-1]+uint32(more.len()))
 		}
@@ -281,7 +234,7 @@ func (k Keys[T]) setIn(n *node[T], edit uint64, e named[T]) (left, right *node[T
 // cut returns a node with the entries from i to j.
 func (n *node[T]) cut(edit uint64, i, j int) *node[T] {
 	if n.kids != nil {
-		part := newBranch(edit, n.entries[i:j], n.kids[i:j], n.ends[i:j])
+		part := newBranch(edit, slices.Clone(n.entries[i:j]), n.kids[i:j], n.ends[i:j])
 		part.shift(0, -n.start(i))
 		return part
 	}
@@ -299,15 +252,26 @@ func (n *node[T]) start(i int) uint32 {
 	return n.ends[i-1]
 }
 
-// splice gives entry i of a leaf, which has no text yet, its text.
-func (n *node[T]) splice(i int, name []byte) {
+// insertText gives a leaf the folded name of its new entry i.
+func (n *node[T]) insertText(i int, name string) {
 	start := n.start(i)
 	text := make([]byte, 0, len(n.text)+len(name))
-	text = append(text, n.text[:start]...)
-	text = append(text, name...)
-	n.text = append(text, n.text[start:]...)
-	n.ends[i] = start
-	n.shift(i, uint32(len(name)))
+	text = fold.Append(append(text, n.text[:start]...), name)
+	end := uint32(len(text))
+	ends := make([]uint32, len(n.ends)+1)
+	copy(ends, n.ends[:i])
+	ends[i] = end
+	copy(ends[i+1:], n.ends[i:])
+	n.text, n.ends = append(text, n.text[start:]...), ends
+	n.shift(i+1, end-start)
+}
+
+// removeText takes the folded name of entry i from a leaf.
+func (n *node[T]) removeText(i int) {
+	start, end := n.start(i), n.ends[i]
+	n.text = slices.Concat(n.text[:start], n.text[end:])
+	n.ends = slices.Concat(n.ends[:i], n.ends[i+1:])
+	n.shift(i, start-end)
 }
 
 // remove returns the tree without the entry, which must be there.
@@ -323,12 +287,8 @@ func (k Keys[T]) removeIn(n *node[T], edit uint64, e named[T]) *node[T] {
 	n = n.own(edit, 0)
 	if n.kids == nil {
 		i, _ := k.find(n, e)
-		start, end := n.start(i), n.ends[i]
-		text := make([]byte, 0, len(n.text)-int(end-start))
-		n.text = append(append(text, n.text[:start]...), n.text[end:]...)
 		n.entries = slices.Delete(n.entries, i, i+1)
-		n.ends = slices.Delete(n.ends, i, i+1)
-		n.shift(i, start-end)
+		n.removeText(i)
 		return n
 	}
 	i := k.below(n, e)
@@ -349,7 +309,7 @@ func (k Keys[T]) removeIn(n *node[T], edit uint64, e named[T]) *node[T] {
 		n.shift(i+1, n.ends[i]-before)
 	}
 	if kid.len() > 0 {
-		n.entries[i] = n.kids[i].entries[0] // the removed value is nobody's bound
+		n.bound(i, n.kids[i].entries[0]) // the removed value is nobody's bound
 	}
 	return n
 }
@@ -357,7 +317,7 @@ func (k Keys[T]) removeIn(n *node[T], edit uint64, e named[T]) *node[T] {
 // drop removes kid i.
 func (n *node[T]) drop(i int) {
 	n.kids = slices.Delete(n.kids, i, i+1)
-	n.entries = slices.Delete(n.entries, i, i+1)
+	n.entries = slices.Concat(n.entries[:i], n.entries[i+1:])
 	n.ends = slices.Delete(n.ends, i, i+1)
 }
 
@@ -377,7 +337,7 @@ func (n *node[T]) join(edit uint64, i int) int {
 			joined = newBranch[T](edit, nil, nil, nil)
 			joined.kids = append(append(joined.kids, a.kids...), b.kids...)
 		}
-		joined.entries = append(append(joined.entries, a.entries...), b.entries...)
+		joined.entries = slices.Concat(a.entries, b.entries)
 		joined.ends = append(append(joined.ends, a.ends...), b.ends...)
 		joined.shift(len(a.ends), a.ends[len(a.ends)-1])
 		n.kids[left] = joined
