@@ -156,7 +156,7 @@ func TestWhoHasListedMayWatch(t *testing.T) {
 		}
 		for range 100 {
 			position := c.Position().inHistory()
-			_, _, err := c.view.History.Since(&position, c.view.Revision)
+			_, _, err := c.view.History.Since(&position, c.view.Revision, nil)
 			require.NoError(t, err)
 		}
 		runtime.Gosched() // with one processor, the writer would wait a time slice for each create

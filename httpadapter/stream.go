@@ -47,7 +47,8 @@ func (x *exchange) stream() error {
 	if !canFlush(x.w) {
 		return lacks(x.w, "Flush")
 	}
-	s := &eventStream{exchange: x, after: after, conn: http.NewResponseController(x.w)}
+	s := &eventStream{exchange: x, after: after, conn: http.NewResponseController(x.w),
+		plain: x.r.ProtoMajor == 1 && onPlainConn(x.r)}
 	err = s.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout))
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
@@ -149,6 +150,7 @@ func (x *exchange) resumeAfter() (customstatus.Position, error) {
 type eventStream struct {
 	*exchange
 	conn  *http.ResponseController
+	plain bool                  // HTTP/1 without TLS
 	after customstatus.Position // what the client has seen
 	err   error                 // of the first write that failed
 
@@ -304,7 +306,7 @@ func (s *eventStream) flush() {
 	if s.err == nil {
 		s.err = s.conn.Flush()
 	}
-	if s.err == nil && (s.r.ProtoMajor != 1 || !onPlainConn(s.r)) {
+	if s.err == nil && !s.plain {
 		// A deadline that passes while there is nothing to write would reset a
 		// stream of HTTP/2, and end a TLS connection that has to answer its peer.
 		// Nothing comes of it on a plain connection: each write sets its own. The

@@ -68,9 +68,12 @@ const (
 // position, whatever its revision. Since replaces *after by the log's own
 // position, so that the next call finds the same place.
 //
+// Since appends the entries to batch, which thousands of readers bring so that none
+// allocates while the log is locked.
+//
 // Readers may see a revision before the log has its entry. The function shown
 // returns the revision that readers see.
-func (l *Log[T]) Since(after *Position, shown func() uint64) ([]Entry[T], <-chan struct{}, error) {
+func (l *Log[T]) Since(after *Position, shown func() uint64, batch []Entry[T]) ([]Entry[T], <-chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.isClosed {
@@ -84,7 +87,6 @@ func (l *Log[T]) Since(after *Position, shown func() uint64) ([]Entry[T], <-chan
 		return nil, nil, sentinel.ErrCompacted
 	}
 	*after = l.before(first)
-	var batch []Entry[T]
 	for bytes := 0; first < len(l.entries) && len(batch) < batchEntries && bytes < batchBytes; first++ {
 		batch = append(batch, l.entries[first])
 		bytes += l.entries[first].Bytes
@@ -109,13 +111,14 @@ const retry = time.Second
 func (l *Log[T]) Follow(ctx context.Context, after Position, shown func() uint64, sync func(context.Context) error) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		var none T
+		one := make([]Entry[T], 1) // most batches have one entry
 		for seen, sync := after, sync; ; {
 			if err := ctx.Err(); err != nil {
 				yield(none, err)
 				return
 			}
 			next := seen
-			batch, more, err := l.Since(&next, shown)
+			batch, more, err := l.Since(&next, shown, one[:0])
 			var again <-chan time.Time
 			if sync != nil && seen.Revision > shown() && !errors.Is(err, sentinel.ErrClosed) {
 				if err = sync(ctx); err == nil {
@@ -141,6 +144,7 @@ func (l *Log[T]) Follow(ctx context.Context, after Position, shown func() uint64
 					return
 				}
 			}
+			clear(one) // for the garbage collector
 			if more != nil {
 				select {
 				case <-more:

@@ -27,7 +27,7 @@ func filled(maxChanges, maxBytes, entries int) *Log[string] {
 
 // since calls Since for readers that see no more than the log has.
 func since(l *Log[string], after Position) ([]string, bool, error) {
-	batch, more, err := l.Since(&after, func() uint64 { return l.reached })
+	batch, more, err := l.Since(&after, func() uint64 { return l.reached }, nil)
 	var values []string
 	for _, e := range batch {
 		values = append(values, e.Value)
@@ -68,12 +68,12 @@ func TestSince(t *testing.T) {
 func TestSinceFindsItAgain(t *testing.T) {
 	l := filled(100, 1e6, 5)
 	p := Position{77, at(5).Fingerprint}
-	_, more, err := l.Since(&p, func() uint64 { return 5 })
+	_, more, err := l.Since(&p, func() uint64 { return 5 }, nil)
 	require.NoError(t, err)
 	require.Equal(t, at(5), p)
 	l.Append(entry(6))
 	<-more
-	values, _, err := l.Since(&p, func() uint64 { return 6 })
+	values, _, err := l.Since(&p, func() uint64 { return 6 }, nil)
 	require.NoError(t, err)
 	require.Equal(t, []Entry[string]{entry(6)}, values)
 }
@@ -81,12 +81,12 @@ func TestSinceFindsItAgain(t *testing.T) {
 func TestSinceOfWhatIsOnItsWay(t *testing.T) {
 	l := filled(100, 1e6, 5)
 	p := at(6)
-	values, more, err := l.Since(&p, func() uint64 { return 6 })
+	values, more, err := l.Since(&p, func() uint64 { return 6 }, nil)
 	require.NoError(t, err)
 	require.Empty(t, values)
 	l.Append(entry(6))
 	<-more
-	_, _, err = l.Since(&p, func() uint64 { return 6 })
+	_, _, err = l.Since(&p, func() uint64 { return 6 }, nil)
 	require.NoError(t, err)
 }
 
@@ -97,12 +97,12 @@ func TestSinceDoesNotTellAgain(t *testing.T) {
 	l.Reset(Position{1, 7})
 	listed := Position{2, 7}
 	shown := func() uint64 { return 2 }
-	values, more, err := l.Since(&listed, shown)
+	values, more, err := l.Since(&listed, shown, nil)
 	require.NoError(t, err)
 	require.Empty(t, values)
 	l.Append(Entry[string]{Value: "2", After: Position{2, 7}, Changes: 1})
 	<-more
-	values, _, err = l.Since(&listed, shown)
+	values, _, err = l.Since(&listed, shown, nil)
 	require.NoError(t, err)
 	require.Empty(t, values)
 }
