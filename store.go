@@ -84,7 +84,8 @@ type Store interface {
 	//   - [Deleted]: Before is removed. After is the zero value.
 	//
 	// The store gives After the revision of this commit, whatever
-	// After.Revision says. Before is the whole status as the store returned it.
+	// After.Revision says. Before is the whole status as the store returned it. A
+	// store that can lose commits compares all of Before: a revision may come again.
 	//
 	// [ErrConflict] is returned when the id of a created status exists, when an
 	// updated or deleted status is not at Before.Revision, or when another
@@ -100,8 +101,7 @@ type Store interface {
 	// After that, the commit is made or fails as a whole, whatever happens to ctx.
 	Commit(ctx context.Context, changes []Change) (Revision, error)
 
-	// Revision returns the revision of the store at an instant between call
-	// and return.
+	// Revision returns the store's revision at an instant between call and return.
 	Revision(ctx context.Context) (Revision, error)
 
 	// Close waits for running methods and releases all resources. A second Close

@@ -302,6 +302,36 @@ func TestRestoredSnapshot(t *testing.T) {
 	}
 }
 
+// A cluster that was restored from a snapshot gives revisions again. A commit that was
+// planned from what is lost is refused, even if the status is at the same revision.
+func TestCommitFromALostHistory(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, nil)
+	s := openOn(t, cluster, &wire{}, Options{})
+	must(s.Commit(ctx, []customstatus.Change{create("a", "a")}))
+	snapshot := cluster.Snapshot()
+	created := create("b", "b")
+	created.After.Metadata = "lost"
+	r := must(s.Commit(ctx, []customstatus.Change{created}))
+	lost := load(t, s)["b"]
+	cluster.Restore(snapshot)
+
+	other := openOn(t, cluster, &wire{}, Options{})
+	created.After.Metadata = "kept"
+	require.Equal(t, r, must(other.Commit(ctx, []customstatus.Change{created})))
+	renamed := lost
+	renamed.Name = "renamed"
+	for _, c := range []customstatus.Change{
+		{Kind: customstatus.Updated, Before: lost, After: renamed},
+		{Kind: customstatus.Deleted, Before: lost},
+	} {
+		_, err := s.Commit(ctx, []customstatus.Change{c})
+		require.ErrorIs(t, err, customstatus.ErrConflict)
+	}
+	must(s.Commit(ctx, []customstatus.Change{rename(t, s, "b", "renamed")}))
+	require.Equal(t, "kept", load(t, other)["b"].Metadata)
+}
+
 // A node that was away for longer than the cluster remembers loads again, and tells
 // its watchers the difference.
 func TestCompactedWhileAway(t *testing.T) {

@@ -20,7 +20,7 @@ type plan struct {
 
 // owner is who has a name in the course of a commit.
 type owner struct {
-	before string // the id that must have the name before the commit, or empty
+	before string // the id that has the name before the commit, or empty
 	now    string // the id that has the name after the changes so far, or empty
 }
 
@@ -56,6 +56,11 @@ func (s *Store) build(changes []customstatus.Change) *plan {
 			}
 		}
 		p.compare = append(p.compare, modIs(key, at))
+		if c.Kind != customstatus.Created {
+			// A cluster that was restored from a snapshot uses revisions again. So
+			// does the record prove that its status has the name.
+			p.compare = append(p.compare, valueIs(key, appendRecord(nil, &c.Before)))
+		}
 		if c.Kind == customstatus.Deleted {
 			p.puts = append(p.puts, remove(key))
 		} else {
@@ -81,8 +86,6 @@ func (s *Store) build(changes []customstatus.Change) *plan {
 		key := s.keys.name(name)
 		if o.before == "" {
 			p.compare = append(p.compare, modIs(key, 0))
-		} else {
-			p.compare = append(p.compare, valueIs(key, o.before))
 		}
 		switch o.now {
 		case o.before: // it keeps the name
@@ -162,8 +165,8 @@ func modIs(key []byte, revision int64) *pb.Compare {
 }
 
 // valueIs compares a value. It is false if there is no such key.
-func valueIs(key []byte, value string) *pb.Compare {
-	return &pb.Compare{Key: key, Result: pb.Compare_EQUAL, Target: pb.Compare_VALUE, TargetUnion: &pb.Compare_Value{Value: []byte(value)}}
+func valueIs(key, value []byte) *pb.Compare {
+	return &pb.Compare{Key: key, Result: pb.Compare_EQUAL, Target: pb.Compare_VALUE, TargetUnion: &pb.Compare_Value{Value: value}}
 }
 
 func put(key, value []byte, lease int64) *pb.RequestOp {

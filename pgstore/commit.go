@@ -112,6 +112,12 @@ func (s *Store) call(changes []customstatus.Change) string {
 	a.integers(n, func(i int) int64 { return int64(changes[i].Kind) })
 	a.strings(n, func(i int) string { return changes[i].ID() })
 	a.integers(n, func(i int) int64 { return clampRevision(changes[i].Before.Revision) })
+	a.integers(n, func(i int) int64 {
+		if changes[i].Kind == customstatus.Created {
+			return 0
+		}
+		return int64(changes[i].Before.Fingerprint())
+	})
 	a.strings(n, func(i int) string { return changes[i].After.Name })
 	a.strings(n, func(i int) string { return string(changes[i].After.StatusType) })
 	a.strings(n, func(i int) string { return changes[i].After.Metadata })

@@ -162,3 +162,91 @@ func TestCommitFromACompactedPosition(t *testing.T) {
 	commit(t, s, create("c", "z"))
 	works(t, s)
 }
+
+// loading is a store whose next loads end only when a channel is closed.
+type loading struct {
+	*gated
+	mu      sync.Mutex
+	commits int // that were sent while loads are held
+	hold    chan struct{}
+	done    chan struct{} // has a value when the database has answered a load
+}
+
+func (l *loading) holdLoads() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hold, l.done = make(chan struct{}), make(chan struct{}, 100)
+}
+
+func (l *loading) Load(ctx context.Context) (customstatus.Contents, error) {
+	all, err := l.gated.Load(ctx)
+	l.mu.Lock()
+	hold, done := l.hold, l.done
+	l.mu.Unlock()
+	if hold != nil {
+		done <- struct{}{}
+		<-hold
+	}
+	return all, err
+}
+
+func (l *loading) Commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
+	r, err := l.gated.Commit(ctx, changes)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.hold != nil {
+		l.commits++
+	}
+	return r, err
+}
+
+// The database has gone to another history and has answered a load with it. What
+// readers still see is of the lost history. Nothing is written from that, even if the
+// status is at the same revision in both.
+func TestWriteWhileAnotherHistoryIsLoaded(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, nil)
+	database := server.NewDatabase()
+	opts := pgstore.Options{Logger: new(logbook).logger()}
+	l := &loading{gated: &gated{Store: open(t, server.DSN(database), opts)}}
+	other := open(t, server.DSN(database), opts)
+	c := clustered(t, l)
+	r := heals(t, c, "one").Revision
+	with := func(metadata string) customstatus.Change {
+		change := create("b", "b")
+		change.After.Metadata = metadata
+		return change
+	}
+	commit(t, other, with("lost"))
+	require.NoError(t, c.Sync(t.Context()))
+
+	l.cut()
+	rewind(server, database, r)
+	load(t, other)
+	commit(t, other, with("kept"))
+	l.holdLoads()
+	release := sync.OnceFunc(func() { close(l.hold) })
+	defer release()
+	l.open()
+	<-l.done
+	updated := make(chan error, 1)
+	go func() {
+		_, err := c.Update(t.Context(), "b", customstatus.Fields{Name: "renamed", StatusType: customstatus.Busy}, nil)
+		updated <- err
+	}()
+	eventually(t, "the update is sent", func() bool {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.commits > 0
+	})
+	lost, err := c.Get("b")
+	require.NoError(t, err)
+	require.Equal(t, r+1, lost.Revision)
+	_, err = other.Commit(t.Context(), []customstatus.Change{remove(lost)})
+	require.ErrorIs(t, err, customstatus.ErrConflict)
+	release()
+	require.NoError(t, <-updated)
+	got, err := c.Get("b")
+	require.NoError(t, err)
+	require.Equal(t, []string{"renamed", "kept"}, []string{got.Name, got.Metadata})
+}

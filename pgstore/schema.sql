@@ -56,7 +56,7 @@ CREATE INDEX markers_at ON {schema}.markers (catalog, at);
 CREATE FUNCTION {schema}.commit_1(
 	p_catalog bigint, p_format integer, p_known bigint, p_known_token uuid, p_token uuid,
 	p_until timestamptz, p_lock_timeout text, p_channel text, p_keep_commits bigint, p_keep_changes bigint,
-	p_kinds integer[], p_ids bytea[], p_befores bigint[], p_names bytea[], p_types bytea[],
+	p_kinds integer[], p_ids bytea[], p_befores bigint[], p_was bigint[], p_names bytea[], p_types bytea[],
 	p_metadata bytea[], p_times bigint[], p_hashes bigint[], p_changes bytea,
 	OUT o_revision bigint, OUT o_fingerprint bigint, OUT o_now timestamptz
 ) LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
@@ -98,6 +98,7 @@ BEGIN
 	o_revision := head.revision + 1;
 	INSERT INTO {schema}.markers (token, catalog, revision, at) VALUES (p_token, p_catalog, o_revision, o_now);
 
+	-- The hash tells a status from one that had the revision in a history that is lost.
 	WHILE i <= n LOOP
 		CASE p_kinds[i]
 		WHEN 1 THEN
@@ -114,7 +115,7 @@ BEGIN
 			UPDATE {schema}.statuses s SET name = p_names[i], type = p_types[i], metadata = p_metadata[i],
 					updated_at = p_times[i], revision = o_revision, hash = p_hashes[i], format = p_format
 				FROM {schema}.statuses o
-				WHERE o.catalog = p_catalog AND o.id = p_ids[i] AND o.revision = p_befores[i]
+				WHERE o.catalog = p_catalog AND o.id = p_ids[i] AND o.revision = p_befores[i] AND o.hash = p_was[i]
 					AND s.catalog = o.catalog AND s.id = o.id
 				RETURNING o.hash INTO hash;
 			IF NOT FOUND THEN
@@ -123,7 +124,7 @@ BEGIN
 			sum := sum - hash;
 		ELSE
 			DELETE FROM {schema}.statuses s
-				WHERE s.catalog = p_catalog AND s.id = p_ids[i] AND s.revision = p_befores[i]
+				WHERE s.catalog = p_catalog AND s.id = p_ids[i] AND s.revision = p_befores[i] AND s.hash = p_was[i]
 				RETURNING s.hash INTO hash;
 			IF NOT FOUND THEN
 				RAISE EXCEPTION '%', i USING ERRCODE = 'CS001';

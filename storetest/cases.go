@@ -45,7 +45,7 @@ func basicCases(shared bool) []testCase {
 			t.commit(s, t.write("b", first, "renamed"), t.removeNow("a"), create("d", "w"), t.write("c", first, "z"))
 			t.holds(s, "after a commit that renames, deletes, creates and rewrites")
 		}},
-		{name: "revision-now", says: "Revision returns the revision of the store at an instant between call and return.", run: func(t *tester) {
+		{name: "revision-now", says: "Revision returns the store's revision at an instant between call and return.", run: func(t *tester) {
 			s := t.start()
 			r := t.commit(s, create("a", "x"))
 			t.at(s, "after a commit")

@@ -156,7 +156,7 @@ func sharedOnlyCases() []testCase {
 			t.commit(a, t.remove("other", r))
 			t.holds(b, "after a commit of the other store")
 		}},
-		{name: "shared-revision", says: "Revision returns the revision of the store at an instant between call and return.", run: func(t *tester) {
+		{name: "shared-revision", says: "Revision returns the store's revision at an instant between call and return.", run: func(t *tester) {
 			a := t.start()
 			b := t.another()
 			for i := range 20 {

@@ -44,6 +44,8 @@ func TestCasesCoverTheContract(t *testing.T) {
 		"A store that keeps the fingerprint saves its catalog the computation.":                     allows,
 		"Errors wrap the sentinels of this package and may also wrap their cause.":                  "every case uses errors.Is",
 		"If a store can't, every later commit returns [ErrNeedsReopen] and the reason.":             "takes a fault",
+		"A store that can lose commits compares all of Before:":                                     "takes a failover",
+		"a revision may come again.":                                                                "takes a failover",
 		"[ErrDamaged] is returned when statuses are not as they were committed;":                    "takes damage",
 		"Load never returns a wrong status and never omits one.":                                    "every case loads, but only the author can test damage",
 	}
