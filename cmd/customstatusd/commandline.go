@@ -37,8 +37,9 @@ that several servers share, and looks after it. Without a command it serves.
 
 Every flag of serve has an environment variable. The other commands read those of
 the flags that they share with serve. The help of a command names them.
-A flag wins over its variable, and the variable over the default. An empty
-variable counts as not set.
+A flag wins over its variable, the variable over a configuration file, which --config
+names, and the file over the default. An empty variable counts as not set. "config"
+shows each setting and where it is from.
 
 Exit codes: 0 success, 1 failure, 2 a command line that can't be understood.`,
 		Args:              unknownCommand,
@@ -46,7 +47,7 @@ Exit codes: 0 success, 1 failure, 2 a command line that can't be understood.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		DisableAutoGenTag: true,
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return p.readEnvironment(cmd) },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return p.readSettings(cmd) },
 	}
 	root.SetIn(p.stdin)
 	root.SetOut(p.stdout)
@@ -63,9 +64,10 @@ Exit codes: 0 success, 1 failure, 2 a command line that can't be understood.`,
 			root.AddCommand(cmd)
 		}
 	}
-	add("serving", p.serveCommand(), p.tokenCommand(), p.healthCheckCommand())
+	add("serving", p.serveCommand(), p.configCommand(), p.tokenCommand(), p.healthCheckCommand())
 	add("data", p.importCommand(), p.exportCommand(), p.copyCommand(), p.backupCommand(), p.checkCommand(), p.salvageCommand())
 	add("", storesCommand(), p.versionCommand(), p.manCommand())
+	addConfigFile(root)
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
 		if cmd.HasSubCommands() {
@@ -212,6 +214,7 @@ func invalidValue(source string, f *pflag.Flag, value string, cause error) error
 // Annotations of flags.
 const (
 	environmentAnnotation = "environment" // the name of the flag's variable
+	sourceAnnotation      = "source"      // where the value is from, if neither a flag nor the default
 	allowedAnnotation     = "allowed"     // the values it takes
 )
 
@@ -266,26 +269,6 @@ func fromEnvironment(f *pflag.Flag) {
 	}
 	f.Annotations[environmentAnnotation] = []string{name}
 	f.Usage += "\n[$" + name + "]"
-}
-
-// readEnvironment sets the flags that are not on the command line from their
-// variables.
-func (p *process) readEnvironment(cmd *cobra.Command) error {
-	failed := p.onlyOneStore(cmd)
-	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		names := f.Annotations[environmentAnnotation]
-		if failed != nil || f.Changed || len(names) == 0 {
-			return
-		}
-		value, _ := p.lookupEnv(names[0])
-		if value == "" {
-			return
-		}
-		if err := f.Value.Set(value); err != nil {
-			failed = invalidValue("$"+names[0], f, value, err)
-		}
-	})
-	return failed
 }
 
 // addAddr declares the flag that names the address of the server.

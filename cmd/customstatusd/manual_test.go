@@ -67,11 +67,11 @@ func TestManualLint(t *testing.T) {
 // Variables are for where the data is and how it is served, and never for what a
 // single call does.
 func TestFlagsFromTheEnvironment(t *testing.T) {
-	allowed := map[string]bool{"db": true, "store": true, "tokens": true, "status-type-optional": true, "status-type-default": true, "name-rule": true}
+	allowed := map[string]bool{"db": true, "store": true, "tokens": true, "status-type-optional": true, "status-type-default": true, "name-rule": true, configName: true}
 	everyCommand(new(process).commands(), func(cmd *cobra.Command) {
 		cmd.InitDefaultHelpFlag()
 		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
-			ofServe := cmd.Name() == serveName || cmd.Name() == "healthcheck"
+			ofServe := cmd.Name() == serveName || cmd.Name() == configName || cmd.Name() == "healthcheck"
 			want := allowed[f.Name] || ofServe && f.Name != "help"
 			variable := f.Annotations[environmentAnnotation]
 			require.Equal(t, want, len(variable) == 1, "%s --%s", cmd.Name(), f.Name)

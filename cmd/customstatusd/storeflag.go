@@ -73,11 +73,10 @@ func (v *pathValue) Set(path string) error {
 	return nil
 }
 
-// onlyOneStore prepares the flags for the environment: --store and --db are two names of
-// one thing, so a flag puts the variables of both out of force. Nobody may pass a
-// password on the command line, where every user of the machine can read it.
-func (p *process) onlyOneStore(cmd *cobra.Command) error {
-	var refused error
+// onlyOneStore refuses two addresses of one catalog, and reports whether a flag has one.
+// Nobody may pass a password on the command line, where every user of the machine can
+// read it.
+func (p *process) onlyOneStore(cmd *cobra.Command) (placed bool, refused error) {
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		if v, ok := f.Value.(*addressValue); ok && f.Changed && v.at.hasPassword() {
 			refused = usagef("--%s has a password, which every user of this machine could read in the list of processes; %s",
@@ -86,22 +85,20 @@ func (p *process) onlyOneStore(cmd *cobra.Command) error {
 	})
 	db, store := cmd.Flags().Lookup("db"), cmd.Flags().Lookup("store")
 	if refused != nil || db == nil || store == nil {
-		return refused
+		return false, refused
 	}
 	if db.Changed && store.Changed {
-		return usagef("--db and --store both say where the catalog is; give one")
+		return true, usagef("--db and --store both say where the catalog is; give one")
 	}
 	if db.Changed || store.Changed {
-		delete(db.Annotations, environmentAnnotation)
-		delete(store.Annotations, environmentAnnotation)
-		return nil
+		return true, nil
 	}
 	dbVariable, _ := p.lookupEnv(db.Annotations[environmentAnnotation][0])
 	storeVariable, _ := p.lookupEnv(store.Annotations[environmentAnnotation][0])
 	if dbVariable != "" && storeVariable != "" {
-		return usagef("$%s and $%s both say where the catalog is; set one", db.Annotations[environmentAnnotation][0], store.Annotations[environmentAnnotation][0])
+		return false, usagef("$%s and $%s both say where the catalog is; set one", db.Annotations[environmentAnnotation][0], store.Annotations[environmentAnnotation][0])
 	}
-	return nil
+	return false, nil
 }
 
 // insteadOfPassword says where a password can be that is not on the command line.

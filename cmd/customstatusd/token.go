@@ -168,7 +168,7 @@ and ends their event streams.`,
 	addStore(cmd, &store)
 	addTokensFile(cmd, &tokens)
 	cmd.ValidArgsFunction = func(cmd *cobra.Command, ids []string, _ string) ([]string, cobra.ShellCompDirective) {
-		if err := p.readEnvironment(cmd); err != nil {
+		if err := p.readSettings(cmd); err != nil {
 			return nil, cobra.ShellCompDirectiveError
 		}
 		at, err := tokensPlace(tokens, store)
