@@ -108,7 +108,7 @@ func image(t *testing.T) (env map[string]string, start, health []string) {
 		instruction, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
 		switch instruction {
 		case "ENV":
-			for _, pair := range strings.Fields(rest) {
+			for pair := range strings.FieldsSeq(rest) {
 				name, value, _ := strings.Cut(pair, "=")
 				env[name] = value
 			}
