@@ -122,6 +122,9 @@ func benchmarkQuery(b *testing.B, query customstatus.Query) {
 	own := func(kind contestant.Kind, n int) bool { return ours(kind.Name) && reads(kind, n) }
 	eachKind(b, own, func(b *testing.B, kind contestant.Kind, n int) {
 		c := contestant.Catalog(lab.shared(b, kind, n))
+		if _, err := c.List(query); err != nil {
+			b.Fatal(err)
+		}
 		lab.settle()
 		b.ReportAllocs()
 		for b.Loop() {
@@ -332,6 +335,11 @@ func BenchmarkMemory(b *testing.B) {
 			}
 			if !kind.Durable {
 				if err := c.Import(contestant.Statuses(n, seed)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			if ours(kind.Name) { // the first search keeps the folded names
+				if _, err := contestant.Catalog(c).List(customstatus.Query{NameContains: "QzX"}); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -1,19 +1,18 @@
 package table
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/binary"
 	"slices"
 	"sort"
 	"strings"
-
-	"github.com/customstatus/customstatus/internal/fold"
+	"sync/atomic"
 )
 
 // The order of names is a B+ tree that is copied by parts, like the index. It is
 // ours because a search for a part of a name must not wait for memory once for
-// each value: a leaf holds its values' names, folded, in one piece of text.
+// each value: a leaf holds its values' names, folded, in one piece of text (see
+// [folded]).
 
 // The numbers of entries in a node. More make searches faster and edits slower.
 const (
@@ -30,18 +29,17 @@ type named[T any] struct {
 	value *T
 }
 
-// node is a node of the tree. It never changes once its edit is over.
+// node is a node of the tree. It never changes once its edit is over, but for the text
+// of a leaf, which the first search makes.
 type node[T any] struct {
 	edit uint64 // that made it, and may change it
 	// entries are the values of a leaf. In a branch, entry i is a lower bound of
 	// what is below kids[i] and an upper one of what is below kids[i-1]. Few edits
 	// change a bound, so branches share the slice, and it is never changed in place.
 	entries []named[T]
-	kids    []*node[T] // of a branch
-	// ends says where entry i ends. In a leaf that is the end of its name in text;
-	// in a branch the number of values below kids[:i+1].
-	ends []uint32
-	text []byte // of a leaf: the folded names of its entries, one after the other
+	kids    []*node[T]             // of a branch
+	ends    []uint32               // of a branch: ends[i] is the number of values below kids[:i+1]
+	text    atomic.Pointer[folded] // of a leaf; nil before the first search
 }
 
 func (k Keys[T]) named(value *T) named[T] {
@@ -60,17 +58,11 @@ func (k Keys[T]) compare(a, b named[T]) int {
 // newOrder returns the tree of values that are sorted by name.
 func newOrder[T any](sorted []entry[T], edit uint64) *node[T] {
 	level := make([]*node[T], 0, len(sorted)/fullEntries+1)
-	names := make([]string, 0, fullEntries)
-	var text []byte
 	for entries := range slices.Chunk(sorted, fullEntries) {
-		leaf := &node[T]{edit: edit, entries: make([]named[T], len(entries)), ends: make([]uint32, len(entries))}
-		names = names[:0]
+		leaf := &node[T]{edit: edit, entries: make([]named[T], len(entries))}
 		for i, e := range entries {
 			leaf.entries[i] = e.named
-			names = append(names, e.name)
 		}
-		text = fold.AppendAll(text[:0], names, leaf.ends)
-		leaf.text = bytes.Clone(text)
 		level = append(level, leaf)
 	}
 	for len(level) > 1 {
@@ -154,12 +146,7 @@ func (n *node[T]) own(edit uint64, room int) *node[T] {
 	case n.kids != nil:
 		return newBranch(edit, n.entries, n.kids, n.ends)
 	}
-	return &node[T]{
-		edit:    edit,
-		entries: append(make([]named[T], 0, len(n.entries)+room), n.entries...),
-		ends:    n.ends, // which like text is never changed in place
-		text:    n.text,
-	}
+	return &node[T]{edit: edit, entries: append(make([]named[T], 0, len(n.entries)+room), n.entries...)}
 }
 
 // bound makes e the bound of kid i of a branch, unless it is that already.
@@ -200,13 +187,15 @@ func (k Keys[T]) setIn(n *node[T], edit uint64, e named[T]) (left, right *node[T
 	if n.kids == nil {
 		i, found := k.find(n, e)
 		if found {
+			text := n.text.Load()
 			n = n.own(edit, 0)
 			n.entries[i] = e
+			n.text.Store(text)
 			return n, nil
 		}
 		n = n.own(edit, 1)
+		n.text.Store(nil)
 		n.entries = slices.Insert(n.entries, i, e)
-		n.insertText(i, k.Name(e.value))
 	} else {
 		i := k.below(n, e)
 		n = n.own(edit, 0)
@@ -238,40 +227,15 @@ func (n *node[T]) cut(edit uint64, i, j int) *node[T] {
 		part.shift(0, -n.start(i))
 		return part
 	}
-	start := n.start(i)
-	part := &node[T]{edit: edit, entries: slices.Clone(n.entries[i:j]), ends: slices.Clone(n.ends[i:j]), text: bytes.Clone(n.text[start:n.start(j)])}
-	part.shift(0, -start)
-	return part
+	return &node[T]{edit: edit, entries: slices.Clone(n.entries[i:j])}
 }
 
-// start returns where entry i of a leaf begins in the text.
+// start returns the number of values below the kids before kid i.
 func (n *node[T]) start(i int) uint32 {
 	if i == 0 {
 		return 0
 	}
 	return n.ends[i-1]
-}
-
-// insertText gives a leaf the folded name of its new entry i.
-func (n *node[T]) insertText(i int, name string) {
-	start := n.start(i)
-	text := make([]byte, 0, len(n.text)+len(name))
-	text = fold.Append(append(text, n.text[:start]...), name)
-	end := uint32(len(text))
-	ends := make([]uint32, len(n.ends)+1)
-	copy(ends, n.ends[:i])
-	ends[i] = end
-	copy(ends[i+1:], n.ends[i:])
-	n.text, n.ends = append(text, n.text[start:]...), ends
-	n.shift(i+1, end-start)
-}
-
-// removeText takes the folded name of entry i from a leaf.
-func (n *node[T]) removeText(i int) {
-	start, end := n.start(i), n.ends[i]
-	n.text = slices.Concat(n.text[:start], n.text[end:])
-	n.ends = slices.Concat(n.ends[:i], n.ends[i+1:])
-	n.shift(i, start-end)
 }
 
 // remove returns the tree without the entry, which must be there.
@@ -288,7 +252,7 @@ func (k Keys[T]) removeIn(n *node[T], edit uint64, e named[T]) *node[T] {
 	if n.kids == nil {
 		i, _ := k.find(n, e)
 		n.entries = slices.Delete(n.entries, i, i+1)
-		n.removeText(i)
+		n.text.Store(nil)
 		return n
 	}
 	i := k.below(n, e)
@@ -332,14 +296,14 @@ func (n *node[T]) join(edit uint64, i int) int {
 		if len(a.entries)+len(b.entries) > fullEntries {
 			continue
 		}
-		joined := &node[T]{edit: edit, text: slices.Concat(a.text, b.text)}
+		joined := &node[T]{edit: edit}
 		if a.kids != nil {
-			joined = newBranch[T](edit, nil, nil, nil)
-			joined.kids = append(append(joined.kids, a.kids...), b.kids...)
+			joined = newBranch(edit, nil, a.kids, a.ends)
+			joined.kids = append(joined.kids, b.kids...)
+			joined.ends = append(joined.ends, b.ends...)
+			joined.shift(len(a.ends), a.ends[len(a.ends)-1])
 		}
 		joined.entries = slices.Concat(a.entries, b.entries)
-		joined.ends = append(append(joined.ends, a.ends...), b.ends...)
-		joined.shift(len(a.ends), a.ends[len(a.ends)-1])
 		n.kids[left] = joined
 		n.drop(left + 1)
 		return left
@@ -418,34 +382,4 @@ func (n *node[T]) appendBack(out []T, last int) []T {
 func (n *node[T]) kidAt(offset int) (kid, inKid int) {
 	kid = sort.Search(len(n.ends), func(i int) bool { return int(n.ends[i]) > offset })
 	return kid, offset - int(n.start(kid))
-}
-
-// search calls yield for the values whose folded name contains part, which is not
-// empty.
-func (n *node[T]) search(part []byte, yield func(*T) bool) bool {
-	for _, kid := range n.kids {
-		if !kid.search(part, yield) {
-			return false
-		}
-	}
-	if n.kids != nil {
-		return true
-	}
-	for at, i := 0, 0; ; {
-		found := bytes.Index(n.text[at:], part)
-		if found < 0 {
-			return true
-		}
-		at += found
-		for int(n.ends[i]) <= at {
-			i++
-		}
-		// What goes over into the next name is no match, and no other begins
-		// behind it in this one.
-		if at+len(part) <= int(n.ends[i]) && !yield(n.entries[i].value) {
-			return false
-		}
-		at = int(n.ends[i])
-		i++
-	}
 }

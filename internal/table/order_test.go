@@ -18,19 +18,19 @@ func checkOrder(t *testing.T, table *Table[value]) {
 	t.Helper()
 	var check func(n *node[value], root bool) (depth int)
 	check = func(n *node[value], root bool) (depth int) {
-		require.Len(t, n.ends, len(n.entries))
 		require.LessOrEqual(t, len(n.entries), maxEntries)
 		require.True(t, slices.IsSortedFunc(n.entries, table.keys.compare))
 		if n.kids == nil {
-			var text []byte
-			for i, e := range n.entries {
-				text = fold.Append(text, e.value.Name)
-				require.Equal(t, len(text), int(n.ends[i]))
+			want := &folded{text: []byte{}, ends: []uint32{}}
+			for _, e := range n.entries {
+				want.text = fold.Append(want.text, e.value.Name)
+				want.ends = append(want.ends, uint32(len(want.text)))
 			}
-			require.Equal(t, string(text), string(n.text))
+			require.Equal(t, want, table.keys.foldedNames(n)) // later edits begin from it
 			return 1
 		}
 		require.Len(t, n.kids, len(n.entries))
+		require.Len(t, n.ends, len(n.entries))
 		require.True(t, !root || len(n.kids) > 1, "a root with one kid")
 		total := 0
 		for i, kid := range n.kids {
@@ -165,6 +165,34 @@ func TestSearch(t *testing.T) {
 	first := 0
 	table.Search("a", func(*value) bool { first++; return false })
 	require.Equal(t, 1, first, "the search goes on after yield returned false")
+}
+
+// TestSearchAfterEdits: the folded names that a search has made follow every edit, also
+// if an update in the same edit has kept them.
+func TestSearchAfterEdits(t *testing.T) {
+	a, b := &value{"1", "a-x"}, &value{"2", "b-x"}
+	table, err := New(valueKeys, []*value{a, b}, 0)
+	require.NoError(t, err)
+	require.Equal(t, []string{"a-x", "b-x"}, search(&table, "X"))
+	for edit, change := range []struct {
+		old, value *value
+		want       []string
+	}{
+		{nil, &value{"3", "aa-x"}, []string{"a-x", "aa-x", "b-x"}},
+		{b, nil, []string{"a-x"}},
+		{b, &value{"2", "c-x"}, []string{"a-x", "c-x"}},
+		{b, &value{"2", "c"}, []string{"a-x"}},
+	} {
+		next := table.Edit()
+		next.Put(uint64(edit+1), a, &value{"1", "a-x"})
+		if change.value == nil {
+			next.Delete(uint64(edit+1), change.old)
+		} else {
+			next.Put(uint64(edit+1), change.old, change.value)
+		}
+		require.Equal(t, change.want, search(&next, "X"))
+		require.Equal(t, []string{"a-x", "b-x"}, search(&table, "X"))
+	}
 }
 
 // A search in a big table finds what a look at every name finds.

@@ -131,7 +131,7 @@ func (t *Table[T]) Scan(yield func(*T) bool) { t.order.scan(yield) }
 // until yield returns false. Case is ignored as in [strings.EqualFold]. Part must
 // not be empty.
 func (t *Table[T]) Search(part string, yield func(*T) bool) {
-	t.order.search(fold.Append(nil, part), yield)
+	t.keys.search(t.order, fold.Append(nil, part), yield)
 }
 
 // Window returns copies of up to limit values, in order of names, after the first

@@ -213,7 +213,7 @@ func Targets() []Target {
 			Format: formatRatio, Checks: bounded(against(memory, contestant.MemDB, []string{"Create"}, at),
 				against(contestant.RWMutex, contestant.MemDB, []string{"Create"}, at)),
 			Bound: "maps and a slice under a lock, which copy nothing",
-			Why: "A create copies a path in each of two hash tables and in the order of names, where the folded text of a leaf is copied too. go-memdb copies two radix trees, has no text to search in, has no counts to find an offset by, and has no store below. " +
+			Why: "A create copies a path in each of two hash tables and in the order of names. go-memdb copies two radix trees, has no counts to find an offset by, and has no store below. " +
 				"It would take gets that search a tree. Such gets are five times as slow.",
 		}, {
 			Row: "create in memory", Claim: "growth from 100 to 1,000,000 ≤ 4 ×", Limit: 4,
