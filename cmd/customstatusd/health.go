@@ -64,15 +64,9 @@ func (h *health) wrap(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		header := w.Header()
-		status, body := http.StatusOK, healthAnswer{Status: "ok"}
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			header.Set("Allow", "GET, HEAD")
-			status = http.StatusMethodNotAllowed
-		} else if r.URL.Path == healthPath {
-			if body = h.answer(r.Context()); body.Status != "ok" {
-				status = http.StatusServiceUnavailable
-			}
+		allowed, body := r.Method == http.MethodGet || r.Method == http.MethodHead, healthAnswer{Status: statusOK}
+		if allowed && r.URL.Path == healthPath {
+			body = h.answer(r.Context())
 		}
 		if r.ContentLength != 0 {
 			// Without a deadline, net/http waits long for a body that nobody wants,
@@ -80,15 +74,12 @@ func (h *health) wrap(next http.Handler) http.Handler {
 			// has no connection to wait for.
 			_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(unwantedBody))
 		}
-		header.Set("Content-Type", "application/json")
-		header.Set("Cache-Control", "no-store")
-		header.Set("X-Content-Type-Options", "nosniff")
-		w.WriteHeader(status)
-		text := []byte(`{"success":false,"error":"Method not allowed"}`)
-		if status != http.StatusMethodNotAllowed {
-			text, _ = json.Marshal(body) // two strings can't fail
+		if !allowed {
+			w.Header().Set("Allow", "GET, HEAD")
+			answer(w, http.StatusMethodNotAllowed, []byte(`{"success":false,"error":"Method not allowed"}`))
+			return
 		}
-		_, _ = w.Write(text) // fails only if the client has gone
+		body.write(w)
 	})
 }
 
@@ -102,6 +93,18 @@ type healthAnswer struct {
 	Warning string `json:"warning,omitempty"`
 }
 
+// write answers 200 if the status is statusOK, and else 503.
+func (a healthAnswer) write(w http.ResponseWriter) {
+	status := http.StatusOK
+	if a.Status != statusOK {
+		status = http.StatusServiceUnavailable
+	}
+	text, _ := json.Marshal(a) // strings and a time can't fail
+	answer(w, status, text)
+}
+
+const statusOK = "ok"
+
 const tokensUnreadable = "the tokens file can't be read"
 
 // The results of problem.
@@ -113,7 +116,7 @@ const (
 
 // answer returns what a health check says.
 func (h *health) answer(ctx context.Context) healthAnswer {
-	body := healthAnswer{Status: "ok"}
+	body := healthAnswer{Status: statusOK}
 	var warnings []string
 	if problem := h.problem(ctx); problem != "" {
 		body.Status = problem
@@ -122,12 +125,12 @@ func (h *health) answer(ctx context.Context) healthAnswer {
 		since := stats.CommitErrorSince
 		switch {
 		case stats.FeedError == nil:
-		case body.Status == "ok":
+		case body.Status == statusOK:
 			body.Status, since = readsLate, stats.FeedErrorSince
 		default:
 			warnings = append(warnings, readsLate)
 		}
-		if body.Status != "ok" && !since.IsZero() {
+		if body.Status != statusOK && !since.IsZero() {
 			since = since.UTC().Truncate(time.Second)
 			body.Since = &since
 		}

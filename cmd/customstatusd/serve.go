@@ -74,6 +74,11 @@ When more logins from an address fail than --max-failed-logins allows, further f
 are answered after a second. If too many wait, their connections are cut. Valid
 credentials are never delayed, also from that address.
 
+--admin-addr HOST:PORT opens a listener for the operator, without a login, that is for
+this machine only unless HOST says otherwise. GET /metrics is for Prometheus. GET /readyz
+answers as /healthz does, and also 503 while the server starts or ends, and while a shared
+store can't be reached. --admin-pprof adds Go's profiles under /debug/pprof/.
+
 SIGTERM and SIGINT end the server after it has answered the running requests. A
 second signal ends it at once. A signal within a second of the first counts as the
 first. SIGHUP makes the server read the tokens and the TLS certificate again.
@@ -104,6 +109,7 @@ type serveConfig struct {
 	credentials      string
 	lockTimeout      time.Duration
 	browsers         browserConfig
+	admin            adminConfig
 	shutdownTimeout  time.Duration
 	logFormat        string
 	logLevel         slog.Level
@@ -125,6 +131,7 @@ func addServeConfig(cmd *cobra.Command) *serveConfig {
 	flags.StringVar(&c.credentials, "credentials-file", "", "the `FILE`, of mode 0600, that the first start writes its credentials to,\ninstead of printing them")
 	flags.DurationVar(&c.lockTimeout, "lock-timeout", 0, "the `DURATION`, such as 1m, to wait for a database that another process holds,\nsuch as the server that this one replaces")
 	c.browsers.declare(flags)
+	c.admin.declare(flags)
 	flags.DurationVar(&c.shutdownTimeout, "shutdown-timeout", 30*time.Second, "the `DURATION`, such as 30s, that running requests get to end")
 	c.logFormat = "text"
 	addChoice(cmd, &c.logFormat, "log-format", "the `FORMAT` of the log on standard error: text or json", "text", "json")
@@ -159,6 +166,9 @@ func (c *serveConfig) check() error {
 		return err
 	}
 	if err := c.browsers.check(); err != nil {
+		return err
+	}
+	if err := c.admin.check(); err != nil {
 		return err
 	}
 	if _, _, err := net.SplitHostPort(c.addr); err != nil {
@@ -227,7 +237,13 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 	if err != nil {
 		return err
 	}
-	db, control, err := openServed(starting, config, log)
+	admin, err := listenAdmin(config, log)
+	if err != nil {
+		return err
+	}
+	defer admin.close()
+	options := customstatus.Options{Rules: *config.rules, Logger: log, Observer: admin.observer()}
+	db, control, err := openServed(starting, config, options, log)
 	if err != nil {
 		if starting.Err() != nil && errors.Is(err, context.Canceled) {
 			log.Info("stopped before listening")
@@ -247,7 +263,7 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 	}
 	started() // wait takes the signals from here on
 
-	s := start(config, log, ln, certs, db, control, tokens)
+	s := start(config, log, ln, certs, db, control, tokens, admin)
 	log.Info("listening", "addr", ln.Addr().String(), "url", config.url(ln.Addr()),
 		"db", config.store.String(), "revision", uint64(db.catalog.Revision()))
 	failed := s.wait(ctx, signals)
@@ -317,9 +333,9 @@ var headerLines = regexp.MustCompile(`^X-User-Id: \S+\nX-Auth-Token: \S+\n$`)
 
 // openServed opens the database for a server, and the control socket beside a file. The
 // socket is nil, which the log says, if something else is in its place.
-func openServed(ctx context.Context, config *serveConfig, log *slog.Logger) (*localDatabase, *controlListener, error) {
+func openServed(ctx context.Context, config *serveConfig, opts customstatus.Options, log *slog.Logger) (*localDatabase, *controlListener, error) {
 	if config.store.shared() {
-		db, err := openShared(ctx, config.store, true, customstatus.Options{Rules: *config.rules, Logger: log})
+		db, err := openShared(ctx, config.store, true, opts)
 		return db, nil, err
 	}
 	pl, err := findPlace(config.store.path)
@@ -335,7 +351,7 @@ func openServed(ctx context.Context, config *serveConfig, log *slog.Logger) (*lo
 	if err := ownDatabase(pl.path); err != nil {
 		return nil, nil, err
 	}
-	db, err := openLocked(ctx, pl, config, log)
+	db, err := openLocked(ctx, pl, config, opts)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -355,11 +371,11 @@ func openServed(ctx context.Context, config *serveConfig, log *slog.Logger) (*lo
 
 // openLocked opens the database for a server, and waits while another process holds it,
 // as long as the configuration says.
-func openLocked(ctx context.Context, pl place, config *serveConfig, log *slog.Logger) (*localDatabase, error) {
+func openLocked(ctx context.Context, pl place, config *serveConfig, opts customstatus.Options) (*localDatabase, error) {
 	deadline := time.Now().Add(config.lockTimeout)
 	for waits := 0; ; waits++ {
 		// Each try waits for half a second.
-		db, err := openLocal(ctx, pl, true, customstatus.Options{Rules: *config.rules, Logger: log})
+		db, err := openLocal(ctx, pl, true, opts)
 		if !errors.Is(err, customstatus.ErrLocked) || !time.Now().Before(deadline) {
 			return db, err
 		}
@@ -367,7 +383,7 @@ func openLocked(ctx context.Context, pl place, config *serveConfig, log *slog.Lo
 			return nil, ctx.Err()
 		}
 		if waits == 0 {
-			log.Info("waiting for the process that holds the database", "db", pl.path, "timeout", config.lockTimeout.String())
+			opts.Logger.Info("waiting for the process that holds the database", "db", pl.path, "timeout", config.lockTimeout.String())
 		}
 	}
 }

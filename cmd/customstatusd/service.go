@@ -22,6 +22,7 @@ type service struct {
 	log    *slog.Logger
 	db     *localDatabase
 	reload func() error
+	admin  *admin
 
 	requests  requests
 	endPublic context.CancelFunc
@@ -35,12 +36,13 @@ type service struct {
 
 // start begins to serve on ln.
 func start(config *serveConfig, log *slog.Logger, ln net.Listener, certs *certificate, db *localDatabase,
-	control *controlListener, tokens *tokenFile,
+	control *controlListener, tokens *tokenFile, admin *admin,
 ) *service {
 	s := &service{
 		config:       config,
 		log:          log,
 		db:           db,
+		admin:        admin,
 		controlLn:    control,
 		public:       make(chan struct{}),
 		controlEnded: make(chan error, 1),
@@ -62,7 +64,9 @@ func start(config *serveConfig, log *slog.Logger, ln net.Listener, certs *certif
 		return loginlimit.New(h, &loginlimit.Options{Failures: config.failedLogins(), ClientAddr: config.clientAddr, Logger: log})
 	}
 	public := allowOrigins(config.browsers.origins, sessions.handler(api, limit, config.browsers.origins))
-	handler := logRequests(log, config.clientAddr, s.requests.begin, newHealth(db, tokens.problem).wrap(public))
+	health := newHealth(db, tokens.problem)
+	admin.show(health)
+	handler := admin.measure(logRequests(log, config.clientAddr, s.requests.begin, health.wrap(public)))
 	tcp, isTCP := ln.Addr().(*net.TCPAddr)
 	if certs != nil {
 		ln = certs.listen(ln)
@@ -127,6 +131,7 @@ func (s *service) wait(ctx context.Context, signals <-chan os.Signal) error {
 func (s *service) stop() error {
 	timeout := s.config.shutdownTimeout
 	s.log.Info("shutting down", "timeout", timeout.String())
+	s.admin.ends()
 	s.requests.endBy(time.Now().Add(timeout))
 	s.endPublic()
 	all := s.stopControl(timeout)

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"net/netip"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/customstatus/customstatus"
+)
+
+// adminConfig says where the operator's listener is and what it serves.
+type adminConfig struct {
+	addr  string // empty: there is none
+	pprof bool
+}
+
+func (c *adminConfig) declare(flags *pflag.FlagSet) {
+	flags.StringVar(&c.addr, "admin-addr", "", "the `HOST:PORT` for an operator's listener, which serves /metrics and\n/readyz without a login; without HOST it is 127.0.0.1; empty is no listener")
+	flags.BoolVar(&c.pprof, "admin-pprof", false, "serve Go's profiles on the operator's listener, too, under /debug/pprof/")
+}
+
+func (c *adminConfig) check() error {
+	if c.addr == "" {
+		if c.pprof {
+			return usagef("--admin-pprof needs --admin-addr")
+		}
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(c.onThisMachine()); err != nil {
+		return usagef("--admin-addr: %v", err)
+	}
+	return nil
+}
+
+// onThisMachine returns the address with 127.0.0.1 where it names no host. What asks for
+// no login must not be open to everybody by an oversight.
+func (c *adminConfig) onThisMachine() string {
+	if strings.Trim(c.addr, "0123456789") == "" { // only a port
+		return "127.0.0.1:" + c.addr
+	}
+	if strings.LastIndexByte(c.addr, ':') == 0 { // no host
+		return "127.0.0.1" + c.addr
+	}
+	return c.addr
+}
+
+// The limits of the operator's listener.
+const (
+	adminTimeout    = 10 * time.Second // for headers, bodies and scrapes
+	profileTimeout  = 2 * time.Minute  // for answers; a profile lasts as long as its client wants
+	adminRequests   = 8                // at once
+	adminHeaders    = 16 << 10         // bytes
+	adminLastAnswer = 250 * time.Millisecond
+)
+
+// admin is the operator's listener. All methods of a nil *admin do nothing.
+type admin struct {
+	exporter *exporter
+	server   *http.Server
+	loopback bool
+	running  chan struct{} // has a value for each request
+	health   atomic.Pointer[health]
+	ending   atomic.Bool
+}
+
+// listenAdmin begins to serve for the operator, before there is a catalog: a server may
+// have to wait for its database. It returns nil if there is no such listener.
+func listenAdmin(config *serveConfig, log *slog.Logger) (*admin, error) {
+	if config.admin.addr == "" {
+		return nil, nil
+	}
+	ln, err := net.Listen("tcp", config.admin.onThisMachine())
+	if err != nil {
+		return nil, fmt.Errorf("--admin-addr: %w", err)
+	}
+	a := &admin{running: make(chan struct{}, adminRequests)}
+	var revision func(context.Context) (customstatus.Revision, error)
+	if config.store.shared() {
+		revision = a.storeRevision
+	}
+	a.exporter = newExporter(revision, log)
+	if tcp, ok := ln.Addr().(*net.TCPAddr); ok {
+		a.loopback = tcp.IP.IsLoopback()
+	}
+	if !a.loopback {
+		log.Warn("the operator's listener is open beyond this machine, and asks for no login", "addr", ln.Addr().String())
+	}
+	a.server = &http.Server{
+		Handler:           a.handler(config.admin.pprof),
+		ReadHeaderTimeout: adminTimeout,
+		ReadTimeout:       adminTimeout,
+		WriteTimeout:      profileTimeout,
+		IdleTimeout:       profileTimeout,
+		MaxHeaderBytes:    adminHeaders,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+	go func() {
+		// The server goes on without its operator's listener.
+		if err := a.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("the operator's listener failed", "error", err)
+		}
+	}()
+	log.Info("serving metrics", "addr", ln.Addr().String(), "pprof", config.admin.pprof)
+	return a, nil
+}
+
+var errStarting = errors.New("the server is starting")
+
+func (a *admin) storeRevision(ctx context.Context) (customstatus.Revision, error) {
+	h := a.health.Load()
+	if h == nil {
+		return 0, errStarting
+	}
+	return h.db.shared.Revision(ctx)
+}
+
+// observer returns what the catalog is to be opened with.
+func (a *admin) observer() *customstatus.Observer {
+	if a == nil {
+		return nil
+	}
+	return a.exporter.observer()
+}
+
+// measure returns a handler that counts and measures the requests to h.
+func (a *admin) measure(h http.Handler) http.Handler {
+	if a == nil {
+		return h
+	}
+	return a.exporter.measure(h)
+}
+
+// show shows the catalog of a health check from now on.
+func (a *admin) show(h *health) {
+	if a != nil {
+		a.exporter.show(h.db.catalog)
+		a.health.Store(h)
+	}
+}
+
+// ends makes the readiness check say that the server ends, so that no new clients come.
+func (a *admin) ends() {
+	if a != nil {
+		a.ending.Store(true)
+	}
+}
+
+// close ends the listener. Answers under way get a moment; a profile is cut.
+func (a *admin) close() {
+	if a == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), adminLastAnswer)
+	defer cancel()
+	if a.server.Shutdown(ctx) != nil {
+		_ = a.server.Close() // only the connections are left
+	}
+}
+
+func (a *admin) handler(profiles bool) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", a.exporter.page)
+	mux.HandleFunc("GET /readyz", a.ready)
+	if profiles {
+		// Not pprof.Cmdline: the address of a store may have a password.
+		mux.HandleFunc("/debug/pprof/", pprof.Index)
+		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if a.loopback && !isLocal(r.Host) {
+			// A page whose host's name leads to this machine could read the answer.
+			http.Error(w, "this listener is only for this machine, by its address or localhost", http.StatusForbidden)
+			return
+		}
+		select {
+		case a.running <- struct{}{}:
+			defer func() { <-a.running }()
+			mux.ServeHTTP(w, r)
+		default:
+			http.Error(w, "too many requests at once", http.StatusServiceUnavailable)
+		}
+	})
+}
+
+// isLocal reports whether the host of a request is localhost or an IP address.
+func isLocal(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil || strings.EqualFold(host, "localhost")
+}
+
+// What the readiness check says beyond what the health check does.
+const (
+	stillStarting    = "starting"
+	shuttingDown     = "shutting down"
+	storeUnreachable = "store unreachable"
+)
+
+// ready answers the readiness check: whether clients should come here. It is the health
+// check, and it asks a shared store each time.
+func (a *admin) ready(w http.ResponseWriter, r *http.Request) {
+	h := a.health.Load()
+	body := healthAnswer{Status: stillStarting}
+	switch {
+	case a.ending.Load():
+		body.Status = shuttingDown
+	case h != nil:
+		body = h.answer(r.Context())
+		if body.Status == statusOK && h.db.shared != nil && h.probe(r.Context()) != nil {
+			body.Status = storeUnreachable
+		}
+	}
+	body.write(w)
+}

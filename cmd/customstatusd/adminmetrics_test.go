@@ -1,0 +1,69 @@
+//go:build !nometrics && !nocluster
+
+package main
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"testing"
+
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/stretchr/testify/require"
+
+	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/storetest"
+)
+
+func metricFamilies(t *testing.T, text string) map[string]*dto.MetricFamily {
+	t.Helper()
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
+	require.NoError(t, err)
+	return families
+}
+
+// The page has the figures of the catalog and of the process, and nobody's token.
+func TestMetricsPage(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := launch(t, dir, "first", "--admin-addr", ":0")
+	at := "http://" + adminAddr(t, s)
+	header := login(t, dir)
+	n := node{t, s.addr, header}
+	n.create("Lunch")
+	resp, _ := n.ask(http.MethodGet, sessionPath, "")
+	require.Equal(t, http.StatusUnauthorized, resp.StatusCode)
+
+	code, text := get(t, at+"/metrics")
+	require.Equal(t, http.StatusOK, code)
+	families := metricFamilies(t, text)
+	require.Equal(t, 1.0, families["customstatus_statuses"].GetMetric()[0].GetGauge().GetValue())
+	require.Contains(t, text, `customstatus_http_requests_total{code="200",endpoint="create"} 1`)
+	require.Contains(t, text, `customstatus_http_requests_total{code="401",endpoint="session"} 1`)
+	require.Contains(t, text, `customstatus_build_info{goversion="go`)
+	require.Contains(t, families, "process_open_fds")
+	require.Contains(t, families, "go_goroutines")
+	for name := range header {
+		require.NotContains(t, text, header.Get(name))
+	}
+}
+
+// The page shows whether a shared store answers.
+func TestMetricsOfSharedStore(t *testing.T) {
+	store := &deafStore{SharedStore: storetest.NewSharedMemory().Open()}
+	db, err := openOver(t.Context(), store, customstatus.Options{Logger: slog.New(slog.DiscardHandler)})
+	require.NoError(t, err)
+	t.Cleanup(func() { db.close() })
+	page := func(a triedAdmin) string { return a.ask("/metrics", "localhost").Body.String() }
+	starting := tryAdmin(t, nil)
+	require.Equal(t, http.StatusOK, starting.ask("/metrics", "localhost").Code)
+	a := tryAdmin(t, db)
+	require.Contains(t, page(a), "\ncustomstatus_store_up 1\n")
+	failure := errors.New("connection refused")
+	store.failure.Store(&failure)
+	require.Contains(t, page(a), "\ncustomstatus_store_up 0\n")
+}
