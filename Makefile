@@ -12,10 +12,10 @@ FUZZTIME ?= 5s
 # What "make run" hands on, as in: make run ARGS="--addr 127.0.0.1:4000"
 ARGS ?=
 
-.PHONY: help test run race cover lint budgets vuln tidy api stranger fuzz bench torture chat ci
+.PHONY: help test run race cover lint budgets vuln tidy api stranger crossbuild fuzz bench torture chat ci
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 test: ## all tests of all modules, and which were skipped and why
 	@scripts/test
@@ -52,6 +52,9 @@ api: ## write the exported surface of the packages into api/
 
 stranger: ## use each module by version from outside, as a stranger would
 	@go run ./scripts/stranger
+
+crossbuild: ## build the binary for every target of a release
+	@scripts/crossbuild
 
 fuzz: ## each fuzz target for FUZZTIME
 	@scripts/fuzz $(FUZZTIME)
