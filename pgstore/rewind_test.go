@@ -118,6 +118,30 @@ func TestFeedMeetsAnotherHistory(t *testing.T) {
 	works(t, s)
 }
 
+// The revision of a history that the store has not read says nothing.
+func TestRevisionOfAnotherHistory(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, nil)
+	database := server.NewDatabase()
+	opts := pgstore.Options{Logger: new(logbook).logger()}
+	s, other := open(t, server.DSN(database), opts), open(t, server.DSN(database), opts)
+	r := commit(t, s, create("a", "x"))
+	commit(t, s, create("b", "lost"))
+	feed := follow(t, s, r)
+	rewind(server, database, r)
+	_, err := s.Revision(t.Context())
+	require.ErrorContains(t, err, "another history")
+	require.ErrorIs(t, feed.ends(t), customstatus.ErrCompacted)
+	load(t, other)
+	commit(t, other, create("b", "kept"))
+	_, err = s.Revision(t.Context())
+	require.ErrorContains(t, err, "another history")
+	load(t, s)
+	got, err := s.Revision(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, r+1, got)
+}
+
 // A catalog shows a revision of a history that is lost, and the store has forgotten
 // of what history it was.
 func TestFeedGoesOnFromTheSameStatusesOnly(t *testing.T) {

@@ -264,15 +264,20 @@ func (s *Store) leaveServer(conn *pgxpool.Conn) {
 	}
 }
 
-// Revision implements [customstatus.Store].
+// Revision implements [customstatus.Store]. It fails if the database has gone back to
+// another history since it was read, because the number then says nothing about what
+// was read. The next Load ends that. A catalog loads by itself.
 func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
 	if err := s.enter(ctx); err != nil {
 		return 0, err
 	}
 	defer s.leave()
-	var revision uint64
+	s.mu.Lock()
+	last := s.known.last.revision // was made before what is read
+	s.mu.Unlock()
+	var head position
 	err := s.with(ctx, func(ctx context.Context, c *pgconn.PgConn) error {
-		rows := query(ctx, c, "SELECT revision, pg_is_in_recovery() FROM "+s.schema+".catalogs WHERE id = $1", int8(s.catalog))
+		rows := query(ctx, c, "SELECT revision, pg_is_in_recovery(), uuid_send(token) FROM "+s.schema+".catalogs WHERE id = $1", int8(s.catalog))
 		found := false
 		for rows.NextRow() {
 			v := rows.Values()
@@ -280,7 +285,7 @@ func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
 				_, _ = rows.Close()
 				return errStandby
 			}
-			revision, found = binary.BigEndian.Uint64(v[0]), true
+			head, found = position{binary.BigEndian.Uint64(v[0]), token(v[2])}, true
 		}
 		if _, err := rows.Close(); err != nil {
 			return err
@@ -290,10 +295,14 @@ func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
 		}
 		return nil
 	})
+	if err == nil && (head.revision < last || s.contradicts(head)) {
+		err = fmt.Errorf("the database has gone back to another history before revision %d", max(last, head.revision))
+		s.diverge(fmt.Errorf("%w: %w", customstatus.ErrCompacted, err))
+	}
 	if err != nil {
 		return 0, edge("revision", err)
 	}
-	return customstatus.Revision(revision), nil
+	return customstatus.Revision(head.revision), nil
 }
 
 // Close implements [customstatus.Store]. It waits for running methods, and not for

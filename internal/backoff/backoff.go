@@ -31,9 +31,12 @@ func Jitter(failures int, random uint64) time.Duration {
 	return time.Duration(random % uint64(limit))
 }
 
-// Sleep waits for d and returns nil. If ctx is done first, it returns the error
-// of ctx.
+// Sleep waits for d and returns nil. If ctx is done first, or before the call, it
+// returns the error of ctx.
 func Sleep(ctx context.Context, d time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err // select would choose at random if d is 0
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

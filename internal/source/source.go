@@ -43,9 +43,10 @@ type Source[S Store[T], T, C any] struct {
 	view    *view.View[T, C]
 	closing context.Context
 
-	store atomic.Pointer[S] // replaced by Replace
-	stale bool              // the store may hold what readers don't see; never of a shared one
-	lost  error             // why there is no open store, after Replace failed
+	store atomic.Pointer[S]             // replaced by Replace
+	load  atomic.Pointer[chan struct{}] // closed at the end of the load under way, or nil
+	stale bool                          // the store may hold what readers don't see; never of a shared one
+	lost  error                         // why there is no open store, after Replace failed
 }
 
 // New returns a source that has loaded nothing. Its loads and reopenings end when
@@ -67,18 +68,33 @@ func (s *Source[S, T, C]) Doubt() {
 	}
 }
 
-// Revision returns the revision of the store.
+// Revision returns the revision of the store. If the store is being loaded, Revision
+// waits for the end: the store may have told of another history already, which readers
+// don't see yet. The same number would mean something else to them.
 func (s *Source[S, T, C]) Revision(ctx context.Context) (revision uint64, err error) {
 	err = s.host.Try("the store panicked in Revision", func() (err error) {
 		revision, err = s.Store().Revision(ctx)
 		return err
 	})
+	if load := s.load.Load(); err == nil && load != nil {
+		select {
+		case <-*load:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
 	return revision, err
 }
 
 // Load shows what the store holds. It reports whether that is another history than
 // the one that was shown before.
 func (s *Source[S, T, C]) Load(ctx context.Context) (rewound bool, err error) {
+	load := make(chan struct{})
+	s.load.Store(&load)
+	defer func() {
+		s.load.Store(nil)
+		close(load)
+	}()
 	var contents view.Contents[T]
 	err = s.host.Try("the store panicked in Load", func() (err error) {
 		contents, err = s.Store().Load(ctx)

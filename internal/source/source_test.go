@@ -262,3 +262,49 @@ func TestLoadRefusesTheOtherKindOfStore(t *testing.T) {
 	r.store.shared = false
 	require.ErrorContains(t, r.Reload(t.Context()), "the store is exclusive")
 }
+
+// gatedStore is a store that has answered a load, and returns from it only when the
+// gate is closed.
+type gatedStore struct {
+	*store
+	gate chan struct{}
+}
+
+func (s gatedStore) Load(ctx context.Context) (view.Contents[value], error) {
+	contents, err := s.store.Load(ctx)
+	<-s.gate
+	return contents, err
+}
+
+// While the store is loaded, its revision may be of a history that readers don't see yet.
+func TestRevisionWaitsForALoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := new(view.View[value, string])
+		v.Init(t.Context(), valueType, history.New[string](100, 1000))
+		h := &host.Host{Log: slog.New(slog.DiscardHandler), Clock: time.Now}
+		gate := make(chan struct{})
+		s := source.New(t.Context(), h, v, gatedStore{&store{revision: 5, name: "a", shared: true}, gate}, source.Options[gatedStore]{Shared: true})
+		loaded := make(chan error, 1)
+		go func() {
+			_, err := s.Load(t.Context())
+			loaded <- err
+		}()
+		synctest.Wait()
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := s.Revision(short)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Empty(t, loaded)
+		asked := make(chan uint64, 1)
+		go func() {
+			revision, _ := s.Revision(t.Context())
+			asked <- revision
+		}()
+		synctest.Wait()
+		require.Empty(t, asked)
+		close(gate)
+		require.EqualValues(t, 5, <-asked)
+		require.EqualValues(t, 5, v.Revision(), "readers see it")
+		require.NoError(t, <-loaded)
+	})
+}

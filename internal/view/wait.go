@@ -49,7 +49,8 @@ func (v *View[T, C]) isBefore(ctx context.Context, revision uint64, ask func(con
 		_ = v.until(ctx, reached)
 	}()
 	at, err := ask(ctx)
-	return err == nil && at < revision && ctx.Err() == nil
+	// If ask has waited for a load, readers have reached it before ctx says so.
+	return err == nil && at < revision && ctx.Err() == nil && !reached(v.current.Load())
 }
 
 // AwaitOwn waits until readers see a commit that has been made at the revision, by an
