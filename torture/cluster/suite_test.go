@@ -339,8 +339,10 @@ func (s *suite) finish() error {
 		s.figures.gaps += len(w.Gaps)
 		s.figures.loads += int(stats.Loads)
 	}
+	held := make(linear.Held)
+	held.Add(known)
 	for _, h := range s.histories {
-		if err := h.LocalReads(known); err != nil && !s.back {
+		if err := h.LocalReads(held); err != nil && !s.back {
 			return err
 		}
 	}

@@ -183,9 +183,10 @@ func same(a, b []customstatus.CustomUserStatus, stays bool) bool {
 }
 
 // apply returns the page after a commit. If positions may stay, a status may have been
-// rewritten unchanged meanwhile, or go back to before that if the catalog may go back.
+// rewritten unchanged meanwhile. If the catalog may go back, to what has the same statuses
+// say, so may the status and the revision.
 func apply(p customstatus.Page, c customstatus.Commit, stays, back bool) (customstatus.Page, error) {
-	if c.Revision <= p.Position.Revision {
+	if c.Revision <= p.Position.Revision && !back {
 		return p, fmt.Errorf("revision %d follows %d", c.Revision, p.Position.Revision)
 	}
 	if !c.FingerprintKnown {
@@ -381,17 +382,28 @@ func (op operation) explains(c customstatus.Change) bool {
 	return false
 }
 
+// Held has what a store has held at its revisions.
+type Held map[customstatus.Revision][]customstatus.Page
+
+// Add adds what a watcher knows.
+func (h Held) Add(at map[customstatus.Revision]customstatus.Page) {
+	for revision, page := range at {
+		h[revision] = append(h[revision], page)
+	}
+}
+
 // LocalReads returns an error for a page, read without Sync, that the catalog
 // never had, or that has an older revision than a client of the catalog knew
-// already.
-func (h *History) LocalReads(at map[customstatus.Revision]customstatus.Page) error {
+// already. A revision has several pages if the store has used it again.
+func (h *History) LocalReads(at Held) error {
 	for _, l := range h.local {
 		revision := l.page.Position.Revision
-		if held, known := at[revision]; known {
+		shown := slices.ContainsFunc(at[revision], func(held customstatus.Page) bool {
 			want := query(held, l.query)
-			if want.Total != l.page.Total || !same(want.Statuses, l.page.Statuses, h.stays) || l.page.Position.Fingerprint != held.Position.Fingerprint {
-				return fmt.Errorf("a page of revision %d shows %v, the catalog held %v", revision, l.page, want)
-			}
+			return want.Total == l.page.Total && same(want.Statuses, l.page.Statuses, h.stays) && l.page.Position.Fingerprint == held.Position.Fingerprint
+		})
+		if held := at[revision]; !shown && len(held) > 0 {
+			return fmt.Errorf("a page of revision %d shows %v, the catalog held %v", revision, l.page, query(held[0], l.query))
 		}
 		least := customstatus.Revision(0)
 		for _, k := range h.known {

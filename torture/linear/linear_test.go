@@ -266,8 +266,10 @@ func (s setting) record(t *testing.T, seed uint64, histories int, total *totals)
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 	}
+	pages := make(Held)
+	pages.Add(held)
 	for n, h := range each {
-		if err := h.LocalReads(held); err != nil {
+		if err := h.LocalReads(pages); err != nil {
 			t.Fatalf("seed %d: %v", seed+uint64(n), err)
 		}
 		total.local += len(h.local)

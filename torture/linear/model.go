@@ -158,7 +158,7 @@ func (s state) seen(t customstatus.CustomUserStatus) (state, bool) {
 // can have the result.
 func (s state) step(op operation, out result) (state, bool) {
 	if out.unknown {
-		return s.maybe(op), true
+		return s.maybe(op, out), true
 	}
 	switch op.kind {
 	case create, update, remove:
@@ -247,8 +247,8 @@ func (s state) made(op operation, at int) customstatus.CustomUserStatus {
 
 // maybe is a write of which nobody knows whether it was made. If it wasn't, that
 // is as if it had come after everything else, for it has no return that bounds
-// it; so it is made here if it can be.
-func (s state) maybe(op operation) state {
+// it; so it is made here if it can be. If its result is known, then with this result.
+func (s state) maybe(op operation, out result) state {
 	if op.kind == bulk {
 		fresh, refusals := s.checkBulk(op.statuses)
 		if refusals == nil {
@@ -261,6 +261,16 @@ func (s state) maybe(op operation) state {
 	at, refused := s.check(op)
 	switch {
 	case refused != nil:
+		return s
+	case out.revision > 0:
+		if next, ok := s.written(out.revision); ok {
+			return next.without(at)
+		}
+		return s
+	case out.status.ID != "":
+		if next, ok := s.put(op, at, out.status); ok {
+			return next
+		}
 		return s
 	case op.kind == remove:
 		return s.without(at)

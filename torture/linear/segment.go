@@ -32,9 +32,10 @@ func (h *History) Figures() Figures {
 // to what it held earlier. A write that was under way at either time may have been
 // made before or after it, or be lost. A read that was under way says nothing.
 //
-// All that the store has held since the first time has revisions beyond the given one,
-// and what it has lost has not.
-func (h *History) Between(from, to int64, revision customstatus.Revision) *History {
+// What has a revision up to common was made before the first time, and what has one
+// beyond lost was made after. Revisions between may be of what was lost, or of what
+// came in its place.
+func (h *History) Between(from, to int64, common, lost customstatus.Revision) *History {
 	part := &History{Err: h.Err, stays: h.stays}
 	for _, o := range h.left {
 		// The store may have made it, gone back, and then found nothing.
@@ -45,18 +46,19 @@ func (h *History) Between(from, to int64, revision customstatus.Revision) *Histo
 	}
 	for _, o := range h.Ops {
 		out := o.Output.(result)
+		revision := max(out.revision, out.status.Revision, out.page.Position.Revision)
 		switch {
 		case o.Call >= to, o.Return < from:
 			continue
-		case o.Return < to && (o.Call >= from || max(out.revision, out.status.Revision, out.page.Position.Revision) > revision):
+		case o.Return < to && (o.Call >= from || revision > lost):
 			o.Call = max(o.Call, from)
-		case o.Return < to && !out.unknown: // it was made before
+		case o.Return < to && !out.unknown && revision <= common:
 			continue
 		case slices.Contains([]kind{create, update, remove, bulk}, o.Input.(operation).kind):
 			if out.refused != nil || out.refusals != nil {
 				continue
 			}
-			o.Call, o.Return, o.Output = max(o.Call, from), math.MaxInt64, result{unknown: true}
+			o.Call, o.Return, o.Output = max(o.Call, from), math.MaxInt64, result{unknown: true, status: out.status, revision: out.revision}
 		default:
 			continue
 		}

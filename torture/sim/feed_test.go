@@ -18,7 +18,7 @@ func (s *store) Watch(ctx context.Context, after customstatus.Revision) iter.Seq
 		s.feeds++
 		f := &feed{
 			store: s, a: s.w.actor("%s feed %d", s.name, s.feeds), ctx: ctx, yield: yield,
-			at: after, timeline: s.timeline, heard: s.w.now(),
+			at: after, token: s.known.tokens[after], heard: s.w.now(),
 		}
 		s.mu.Unlock()
 		var err error
@@ -48,7 +48,9 @@ type feed struct {
 	ctx      context.Context
 	yield    yield
 	at       customstatus.Revision
-	timeline int
+	token    string                // of the commit at which the feed is, if it is known
+	asked    customstatus.Revision // what the store had told of before it asked for a page
+	timeline int                   // of the server that the stream of a cluster comes from
 	begun    bool
 	heard    time.Duration // when the feed last had an answer
 	member   int
@@ -57,35 +59,36 @@ type feed struct {
 // give yields the commits of a page. It reports false if the watcher has had enough.
 func (f *feed) give(p page) (more bool, err error) {
 	switch {
-	case p.timeline != f.timeline && f.w.flaw != failoverUnnoticed:
-		return false, fmt.Errorf("%w: another timeline", customstatus.ErrCompacted)
-	case f.at < p.compact && f.w.flaw != compactedSkipped && !(f.w.flaw == compactedByOne && len(p.commits) > 0 && f.at+1 >= p.compact):
+	case f.differs(p):
+		return false, fmt.Errorf("%w: another history", customstatus.ErrCompacted)
+	case f.at < p.compact && !(f.at == p.head && !f.w.plan.database) && f.w.flaw != compactedSkipped && !(f.w.flaw == compactedByOne && len(p.commits) > 0 && f.at+1 >= p.compact):
 		return false, customstatus.ErrCompacted
 	case p.head < f.at && f.w.flaw != failoverUnnoticed:
 		return false, fmt.Errorf("%w: the store is at %d", customstatus.ErrCompacted, p.head)
 	}
 	if !f.begun {
 		f.begun = true
-		if !f.one(customstatus.Commit{Revision: f.at}) {
+		if !f.one(entry{token: p.token, commit: customstatus.Commit{Revision: f.at}}) {
 			return false, nil
 		}
 	}
-	if f.w.flaw == progressTooFar && len(p.commits) > 1 && f.a.chance(0.3) && !f.one(customstatus.Commit{Revision: p.head}) {
+	if f.w.flaw == progressTooFar && len(p.commits) > 1 && f.a.chance(0.3) && !f.one(entry{commit: customstatus.Commit{Revision: p.head}}) {
 		return false, nil
 	}
-	if f.w.flaw == gapSkipped && len(p.commits) > 0 && p.commits[0].Revision > f.at+1 {
+	if f.w.flaw == gapSkipped && len(p.commits) > 0 && p.commits[0].commit.Revision > f.at+1 {
 		_ = f.a.sleep(f.ctx, time.Millisecond) // whoever has the number may be late
 		p = f.w.server.since(f.at, atOnce)
 	}
-	for _, c := range p.commits {
+	for _, e := range p.commits {
+		c := &e.commit
 		if f.w.flaw == gapSkipped || f.w.flaw == sequence {
 			c.FingerprintKnown = false
 		}
 		switch {
 		case f.w.flaw == commitSplit && len(c.Changes) > 1:
-			first, second := c, c
-			first.FingerprintKnown = false
-			first.Changes, second.Changes = c.Changes[:1], c.Changes[1:]
+			first, second := e, e
+			first.commit.FingerprintKnown = false
+			first.commit.Changes, second.commit.Changes = c.Changes[:1], c.Changes[1:]
 			if !f.one(first) || !f.one(second) {
 				return false, nil
 			}
@@ -99,23 +102,49 @@ func (f *feed) give(p page) (more bool, err error) {
 		case f.w.flaw == failoverUnnoticed:
 			c.FingerprintKnown = false
 		}
-		if !f.one(c) {
+		if !f.one(e) {
 			return false, nil
 		}
 	}
-	if len(p.commits) == 0 && p.head > f.at && !f.one(customstatus.Commit{Revision: p.head}) {
+	if len(p.commits) == 0 && p.head > f.at && !f.one(entry{commit: customstatus.Commit{Revision: p.head}}) {
 		return false, nil
 	}
 	return true, nil
 }
 
+// differs reports whether a page of a database is of another history than the feed, or
+// than what the store has told of.
+func (f *feed) differs(p page) bool {
+	if !f.w.plan.database || f.w.flaw == failoverUnnoticed {
+		return false
+	}
+	if f.token != "" && p.token != f.token {
+		return true
+	}
+	if f.w.flaw == failoverBehind {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, e := range p.commits {
+		if f.known.contradicts(position{e.commit.Revision, e.token}) {
+			return true
+		}
+	}
+	return p.head < f.asked
+}
+
 // one yields a commit at a time of its own.
-func (f *feed) one(c customstatus.Commit) bool {
+func (f *feed) one(e entry) bool {
+	c := e.commit
 	f.a.step()
 	if f.ctx.Err() != nil {
 		return false
 	}
-	f.at = max(f.at, c.Revision)
+	if f.at = max(f.at, c.Revision); f.at == c.Revision && f.w.plan.database && e.token != "" {
+		f.token = e.token
+		f.told(position{f.at, f.token})
+	}
 	f.a.note("yields %d with %d changes", c.Revision, len(c.Changes))
 	return f.yield(c, nil)
 }
@@ -131,6 +160,9 @@ func (f *feed) poll() error {
 	failed := 0
 	for {
 		at := f.at
+		f.mu.Lock()
+		f.asked = f.known.last.revision
+		f.mu.Unlock()
 		p, err := call(f.ctx, f.store, f.a, "poll", func(*actor) (page, error) { return f.w.server.since(at, atOnce), nil })
 		if f.ctx.Err() != nil {
 			return f.ctx.Err()
@@ -184,7 +216,7 @@ func (f *feed) stream() error {
 	for {
 		at, member := f.at, f.member
 		if f.w.flaw == resumesAtHead && f.begun {
-			at = f.w.server.reached(f.a)
+			at = f.w.server.reached(f.a).revision
 		}
 		p, err := call(f.ctx, f.store, f.a, "watch", func(b *actor) (page, error) {
 			if _, err := f.w.plan.frozen(b, member); err != nil {
@@ -206,7 +238,7 @@ func (f *feed) stream() error {
 			}
 			continue
 		}
-		f.heard = f.w.now()
+		f.heard, f.timeline = f.w.now(), p.timeline
 		for more, err := f.give(p); ; more, err = f.give(p) {
 			if !more || err != nil {
 				if err == nil && f.ctx.Err() != nil {
@@ -268,5 +300,10 @@ func (f *feed) listen() (p page, broken bool, err error) {
 			return p, true, nil
 		}
 	}
-	return f.w.server.since(f.at, atOnce), false, nil
+	p = f.w.server.since(f.at, atOnce)
+	if p.timeline != f.timeline {
+		f.a.note("loses its connection to a server that is gone")
+		return p, true, nil
+	}
+	return p, false, nil
 }

@@ -29,6 +29,8 @@ const (
 	guardMissing         flaw = "an update does not check the revision"
 	createReplaces       flaw = "a create replaces the status with the id"
 	failoverUnnoticed    flaw = "a failover is not noticed"
+	failoverBehind       flaw = "a failover is not noticed by who is behind what is lost"
+	guardRevision        flaw = "an update checks the revision alone, while another history is loaded"
 	staleLoad            flaw = "a load reads from a replica"
 	staleRevision        flaw = "the revision comes from a replica"
 	tornLoad             flaw = "a load is not of one instant"
@@ -39,6 +41,6 @@ var flaws = []flaw{
 	blindRetry, believesAbsence, resolverDeletes, silenceIsFailure, noLease, leaseAgain, markerIgnored,
 	guardsBeforeMarker, noPoll, compactedByOne, compactedSkipped, sequence,
 	gapSkipped, notSerialized, commitSplit, changeLost, fingerprintUnchecked, progressTooFar, resumesAtHead,
-	trustsSilence, nameOutside, guardMissing, createReplaces, failoverUnnoticed, staleLoad, staleRevision,
+	trustsSilence, nameOutside, guardMissing, createReplaces, failoverUnnoticed, failoverBehind, guardRevision, staleLoad, staleRevision,
 	tornLoad, earlierRevision,
 }

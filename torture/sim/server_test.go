@@ -16,6 +16,7 @@ import (
 type state struct {
 	statuses    []customstatus.CustomUserStatus // by id
 	revision    customstatus.Revision
+	token       string // of the last commit
 	fingerprint customstatus.Fingerprint
 	markers     map[string]marker
 }
@@ -29,6 +30,7 @@ type marker struct {
 // entry is a commit in the server's log.
 type entry struct {
 	commit customstatus.Commit
+	token  string // tells it from the commit of the same revision in another history
 	before customstatus.Fingerprint
 	after  []customstatus.CustomUserStatus
 }
@@ -37,6 +39,7 @@ type entry struct {
 type request struct {
 	token   string
 	changes []customstatus.Change
+	known   position      // of a database: what the commit is planned from
 	lease   int           // of a cluster
 	until   time.Duration // of a database: when the commit is too late
 	expires time.Duration // of the marker
@@ -44,6 +47,7 @@ type request struct {
 
 // The server's answers to a request.
 var (
+	errHistory  = errors.New("the server has another history")
 	errGone     = errors.New("the marker or lease may be gone")
 	errAborted  = errors.New("the commit was given up")
 	errRestart  = errors.New("the server has restarted")
@@ -64,6 +68,7 @@ type server struct {
 	kept     int     // the first entry of the log that is not compacted
 	compact  customstatus.Revision
 	timeline int
+	floor    customstatus.Revision // of a cluster that was restored: where it goes on
 	boots    int
 	down     bool
 	free     time.Duration // when the head row is unlocked
@@ -152,15 +157,16 @@ func (s *server) commit(a *actor, r request) (customstatus.Revision, error) {
 			return 0, errGone
 		}
 	}
+	if known := r.known; s.plan.database && known.revision > 0 && s.tokenAt(known.revision) != known.token && s.w.flaw != failoverUnnoticed {
+		return 0, errHistory
+	}
 	revision := drawn
 	if revision == 0 {
 		revision = s.now.revision + 1
-		if a.chance(0.2) { // a number that isn't the catalog's
+		if !s.plan.database && a.chance(0.2) { // a number that isn't the catalog's
 			revision += customstatus.Revision(1 + a.below(3))
 		}
-		if s.w.flaw != failoverUnnoticed {
-			revision = max(revision, first(s.timeline))
-		}
+		revision = max(revision, s.floor)
 	}
 	from := s.now
 	if s.w.flaw == notSerialized && len(begun.statuses) > 0 {
@@ -171,6 +177,7 @@ func (s *server) commit(a *actor, r request) (customstatus.Revision, error) {
 		expires = s.leases[r.lease]
 	}
 	next, err := s.w.apply(from, r.changes, revision)
+	wrong := s.now.differsFrom(r.changes)
 	if err != nil {
 		if !marked {
 			// The request may arrive again when nothing refuses it.
@@ -183,8 +190,9 @@ func (s *server) commit(a *actor, r request) (customstatus.Revision, error) {
 		return m.revision, errAborted
 	}
 	next = next.mark(r.token, marker{revision, expires}, now)
-	next.revision = max(revision, s.now.revision)
+	next.revision, next.token = max(revision, s.now.revision), r.token
 	e := entry{
+		token: r.token,
 		commit: customstatus.Commit{
 			Revision: revision, Changes: stamped(r.changes, revision),
 			Fingerprint: next.fingerprint, FingerprintKnown: s.plan.database,
@@ -199,14 +207,25 @@ func (s *server) commit(a *actor, r request) (customstatus.Revision, error) {
 		s.kept++
 	}
 	a.note("commits %d: %s", revision, describe(r.changes))
+	if wrong != "" {
+		s.w.misfit("commit %d replaces what its node has not seen of %s", revision, wrong)
+	}
 	s.tell()
 	return revision, nil
 }
 
-// first returns the first revision of a timeline. It is beyond all that an earlier
-// timeline can have had, and lost. It isn't enough to go on some way from what is left:
-// the next failover could lose that, too.
-func first(timeline int) customstatus.Revision { return customstatus.Revision(timeline) * 10000 }
+// tokenAt returns the token of the commit of a revision.
+func (s *server) tokenAt(revision customstatus.Revision) string {
+	if revision == s.now.revision {
+		return s.now.token
+	}
+	for _, e := range slices.Backward(s.log) {
+		if e.commit.Revision == revision {
+			return e.token
+		}
+	}
+	return ""
+}
 
 // tell tells the watchers of a commit.
 func (s *server) tell() {
@@ -254,7 +273,7 @@ func (w *world) apply(s *state, changes []customstatus.Change, revision customst
 			next.fingerprint -= next.statuses[at].Fingerprint()
 		case (c.Kind == customstatus.Created) == there:
 			return nil, customstatus.ErrConflict
-		case there && next.statuses[at].Revision != c.Before.Revision && w.flaw != guardMissing:
+		case there && next.statuses[at] != c.Before && w.flaw != guardMissing && !(w.flaw == guardRevision && next.statuses[at].Revision == c.Before.Revision):
 			return nil, customstatus.ErrConflict
 		}
 		if there && c.Kind != customstatus.Created {
@@ -280,6 +299,19 @@ func (w *world) apply(s *state, changes []customstatus.Change, revision customst
 	}
 	next.revision = revision
 	return &next, nil
+}
+
+// differsFrom returns the id of a status that is there and isn't what the changes
+// replace, or "".
+func (s *state) differsFrom(changes []customstatus.Change) string {
+	for _, c := range changes {
+		for _, have := range s.statuses {
+			if have.ID == c.ID() && have != c.Before {
+				return have.ID
+			}
+		}
+	}
+	return ""
 }
 
 // stamped returns a copy of the changes with the revision of their commit.
@@ -346,24 +378,26 @@ func (s *server) holds(a *actor) (now *state, timeline int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.w.flaw == staleLoad && len(s.past) > 0 && a.chance(0.3) {
-		return s.past[len(s.past)-1], s.timeline
+		return s.past[max(0, len(s.past)-1-a.below(10))], s.timeline
 	}
 	return s.now, s.timeline
 }
 
 // reached returns the revision of the server.
-func (s *server) reached(a *actor) customstatus.Revision {
+func (s *server) reached(a *actor) position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	at := s.now
 	if s.w.flaw == staleRevision && len(s.past) > 0 {
-		return s.past[max(0, len(s.past)-1-a.below(2))].revision
+		at = s.past[max(0, len(s.past)-1-a.below(2))]
 	}
-	return s.now.revision
+	return position{at.revision, at.token}
 }
 
 // page is a part of the feed.
 type page struct {
-	commits  []customstatus.Commit
+	token    string // of the commit that the page comes after
+	commits  []entry
 	head     customstatus.Revision
 	compact  customstatus.Revision
 	timeline int
@@ -373,14 +407,14 @@ type page struct {
 func (s *server) since(after customstatus.Revision, most int) page {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := page{head: s.now.revision, compact: s.compact, timeline: s.timeline}
+	p := page{token: s.tokenAt(after), head: s.now.revision, compact: s.compact, timeline: s.timeline}
 	for _, e := range s.log[s.kept:] {
 		if e.commit.Revision > after {
-			p.commits = append(p.commits, e.commit)
+			p.commits = append(p.commits, e)
 		}
 	}
 	if s.w.flaw == sequence || s.w.flaw == gapSkipped {
-		slices.SortFunc(p.commits, func(a, b customstatus.Commit) int { return int(a.Revision) - int(b.Revision) })
+		slices.SortFunc(p.commits, func(a, b entry) int { return int(a.commit.Revision) - int(b.commit.Revision) })
 	}
 	p.commits = p.commits[:min(len(p.commits), most)]
 	return p
@@ -401,7 +435,9 @@ func (s *server) restart(a *actor, away time.Duration) {
 	a.note("the server is back")
 }
 
-// fail makes a replica the server, which lacks the last commits.
+// fail makes a replica the server, which lacks the last commits. A database goes on with
+// the numbers of what is left, so it uses those of the lost commits again. A cluster loses
+// commits when it is restored from a snapshot, and then goes on far beyond.
 func (s *server) fail(a *actor, lost int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -417,11 +453,20 @@ func (s *server) fail(a *actor, lost int) {
 		keep--
 	}
 	a.note("a replica takes over that lacks %d commits", len(s.log)-keep)
-	s.w.wentBack(left, s.timeline)
+	went := failover{left: left, lost: s.log[keep:], common: left.revision, beyond: math.MaxUint64}
 	s.now, s.past = left, s.past[:len(s.past)-lost]
 	s.log = slices.Clone(s.log[:keep])
 	s.kept = min(s.kept, keep)
 	s.compact = min(s.compact, left.revision)
+	if !s.plan.database && len(went.lost) > 0 {
+		s.floor = customstatus.Revision(s.timeline) * 10000
+		went.common, went.beyond = s.floor-1, s.floor-1
+		s.kept = keep
+	}
+	if s.floor > 0 && s.w.flaw != failoverUnnoticed {
+		s.compact = max(s.compact, s.floor-1)
+	}
+	s.w.wentBack(went)
 }
 
 // isDown reports whether nobody listens now.

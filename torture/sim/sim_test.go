@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -95,6 +95,7 @@ func simulate(seed uint64, f flaw, ops int) *outcome {
 	}
 	o.history = load.Run(seed, users...)
 	faults.Wait()
+	w.actor("calm").step() // the last fault, a node that starts say, is of another moment
 	w.calm.Store(true)
 	o.finish()
 	watching.Wait()
@@ -197,22 +198,25 @@ func (o *outcome) check() error {
 		return err
 	}
 	lost := false
-	from, timeline, start := int64(0), 0, customstatus.Page{}
-	for _, f := range w.failures {
-		if err := o.linearizable(from, f.at, timeline, start); err != nil {
-			return err
+	for _, p := range o.parts() {
+		if why := p.history.Check(p.start); why != "" {
+			return errors.New(why)
 		}
-		from, timeline, start = f.at, f.timeline, pageOf(f.left)
-		lost = lost || w.plan.lossy
 	}
-	if err := o.linearizable(from, 1<<62, timeline, start); err != nil {
-		return err
+	for _, f := range w.failures {
+		lost = lost || len(f.lost) > 0
+	}
+	if len(w.wrong) > 0 {
+		return errors.New(w.wrong[0])
 	}
 	if !lost && len(w.misfits) > 0 {
 		return fmt.Errorf("a catalog says: %s", w.misfits[0])
 	}
 	if !lost && o.stats.Rewinds > 0 {
 		return errors.New("a catalog went back, the store did not")
+	}
+	if err := o.noticed(); w.plan.database && err != nil {
+		return err
 	}
 	want := pageOf(w.server.now)
 	for i, page := range o.end {
@@ -223,7 +227,11 @@ func (o *outcome) check() error {
 			return fmt.Errorf("at the end, node %d is at %d, the store at %d", i, o.reached[i], want.Position.Revision)
 		}
 	}
-	held := make(map[customstatus.Revision]customstatus.Page)
+	held := make(linear.Held)
+	for _, e := range w.server.truth {
+		r := e.commit.Revision
+		held[r] = append(held[r], pageOf(&state{statuses: e.after, revision: r, fingerprint: e.commit.Fingerprint}))
+	}
 	for i, watcher := range o.watchers {
 		if watcher.Err != nil {
 			return fmt.Errorf("watcher %d: %w", i, watcher.Err)
@@ -232,7 +240,7 @@ func (o *outcome) check() error {
 		if err != nil {
 			return fmt.Errorf("watcher %d: %w", i, err)
 		}
-		maps.Copy(held, at)
+		held.Add(at)
 		if err := w.saw(watcher); err != nil {
 			return fmt.Errorf("watcher %d: %w", i, err)
 		}
@@ -245,11 +253,40 @@ func (o *outcome) check() error {
 	return o.history.LocalReads(held)
 }
 
-func (o *outcome) linearizable(from, to int64, timeline int, start customstatus.Page) error {
-	if why := o.history.Between(from, to, max(first(timeline), 1)-1).Check(start); why != "" {
-		return errors.New(why)
+// noticed returns an error if a node still goes by a commit that the database has lost.
+func (o *outcome) noticed() error {
+	gone := make(map[string]bool)
+	for _, f := range o.w.failures {
+		for _, e := range f.lost {
+			gone[e.token] = true
+		}
+	}
+	for _, p := range o.w.places {
+		n := p.now()
+		for revision, token := range n.store.known.tokens {
+			if gone[token] {
+				return fmt.Errorf("node %d has not noticed that commit %d is lost", n.number, revision)
+			}
+		}
 	}
 	return nil
+}
+
+// part is the history from one loss to the next one.
+type part struct {
+	history *linear.History
+	start   customstatus.Page
+}
+
+func (o *outcome) parts() (all []part) {
+	last := failover{left: &state{}}
+	for _, f := range append(slices.Clone(o.w.failures), failover{at: 1 << 62, lost: make([]entry, 1)}) {
+		if len(f.lost) > 0 {
+			all = append(all, part{o.history.Between(last.at, f.at, last.common, last.beyond), pageOf(last.left)})
+			last = f
+		}
+	}
+	return all
 }
 
 // report leaves the trace and a picture of the history in a directory, and returns
@@ -261,14 +298,12 @@ func (o *outcome) report(directory string) string {
 		return err.Error()
 	}
 	fmt.Fprintf(&b, "trace: %s\n", trace)
-	from, timeline, start := int64(0), 0, customstatus.Page{}
-	for i, f := range append(o.w.failures, failover{at: 1 << 62, left: &state{}}) {
+	for i, p := range o.parts() {
 		picture := filepath.Join(directory, fmt.Sprintf("history-%d.html", i))
-		if err := o.history.Between(from, f.at, max(first(timeline), 1)-1).Draw(start, picture); err != nil {
+		if err := p.history.Draw(p.start, picture); err != nil {
 			return err.Error()
 		}
 		fmt.Fprintf(&b, "picture: %s\n", picture)
-		from, timeline, start = f.at, f.timeline, pageOf(f.left)
 	}
 	return b.String()
 }

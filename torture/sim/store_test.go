@@ -28,13 +28,13 @@ type store struct {
 	commits *actor // one commit at a time
 	loads   *actor
 
-	mu       sync.Mutex
-	tokens   int
-	open     []request // whose outcome is still to be decided
-	timeline int
-	lease    int
-	leased   time.Duration // its end
-	feeds    int
+	mu     sync.Mutex
+	tokens int
+	open   []request // whose outcome is still to be decided
+	known  memory    // of a database
+	lease  int
+	leased time.Duration // its end
+	feeds  int
 }
 
 // Close implements [customstatus.Store].
@@ -154,7 +154,7 @@ func (s *store) Commit(ctx context.Context, changes []customstatus.Change) (cust
 	for attempt := 0; ; attempt++ {
 		s.mu.Lock()
 		s.tokens++
-		r.token, r.lease = fmt.Sprintf("%s#%d", s.name, s.tokens), s.lease
+		r.token, r.lease, r.known = fmt.Sprintf("%s#%d", s.name, s.tokens), s.lease, s.known.last
 		s.mu.Unlock()
 		r.until = s.w.now() + s.w.plan.markers
 		r.expires = r.until + s.w.plan.markers
@@ -164,8 +164,13 @@ func (s *store) Commit(ctx context.Context, changes []customstatus.Change) (cust
 		switch {
 		case err == nil && s.w.flaw == earlierRevision:
 			return revision - 1, nil
-		case err == nil, errors.Is(err, customstatus.ErrConflict):
-			return revision, err
+		case err == nil:
+			s.told(position{revision, r.token})
+			return revision, nil
+		case errors.Is(err, customstatus.ErrConflict):
+			return 0, err
+		case errors.Is(err, errHistory):
+			return 0, fmt.Errorf("%w: %w", customstatus.ErrConflict, err)
 		case errors.Is(err, errNoServer), errors.Is(err, errAborted):
 			return 0, injected(err) // nothing was written
 		case s.w.flaw == silenceIsFailure:
@@ -185,6 +190,7 @@ func (s *store) Commit(ctx context.Context, changes []customstatus.Change) (cust
 		}
 		switch {
 		case err == nil:
+			s.told(position{revision, r.token})
 			return revision, nil
 		case errors.Is(err, errAborted):
 			return 0, injected(err)
@@ -253,26 +259,31 @@ func (s *store) Load(ctx context.Context) (customstatus.Contents, error) {
 	if err := s.decide(ctx, a); err != nil {
 		return customstatus.Contents{}, injected(err)
 	}
-	type held struct {
-		*state
-		timeline int
-	}
-	got, err := call(ctx, s, a, "load", func(b *actor) (held, error) {
-		now, timeline := s.w.server.holds(b)
+	s.mu.Lock()
+	before := s.known.last
+	s.mu.Unlock()
+	got, err := call(ctx, s, a, "load", func(b *actor) (*state, error) {
+		now, _ := s.w.server.holds(b)
 		if s.w.flaw == tornLoad {
 			_ = b.sleep(s.w.always, 5*time.Millisecond)
 			later, _ := s.w.server.holds(b)
-			now = &state{statuses: now.statuses, revision: later.revision, fingerprint: later.fingerprint}
+			now = &state{statuses: now.statuses, revision: later.revision, token: later.token, fingerprint: later.fingerprint}
 		}
-		return held{now, timeline}, nil
+		return now, nil
 	})
 	if err != nil {
 		return customstatus.Contents{}, injected(err)
 	}
 	s.mu.Lock()
-	s.timeline = got.timeline
+	s.known.loaded(position{got.revision, got.token}, before)
 	s.mu.Unlock()
 	a.note("loads %d-%x", got.revision, uint64(got.fingerprint))
+	if s.w.plan.database {
+		// Readers see it only after the catalog has made its tables.
+		if err := a.sleep(ctx, a.between(100*time.Microsecond, time.Second)); err != nil {
+			return customstatus.Contents{}, injected(err)
+		}
+	}
 	return customstatus.Contents{
 		Statuses: slices.Clone(got.statuses), Revision: got.revision, Shared: true,
 		Fingerprint: got.fingerprint, FingerprintKnown: s.w.plan.database,
@@ -285,6 +296,61 @@ func (s *store) Revision(ctx context.Context) (customstatus.Revision, error) {
 		return 0, injected(err)
 	}
 	a := actorOf(ctx, s.loads)
-	revision, err := call(ctx, s, a, "ask", func(b *actor) (customstatus.Revision, error) { return s.w.server.reached(b), nil })
-	return revision, injected(err)
+	s.mu.Lock()
+	last := s.known.last.revision
+	s.mu.Unlock()
+	at, err := call(ctx, s, a, "ask", func(b *actor) (position, error) { return s.w.server.reached(b), nil })
+	if err == nil && s.w.plan.database && s.w.flaw != failoverUnnoticed {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if at.revision < last || s.known.contradicts(at) {
+			err = errHistory
+		}
+	}
+	return at.revision, injected(err)
+}
+
+// position is a revision in one history.
+type position struct {
+	revision customstatus.Revision
+	token    string
+}
+
+// memory has the positions that a store of a database has told of, as that of pgstore.
+type memory struct {
+	last   position
+	tokens map[customstatus.Revision]string
+}
+
+func (m *memory) loaded(p, before position) {
+	_, there := m.tokens[p.revision]
+	if p.revision < before.revision || m.contradicts(p) || !there && p.revision > m.last.revision {
+		*m = memory{}
+	}
+	m.add(p)
+}
+
+func (m *memory) add(p position) {
+	if m.tokens == nil {
+		m.tokens = make(map[customstatus.Revision]string)
+	}
+	if _, there := m.tokens[p.revision]; there {
+		return
+	}
+	if p.revision >= m.last.revision {
+		m.last = p
+	}
+	m.tokens[p.revision] = p.token
+}
+
+func (m *memory) contradicts(p position) bool {
+	token, there := m.tokens[p.revision]
+	return there && token != p.token
+}
+
+// told remembers a position that the store has told of.
+func (s *store) told(p position) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.known.add(p)
 }

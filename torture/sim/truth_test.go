@@ -29,13 +29,15 @@ func sameStatuses(a, b []customstatus.CustomUserStatus) bool {
 // in order. It may miss commits that undo each other, and those of which it got the
 // whole catalog instead.
 func (w *world) saw(watcher *linear.Watcher) error {
-	made := make(map[customstatus.Revision]entry)
+	made := make(map[customstatus.Position][]entry) // two histories can lead to the same
+	revisions := make(map[customstatus.Revision]bool)
 	held := map[customstatus.Fingerprint][]customstatus.CustomUserStatus{0: nil}
 	for _, e := range w.server.truth {
-		if _, twice := made[e.commit.Revision]; twice {
+		if revisions[e.commit.Revision] && !(w.plan.database && w.plan.lossy) {
 			return fmt.Errorf("the store has revision %d twice", e.commit.Revision)
 		}
-		made[e.commit.Revision] = e
+		revisions[e.commit.Revision] = true
+		made[e.commit.Position()] = append(made[e.commit.Position()], e)
 		held[e.commit.Fingerprint] = pageOf(&state{statuses: e.after}).Statuses
 	}
 	now := watcher.Start
@@ -50,16 +52,17 @@ func (w *world) saw(watcher *linear.Watcher) error {
 			return nil
 		}
 		seen := watcher.Commits[i]
-		e, known := made[seen.Revision]
+		possible := made[seen.Position()]
+		fits := slices.ContainsFunc(possible, func(e entry) bool {
+			return e.before == now.Position.Fingerprint && slices.EqualFunc(e.commit.Changes, seen.Changes, sameChange)
+		})
 		switch {
-		case !known:
-			return fmt.Errorf("the store has no commit %d", seen.Revision)
-		case e.before != now.Position.Fingerprint:
-			return fmt.Errorf("commit %d was seen at %v, before it the fingerprint was %x", seen.Revision, now.Position, uint64(e.before))
-		case e.commit.Fingerprint != seen.Fingerprint:
-			return fmt.Errorf("commit %d was seen with fingerprint %x, not %x", seen.Revision, uint64(seen.Fingerprint), uint64(e.commit.Fingerprint))
-		case !slices.EqualFunc(e.commit.Changes, seen.Changes, sameChange):
-			return fmt.Errorf("commit %d was seen with %s, not %s", seen.Revision, describe(seen.Changes), describe(e.commit.Changes))
+		case len(possible) == 0:
+			return fmt.Errorf("the store has no commit %v", seen.Position())
+		case !fits:
+			e := possible[0]
+			return fmt.Errorf("commit %d was seen at %v with %s; the store made %s, and before it the fingerprint was %x",
+				seen.Revision, now.Position, describe(seen.Changes), describe(e.commit.Changes), uint64(e.before))
 		}
 		now.Position = seen.Position()
 	}

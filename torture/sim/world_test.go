@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,23 +28,34 @@ type world struct {
 	mu       sync.Mutex
 	lines    []line
 	failures []failover
-	misfits  []string
+	misfits  []string // what the catalogs say of a feed
+	wrong    []string // for whatever reason
 }
 
 // failover is a change of the server to a replica.
 type failover struct {
-	at       int64 // of the clock
-	left     *state
-	timeline int
+	at   int64 // of the clock
+	left *state
+	lost []entry
+	// What has a revision up to common was made before, and beyond that other one after.
+	common, beyond customstatus.Revision
+}
+
+// misfit notes what is wrong.
+func (w *world) misfit(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.wrong = append(w.wrong, fmt.Sprintf(format, args...))
 }
 
 func (w *world) now() time.Duration { return time.Since(w.epoch) }
 
 // wentBack notes that the server holds only what was left.
-func (w *world) wentBack(left *state, timeline int) {
+func (w *world) wentBack(f failover) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.failures = append(w.failures, failover{w.clock.Add(1), left, timeline})
+	f.at = w.clock.Add(1)
+	w.failures = append(w.failures, f)
 }
 
 // lossy draws whether a fault happens.
@@ -124,10 +136,17 @@ func newPlan(w *world, ops int) *plan {
 		return all
 	}
 	p.restarts = windows(2, 500*time.Millisecond)
-	for _, w := range windows(2, time.Second) {
-		p.failovers = append(p.failovers, w.from)
-	}
 	p.lossy = a.below(2) == 0
+	failovers := 2
+	if p.lossy && p.database {
+		// With few statuses, one often has the same revision in two histories.
+		failovers, p.names = 5, 2+a.below(2)
+	}
+	for again := true; again; again = p.lossy && p.database && wild != 0 && len(p.failovers) == 0 {
+		for _, w := range windows(failovers, time.Second) {
+			p.failovers = append(p.failovers, w.from)
+		}
+	}
 	for i := range nodes {
 		p.links[i], p.crashes[i] = windows(2, time.Second), windows(2, 500*time.Millisecond)
 	}
