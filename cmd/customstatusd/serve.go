@@ -55,6 +55,10 @@ the tokens file vanishes or can't be read while the server runs, the tokens that
 read last stay valid until the file can be read again or the server ends. The log says
 so, and the answer of /healthz has a "warning".
 
+The page at / is for admins: it shows the statuses, and creates, edits, deletes, imports
+and exports them. People sign in there with a user id and a token. With --console
+read-only the page changes nothing, but a token that may write still can.
+
 A browser can exchange its token for a session. POST /session with the JSON object
 {"userId":"...","authToken":"..."} sets a cookie that scripts can't read; GET /session
 tells whose it is; DELETE /session ends it. A session also ends with its token, and
@@ -110,6 +114,7 @@ type serveConfig struct {
 	lockTimeout      time.Duration
 	browsers         browserConfig
 	admin            adminConfig
+	console          string // one of the modes
 	shutdownTimeout  time.Duration
 	logFormat        string
 	logLevel         slog.Level
@@ -132,6 +137,8 @@ func addServeConfig(cmd *cobra.Command) *serveConfig {
 	flags.DurationVar(&c.lockTimeout, "lock-timeout", 0, "the `DURATION`, such as 1m, to wait for a database that another process holds,\nsuch as the server that this one replaces")
 	c.browsers.declare(flags)
 	c.admin.declare(flags)
+	c.console = consoleOn
+	addChoice(cmd, &c.console, "console", "the admin page at /, in a `MODE`: on, read-only or off; without sessions of\nbrowsers it is off", consoleOn, consoleReadOnly, consoleOff)
 	flags.DurationVar(&c.shutdownTimeout, "shutdown-timeout", 30*time.Second, "the `DURATION`, such as 30s, that running requests get to end")
 	c.logFormat = "text"
 	addChoice(cmd, &c.logFormat, "log-format", "the `FORMAT` of the log on standard error: text or json", "text", "json")

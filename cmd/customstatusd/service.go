@@ -63,7 +63,7 @@ func start(config *serveConfig, log *slog.Logger, ln net.Listener, certs *certif
 	limit := func(h http.Handler) http.Handler {
 		return loginlimit.New(h, &loginlimit.Options{Failures: config.failedLogins(), ClientAddr: config.clientAddr, Logger: log})
 	}
-	public := allowOrigins(config.browsers.origins, sessions.handler(api, limit, config.browsers.origins))
+	public := config.withConsole(allowOrigins(config.browsers.origins, sessions.handler(api, limit, config.browsers.origins)))
 	health := newHealth(db, tokens.problem)
 	admin.show(health)
 	handler := admin.measure(logRequests(log, config.clientAddr, s.requests.begin, health.wrap(public)))

@@ -64,14 +64,11 @@ func (r replacing) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// The rules let no markup into the catalog's names, but a page must not rely on that.
-// A proxy puts markup into names, and the page shows it as text, everywhere.
-func TestChatMarkupIsText(t *testing.T) {
-	t.Parallel()
-	c := newChat(t)
-	markup := `<img src=x onerror=document.title=1>`
-	plain := strings.Repeat("q", len(markup))
-	server, err := url.Parse("http://" + c.addr)
+// rewriting returns the address of a proxy that replaces a text in all answers by another
+// of the same length.
+func rewriting(t *testing.T, of, from, to string) string {
+	t.Helper()
+	server, err := url.Parse(of)
 	require.NoError(t, err)
 	proxy := httptest.NewServer(&httputil.ReverseProxy{
 		FlushInterval: -1,
@@ -81,14 +78,25 @@ func TestChatMarkupIsText(t *testing.T) {
 			r.Out.Header.Set("Accept-Encoding", "identity")
 		},
 		ModifyResponse: func(answer *http.Response) error {
-			answer.Body = replacing{answer.Body, []byte(plain), []byte(markup)}
+			answer.Body = replacing{answer.Body, []byte(from), []byte(to)}
 			return nil
 		},
 	})
-	defer proxy.Close()
-	defer proxy.CloseClientConnections()
+	t.Cleanup(proxy.Close)
+	t.Cleanup(proxy.CloseClientConnections)
+	return proxy.URL
+}
+
+// The rules let no markup into the catalog's names, but a page must not rely on that.
+// A proxy puts markup into names, and the page shows it as text, everywhere.
+func TestChatMarkupIsText(t *testing.T) {
+	t.Parallel()
+	c := newChat(t)
+	markup := `<img src=x onerror=document.title=1>`
+	plain := strings.Repeat("q", len(markup))
+	proxy := rewriting(t, "http://"+c.addr, plain, markup)
 	direct := c.addr
-	c.addr = strings.TrimPrefix(proxy.URL, "http://")
+	c.addr = strings.TrimPrefix(proxy, "http://")
 	b := newBrowser(t)
 	admin, alice := c.person(b).comeIn("admin"), c.person(b).comeIn("alice")
 	c.addr = direct
