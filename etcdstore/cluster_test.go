@@ -177,7 +177,7 @@ func TestThreeMembers(t *testing.T) {
 	})
 	t.Run("majority lost", func(t *testing.T) {
 		short := opts
-		short.RequestTimeout = 2 * time.Second
+		short.Timeout = 2 * time.Second
 		c := newNode(t, cluster, short)
 		leader := cluster.Leader()
 		other := (leader + 1) % 3

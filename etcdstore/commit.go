@@ -57,7 +57,7 @@ const (
 //
 // If no answer comes, Commit asks the marker what became of the transaction, and stops
 // the transaction if it has not been made. Then Commit tries again until
-// [Options.RequestTimeout] is over. [customstatus.ErrOutcomeUnknown] is returned when
+// [Options.Timeout] is over. [customstatus.ErrOutcomeUnknown] is returned when
 // the cluster doesn't answer in that time, or when the marker's lease has run out.
 // The next Load or Commit finishes what was begun here, if the cluster lets it.
 func (s *Store) Commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
@@ -84,7 +84,7 @@ func (s *Store) commit(ctx context.Context, changes []customstatus.Change) (cust
 	if newer := s.newer.Load(); newer != nil {
 		return 0, fmt.Errorf("nothing was written: %w: upgrade this program", *newer)
 	}
-	running, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.RequestTimeout)
+	running, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Timeout)
 	defer cancel()
 	if err := s.takeTurn(ctx, running); err != nil {
 		return 0, err
@@ -118,7 +118,7 @@ func (s *Store) takeTurn(ctx, running context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return fmt.Errorf("nothing was done: other calls took longer than %v: %w", s.opts.RequestTimeout, running.Err())
+		return fmt.Errorf("nothing was done: other calls took longer than %v: %w", s.opts.Timeout, running.Err())
 	}
 }
 
@@ -236,7 +236,7 @@ func (s *Store) settleFirst(ctx context.Context) error {
 	if !s.doubtful.Load() {
 		return nil
 	}
-	running, cancel := context.WithTimeout(ctx, s.opts.RequestTimeout)
+	running, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
 	if err := s.takeTurn(ctx, running); err != nil {
 		return err

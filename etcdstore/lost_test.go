@@ -217,7 +217,7 @@ func TestOutcomeUnknown(t *testing.T) {
 			t.Run(tt.name+" "+by, func(t *testing.T) {
 				t.Parallel()
 				w := &wire{}
-				opts := Options{Prefix: fmt.Sprintf("/%d%s/", i, by), RequestTimeout: 200 * time.Millisecond, MemberTimeout: 100 * time.Millisecond}
+				opts := Options{Prefix: fmt.Sprintf("/%d%s/", i, by), Timeout: 200 * time.Millisecond, MemberTimeout: 100 * time.Millisecond}
 				s := openOn(t, cluster, w, opts)
 				commits := 0
 				if i%2 == 0 { // the marker was put before, or not
@@ -364,7 +364,7 @@ func TestNoSpace(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			w := &wire{}
-			s := openOn(t, cluster, w, Options{Prefix: fmt.Sprintf("/%d/", i), RequestTimeout: time.Second})
+			s := openOn(t, cluster, w, Options{Prefix: fmt.Sprintf("/%d/", i), Timeout: time.Second})
 			commits := 0
 			if tt.put {
 				_, err := s.Commit(ctx, []customstatus.Change{create("before", "before")})
@@ -455,7 +455,7 @@ func TestCommitWaitsForItsTurn(t *testing.T) {
 	require.Empty(t, load(t, s))
 
 	// The wait is a part of the call, which has its own limit.
-	s.opts.RequestTimeout = 10 * time.Millisecond
+	s.opts.Timeout = 10 * time.Millisecond
 	s.turn <- struct{}{}
 	_, err = s.Commit(ctx, []customstatus.Change{create("a", "x")})
 	require.ErrorContains(t, err, "nothing was done")

@@ -18,9 +18,9 @@ type Options struct {
 	// with another one followed by "s/". Empty is [DefaultPrefix].
 	Prefix string
 
-	// RequestTimeout limits each call of the store, except Watch and Close, but
+	// Timeout limits each call of the store, except Watch and Close, but
 	// allows [Store.Load] that long for each page. 0 is eight seconds.
-	RequestTimeout time.Duration
+	Timeout time.Duration
 	// MemberTimeout is how long one member of the cluster may take to answer.
 	// After that the store asks the next member. 0 is two seconds.
 	MemberTimeout time.Duration
@@ -74,7 +74,7 @@ func (o *Options) complete() (Options, error) {
 		c = *o
 	}
 	c.Prefix = cmp.Or(c.Prefix, DefaultPrefix)
-	c.RequestTimeout = cmp.Or(c.RequestTimeout, 8*time.Second)
+	c.Timeout = cmp.Or(c.Timeout, 8*time.Second)
 	c.MemberTimeout = cmp.Or(c.MemberTimeout, 2*time.Second)
 	c.LeaseTTL = cmp.Or(c.LeaseTTL, 10*time.Minute)
 	c.ProgressInterval = cmp.Or(c.ProgressInterval, time.Second)
@@ -86,12 +86,12 @@ func (o *Options) complete() (Options, error) {
 	switch {
 	case !strings.HasSuffix(c.Prefix, "/"):
 		return c, fmt.Errorf("Options.Prefix %q doesn't end in a slash", c.Prefix)
-	case c.RequestTimeout < 0, c.MemberTimeout < 0, c.ProgressInterval < 0, c.ProofInterval < 0, c.PageSize < 0:
+	case c.Timeout < 0, c.MemberTimeout < 0, c.ProgressInterval < 0, c.ProofInterval < 0, c.PageSize < 0:
 		return c, errors.New("negative number in Options")
 	case c.LeaseTTL < time.Minute:
 		return c, fmt.Errorf("Options.LeaseTTL %v is less than a minute", c.LeaseTTL)
-	case c.LeaseTTL/2 < c.RequestTimeout:
-		return c, errors.New("Options.LeaseTTL is less than twice Options.RequestTimeout")
+	case c.LeaseTTL/2 < c.Timeout:
+		return c, errors.New("Options.LeaseTTL is less than twice Options.Timeout")
 	case c.MaxTxnOps < minTxnOps:
 		return c, fmt.Errorf("Options.MaxTxnOps %d is less than %d", c.MaxTxnOps, minTxnOps)
 	case c.MaxRequestBytes < 1<<20:

@@ -87,8 +87,8 @@ func TestSecuredCluster(t *testing.T) {
 	t.Parallel()
 	cluster, config, root := secured(t)
 	open := func(password string, tls *tls.Config, opts Options) (*Store, error) {
-		if opts.RequestTimeout == 0 {
-			opts.RequestTimeout = 2 * time.Second
+		if opts.Timeout == 0 {
+			opts.Timeout = 2 * time.Second
 		}
 		s, err := Open(ctx, clientv3.Config{Endpoints: cluster.Endpoints(), TLS: tls, Username: "chat", Password: password}, silent(opts))
 		if err == nil {
@@ -162,7 +162,7 @@ func TestOpenWithoutACluster(t *testing.T) {
 	cancel()
 	_, err = Open(done, clientv3.Config{Endpoints: []string{"127.0.0.1:1"}}, nil)
 	require.ErrorIs(t, err, context.Canceled)
-	_, err = Open(ctx, clientv3.Config{Endpoints: []string{"127.0.0.1:1"}}, silent(Options{RequestTimeout: 300 * time.Millisecond}))
+	_, err = Open(ctx, clientv3.Config{Endpoints: []string{"127.0.0.1:1"}}, silent(Options{Timeout: 300 * time.Millisecond}))
 	require.ErrorContains(t, err, "check that a majority of the members is up")
 }
 

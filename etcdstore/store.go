@@ -48,7 +48,7 @@ type Store struct {
 // is created before the first commit. Unless the host sets them, Open gives the client
 // a keepalive of ten seconds, and no log of its own: the store reports errors itself.
 //
-// An error is returned if the cluster doesn't answer within [Options.RequestTimeout],
+// An error is returned if the cluster doesn't answer within [Options.Timeout],
 // or refuses the user. No error contains the password.
 func Open(ctx context.Context, config clientv3.Config, opts *Options) (*Store, error) {
 	complete, err := opts.complete()
@@ -58,7 +58,7 @@ func Open(ctx context.Context, config clientv3.Config, opts *Options) (*Store, e
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("etcdstore: %w", err)
 	}
-	config.DialTimeout = cmp.Or(config.DialTimeout, complete.RequestTimeout)
+	config.DialTimeout = cmp.Or(config.DialTimeout, complete.Timeout)
 	config.DialKeepAliveTime = cmp.Or(config.DialKeepAliveTime, 10*time.Second)
 	config.DialKeepAliveTimeout = cmp.Or(config.DialKeepAliveTimeout, 3*time.Second)
 	if config.Logger == nil && config.LogConfig == nil {
@@ -161,7 +161,7 @@ func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
 // head returns the revision of the catalog, and that of the cluster at the same
 // instant.
 func (s *Store) head(ctx context.Context) (revision customstatus.Revision, cluster int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.opts.RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
 	err = s.ask(ctx, s.opts.MemberTimeout, func(ctx context.Context, m member) error {
 		resp, err := pb.NewKVClient(m).Range(ctx, &pb.RangeRequest{Key: []byte(s.keys.revision)})
@@ -311,9 +311,9 @@ func (s *Store) fetch(ctx context.Context, req *pb.RangeRequest) chan fetched {
 // page reads one range. A page is larger than other answers, so that a member may
 // take longer.
 func (s *Store) page(ctx context.Context, req *pb.RangeRequest) (page *pb.RangeResponse, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.opts.RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
-	err = s.ask(ctx, s.opts.RequestTimeout/2, func(ctx context.Context, m member) error {
+	err = s.ask(ctx, s.opts.Timeout/2, func(ctx context.Context, m member) error {
 		page, err = pb.NewKVClient(m).Range(ctx, req, grpc.MaxCallRecvMsgSize(math.MaxInt32))
 		return err
 	})

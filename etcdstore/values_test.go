@@ -27,7 +27,7 @@ func TestOptions(t *testing.T) {
 		{"negative time", Options{MemberTimeout: -1}, "negative"},
 		{"negative number", Options{PageSize: -1}, "negative"},
 		{"short lease", Options{LeaseTTL: time.Second}, "minute"},
-		{"lease of two requests", Options{LeaseTTL: time.Minute, RequestTimeout: time.Minute}, "twice"},
+		{"lease of two requests", Options{LeaseTTL: time.Minute, Timeout: time.Minute}, "twice"},
 		{"few operations", Options{MaxTxnOps: 97}, "98"},
 		{"small requests", Options{MaxRequestBytes: 1000}, "1 MiB"},
 	}
@@ -40,7 +40,7 @@ func TestOptions(t *testing.T) {
 	got, err := (*Options)(nil).complete()
 	require.NoError(t, err)
 	require.Equal(t, Options{
-		Prefix: "/customstatus/", RequestTimeout: 8 * time.Second, MemberTimeout: 2 * time.Second, LeaseTTL: 10 * time.Minute,
+		Prefix: "/customstatus/", Timeout: 8 * time.Second, MemberTimeout: 2 * time.Second, LeaseTTL: 10 * time.Minute,
 		ProgressInterval: time.Second, ProofInterval: 10 * time.Minute, PageSize: 10_000, MaxTxnOps: 128, MaxRequestBytes: 1.5 * (1 << 20),
 		Logger: slog.Default(),
 	}, got)

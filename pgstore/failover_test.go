@@ -38,7 +38,7 @@ func TestFailoverWithoutLoss(t *testing.T) {
 	primary := pgtest.Start(t, nil)
 	database := primary.NewDatabase()
 	standby := primary.Standby(true)
-	opts := pgstore.Options{Timeout: 3 * time.Second, Poll: 50 * time.Millisecond, Logger: new(logbook).logger()}
+	opts := pgstore.Options{Timeout: 3 * time.Second, PollInterval: 50 * time.Millisecond, Logger: new(logbook).logger()}
 	dsn := hosts(database, primary, standby)
 	s := open(t, dsn, opts)
 	a, b := clustered(t, s), clustered(t, open(t, dsn, opts))
@@ -81,7 +81,7 @@ func TestFailoverThatLosesCommits(t *testing.T) {
 			primary := pgtest.Start(t, nil)
 			database := primary.NewDatabase()
 			standby := primary.Standby(false)
-			opts := pgstore.Options{Timeout: 3 * time.Second, Poll: 50 * time.Millisecond, Logger: new(logbook).logger()}
+			opts := pgstore.Options{Timeout: 3 * time.Second, PollInterval: 50 * time.Millisecond, Logger: new(logbook).logger()}
 			p, dsn := through(t, primary, database)
 			a, b := clustered(t, open(t, dsn, opts)), clustered(t, open(t, dsn, opts))
 			for i := range 10 {

@@ -242,7 +242,7 @@ const deafAfter = 3
 // poll looks for commits, again and again, and waits between. What counts is what
 // it finds; notifications only make it look earlier.
 func (f *feed) poll(wait func(time.Duration) (bool, error), with func(func(context.Context, *pgconn.PgConn) error) error) error {
-	deaf, interval := 0, f.s.opts.Poll
+	deaf, interval := 0, f.s.opts.PollInterval
 	for told := true; ; {
 		f.s.mu.Lock()
 		after := f.head

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// The defaults of [Options].
+// The defaults of [Options], and the least values.
 const (
 	defaultSchema      = "customstatus"
 	defaultCatalog     = "default"
@@ -16,6 +16,8 @@ const (
 	defaultBusyPoll    = 100 * time.Millisecond
 	defaultKeepCommits = 10_000
 	defaultKeepChanges = 100_000
+	minKeepCommits     = 100
+	minKeepChanges     = 10_000
 )
 
 // Options configure [Open] and [New]. A nil *Options and the zero value are the
@@ -47,16 +49,17 @@ type Options struct {
 	NoListen bool
 	// NoNotify says that commits must not use NOTIFY, which takes a lock of the
 	// whole cluster for the end of the commit. All stores of the catalog then
-	// need a shorter Poll.
+	// need a shorter PollInterval.
 	NoNotify bool
-	// Poll is the time between two looks for commits of other servers. 0 is one
+	// PollInterval is the time between two looks for commits of other servers. 0 is one
 	// second, or a tenth with NoListen.
-	Poll time.Duration
+	PollInterval time.Duration
 
-	// KeepCommits and KeepChanges are how much of the feed commits leave for
-	// watchers that have fallen behind: at least that many commits and as many as
-	// have that many changes. 0 is 10,000 and 100,000; less than 100 and 10,000 is
-	// that.
+	// KeepCommits and KeepChanges are how much of the feed is kept for watchers
+	// that have fallen behind. A commit removes an older one only if so many commits
+	// and so many changes came after it. So the greater of the two counts. The
+	// numbers are those of the store that commits. 0 is 10,000 commits and 100,000
+	// changes. Less than 100 commits or 10,000 changes is an error.
 	KeepCommits int
 	KeepChanges int
 
@@ -73,7 +76,7 @@ func (o *Options) withDefaults() (Options, error) {
 	if len(opts.Catalog) > 255 {
 		return opts, fmt.Errorf("pgstore: the catalog's name has %d bytes, at most 255 are allowed", len(opts.Catalog))
 	}
-	if opts.Timeout < 0 || opts.Poll < 0 || opts.KeepCommits < 0 || opts.KeepChanges < 0 {
+	if opts.Timeout < 0 || opts.PollInterval < 0 || opts.KeepCommits < 0 || opts.KeepChanges < 0 {
 		return opts, fmt.Errorf("pgstore: an option is negative")
 	}
 	poll := defaultPoll
@@ -82,9 +85,12 @@ func (o *Options) withDefaults() (Options, error) {
 	}
 	opts.Catalog = cmp.Or(opts.Catalog, defaultCatalog)
 	opts.Timeout = cmp.Or(opts.Timeout, defaultTimeout)
-	opts.Poll = cmp.Or(opts.Poll, poll)
-	opts.KeepCommits = max(cmp.Or(opts.KeepCommits, defaultKeepCommits), 100)
-	opts.KeepChanges = max(cmp.Or(opts.KeepChanges, defaultKeepChanges), 10_000)
+	opts.PollInterval = cmp.Or(opts.PollInterval, poll)
+	opts.KeepCommits = cmp.Or(opts.KeepCommits, defaultKeepCommits)
+	opts.KeepChanges = cmp.Or(opts.KeepChanges, defaultKeepChanges)
 	opts.Logger = cmp.Or(opts.Logger, slog.Default())
+	if opts.KeepCommits < minKeepCommits || opts.KeepChanges < minKeepChanges {
+		return opts, fmt.Errorf("pgstore: Options.KeepCommits and KeepChanges are %d and %d, less than %d or %d", opts.KeepCommits, opts.KeepChanges, minKeepCommits, minKeepChanges)
+	}
 	return opts, nil
 }

@@ -91,7 +91,7 @@ func TestRecords(t *testing.T) {
 	})
 
 	t.Run("commits compact the feed and the markers", func(t *testing.T) {
-		s, database := begin(t, pgstore.Options{KeepCommits: 1, KeepChanges: 1})
+		s, database := begin(t, pgstore.Options{KeepCommits: 100, KeepChanges: 10_000})
 		feed := follow(t, s, 0)
 		const each = 200
 		total := 0

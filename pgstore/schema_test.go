@@ -150,7 +150,7 @@ func TestSchemas(t *testing.T) {
 
 	t.Run("wrong options", func(t *testing.T) {
 		for _, opts := range []pgstore.Options{{Schema: "a-b"}, {Schema: "A"}, {Schema: "1a"}, {Schema: strings.Repeat("a", 49)},
-			{Catalog: strings.Repeat("a", 256)}, {Timeout: -1}, {KeepCommits: -1}} {
+			{Catalog: strings.Repeat("a", 256)}, {Timeout: -1}, {KeepCommits: -1}, {KeepCommits: 99}, {KeepChanges: 9_999}} {
 			_, err := pgstore.Open(t.Context(), server.DSN("postgres"), &opts)
 			require.ErrorContains(t, err, "pgstore: ")
 		}

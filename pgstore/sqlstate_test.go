@@ -256,7 +256,7 @@ func TestFrozenServer(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t, nil)
 	database := server.NewDatabase()
-	opts := pgstore.Options{Timeout: time.Second, Poll: 100 * time.Millisecond, Logger: new(logbook).logger()}
+	opts := pgstore.Options{Timeout: time.Second, PollInterval: 100 * time.Millisecond, Logger: new(logbook).logger()}
 	a := open(t, server.DSN(database), opts)
 	commit(t, a, create("a", "x"))
 	feed := follow(t, a, 1)

@@ -322,25 +322,6 @@ func (s *Store) Close() error {
 	return nil
 }
 
-// Compact forgets the commits up to and including a revision: watchers that still
-// need one of them get [customstatus.ErrCompacted]. Commits do this by themselves;
-// see [Options.KeepCommits].
-func (s *Store) Compact(ctx context.Context, upTo customstatus.Revision) error {
-	if err := s.enter(ctx); err != nil {
-		return err
-	}
-	defer s.leave()
-	return edge("compact", s.with(ctx, func(ctx context.Context, c *pgconn.PgConn) error {
-		to := strconv.FormatInt(clampRevision(upTo), 10)
-		id := strconv.FormatInt(s.catalog, 10)
-		// The first statement takes the lock, so that the second sees every commit.
-		_, err := simple(ctx, c, "SELECT set_config('lock_timeout', '"+s.lockTimeout()+"', true); "+
-			"UPDATE "+s.schema+".catalogs SET compacted = greatest(compacted, least(revision, "+to+")) WHERE id = "+id+"; "+
-			"DELETE FROM "+s.schema+".commits USING "+s.schema+".catalogs h WHERE h.id = "+id+" AND catalog = h.id AND commits.revision < h.compacted")
-		return err
-	}))
-}
-
 func (s *Store) lockTimeout() string {
 	return strconv.FormatInt(max(1, s.opts.Timeout.Milliseconds()), 10) + "ms"
 }

@@ -42,7 +42,7 @@ func (k task) open(ctx context.Context) (customstatus.SharedStore, error) {
 	}
 	return etcdstore.Open(ctx, clientv3.Config{Endpoints: k.Endpoints}, &etcdstore.Options{
 		Prefix:           prefixOf(k.Place),
-		RequestTimeout:   2 * requestTimeout,
+		Timeout:          2 * requestTimeout,
 		MemberTimeout:    requestTimeout / 2,
 		ProgressInterval: 200 * time.Millisecond,
 		Logger:           log,
