@@ -99,6 +99,7 @@ func (a api) works(t *testing.T, h http.Handler) {
 	t.Cleanup(a.handler.EndStreams)
 	c := client{t, server.URL, server.Client()}
 	c.list()
+	follow(t, server.URL).works("Tea")
 	stream := c.stream()
 	require.Contains(t, stream.block(), "event: ready\n")
 	for _, name := range []string{"Lunch", "In a meeting"} {
