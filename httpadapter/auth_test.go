@@ -174,7 +174,7 @@ func TestLoggerIsTheDefault(t *testing.T) {
 		log.SetOutput(out) // SetDefault changed it, too
 		log.SetFlags(flags)
 	}()
-	h := httpadapter.New(s.catalog, httpadapter.AuthenticatorFunc(func(*http.Request) (httpadapter.Caller, error) {
+	h := newHandler(s.catalog, httpadapter.AuthenticatorFunc(func(*http.Request) (httpadapter.Caller, error) {
 		return httpadapter.Caller{}, context.DeadlineExceeded
 	}), nil)
 	w := httptest.NewRecorder()

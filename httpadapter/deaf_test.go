@@ -77,7 +77,7 @@ func TestDeafClientOfHTTP2IsCut(t *testing.T) {
 		catalog, err := customstatus.Open(t.Context(), customstatus.NewMemoryStore(), nil)
 		require.NoError(t, err)
 		defer catalog.Close()
-		h := httpadapter.New(catalog, httpadapter.AuthenticatorFunc(func(*http.Request) (httpadapter.Caller, error) {
+		h := newHandler(catalog, httpadapter.AuthenticatorFunc(func(*http.Request) (httpadapter.Caller, error) {
 			return httpadapter.Caller{UserID: "u"}, nil
 		}), nil)
 		pipes := pipenet.Listen()

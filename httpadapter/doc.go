@@ -12,12 +12,16 @@
 //	POST custom-user-status.delete   {"customUserStatusId"}
 //	GET  custom-user-status.list     ?name= &_id= &count= &offset= &sort= &query=
 //	GET  custom-user-status.stream   ?after= &lastEventId=
+//	GET  custom-user-status.openapi.json
 //
 // The endpoints are absolute paths under [Options.Prefix]. So a [Handler] mounts
 // unchanged in an [http.ServeMux], in another router, or as the whole server. Any
 // other path is answered 404, and any other method 405, both in JSON. Repeated
 // slashes in a path count as one, and a slash at its end counts as none; a ServeMux
-// in front redirects such a path first. [OpenAPI] describes every answer.
+// in front redirects such a path first.
+//
+// The last endpoint needs no login. It serves the document of [OpenAPI], which describes
+// every answer, with the prefix at which it was asked for.
 //
 // # Who may do what
 //

@@ -194,7 +194,7 @@ func TestPanics(t *testing.T) {
 	})
 	t.Run("from the authenticator", func(t *testing.T) {
 		log := &logBuffer{}
-		h := httpadapter.New(s.catalog, httpadapter.AuthenticatorFunc(func(*http.Request) (httpadapter.Caller, error) {
+		h := newHandler(s.catalog, httpadapter.AuthenticatorFunc(func(*http.Request) (httpadapter.Caller, error) {
 			panic(http.ErrAbortHandler)
 		}), &httpadapter.Options{Logger: slog.New(slog.NewTextHandler(log, nil))})
 		r := httptest.NewRequest(http.MethodGet, s.prefix+listPath, nil)

@@ -47,17 +47,19 @@ type Handler struct {
 // endpoint is one path under the prefix.
 type endpoint struct {
 	methods []string
+	public  bool // needs no login
 	manage  bool // needs Caller.MayManage
 	serve   func(*exchange) error
 }
 
 // The names of the endpoints.
 const (
-	createPath = "custom-user-status.create"
-	updatePath = "custom-user-status.update"
-	deletePath = "custom-user-status.delete"
-	listPath   = "custom-user-status.list"
-	streamPath = "custom-user-status.stream"
+	createPath  = "custom-user-status.create"
+	updatePath  = "custom-user-status.update"
+	deletePath  = "custom-user-status.delete"
+	listPath    = "custom-user-status.list"
+	streamPath  = "custom-user-status.stream"
+	openAPIPath = "custom-user-status.openapi.json"
 )
 
 // New returns a handler for the catalog. The Authenticator says who makes a
@@ -77,11 +79,12 @@ func New(catalog *customstatus.Catalog, auth Authenticator, opts *Options) *Hand
 		catalog: catalog,
 		auth:    auth,
 		endpoints: map[string]endpoint{
-			createPath: {methods: []string{http.MethodPost}, manage: true, serve: (*exchange).create},
-			updatePath: {methods: []string{http.MethodPost}, manage: true, serve: (*exchange).update},
-			deletePath: {methods: []string{http.MethodPost}, manage: true, serve: (*exchange).delete},
-			listPath:   {methods: []string{http.MethodGet, http.MethodHead}, serve: (*exchange).list},
-			streamPath: {methods: []string{http.MethodGet}, serve: (*exchange).stream},
+			createPath:  {methods: []string{http.MethodPost}, manage: true, serve: (*exchange).create},
+			updatePath:  {methods: []string{http.MethodPost}, manage: true, serve: (*exchange).update},
+			deletePath:  {methods: []string{http.MethodPost}, manage: true, serve: (*exchange).delete},
+			listPath:    {methods: []string{http.MethodGet, http.MethodHead}, serve: (*exchange).list},
+			streamPath:  {methods: []string{http.MethodGet}, serve: (*exchange).stream},
+			openAPIPath: {methods: []string{http.MethodGet, http.MethodHead}, public: true, serve: (*exchange).openAPI},
 		},
 		heartbeat:    15 * time.Second,
 		writeTimeout: 10 * time.Second,
@@ -130,6 +133,9 @@ func (x *exchange) serve() error {
 	}
 	if err := x.checkOrigin(); err != nil {
 		return err
+	}
+	if e.public {
+		return e.serve(x)
 	}
 	if name == streamPath {
 		x.logins = x.currentLogins() // before authenticate, so that no RecheckLogins is missed

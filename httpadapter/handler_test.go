@@ -19,11 +19,12 @@ import (
 )
 
 const (
-	createPath = "custom-user-status.create"
-	updatePath = "custom-user-status.update"
-	deletePath = "custom-user-status.delete"
-	listPath   = "custom-user-status.list"
-	streamPath = "custom-user-status.stream"
+	createPath  = "custom-user-status.create"
+	updatePath  = "custom-user-status.update"
+	deletePath  = "custom-user-status.delete"
+	listPath    = "custom-user-status.list"
+	streamPath  = "custom-user-status.stream"
+	openAPIPath = "custom-user-status.openapi.json"
 )
 
 // TestGolden compares answers with the files in testdata/golden, byte for byte.

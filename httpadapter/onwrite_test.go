@@ -21,7 +21,7 @@ func TestOnWrite(t *testing.T) {
 	manager := httpadapter.AuthenticatorFunc(func(*http.Request) (httpadapter.Caller, error) {
 		return httpadapter.Caller{UserID: "u", MayManage: true}, nil
 	})
-	h := httpadapter.New(catalog, manager, &httpadapter.Options{OnWrite: func(r *http.Request, s customstatus.CustomUserStatus) {
+	h := newHandler(catalog, manager, &httpadapter.Options{OnWrite: func(r *http.Request, s customstatus.CustomUserStatus) {
 		require.Equal(t, "mine", r.Header.Get("X-Request-Id"))
 		written = append(written, s)
 	}})

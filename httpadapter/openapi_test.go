@@ -31,56 +31,58 @@ func TestOpenAPI(t *testing.T) {
 	big := strings.Repeat(" ", httpadapter.MaxBodyBytes) + "{}"
 	foreign := http.Header{"Origin": {"https://evil.example"}, "Sec-Fetch-Site": {"cross-site"}}
 	rows := map[string]request{
-		"POST create 200 Written":           {as: manager, path: createPath, body: write},
-		"POST create 400 NotAuthorized":     {as: reader, path: createPath, body: write},
-		"POST create 400 InvalidParams":     {as: manager, path: createPath, body: `{"colour":"red"}`},
-		"POST create 400 FieldRequired":     {as: manager, path: createPath, body: `{"name":"vacay1"}`},
-		"POST create 400 FieldInvalid":      {as: manager, path: createPath, body: `{"name":"<vacay1>","statusType":"online"}`},
-		"POST create 400 TooManyStatuses":   {as: manager, path: createPath, body: write},
-		"POST create 400 NameInUse":         {as: manager, path: createPath, body: `{"name":"caught up","statusType":"online"}`},
-		"POST create 403 CrossOrigin":       {path: createPath, body: write, header: foreign},
-		"POST create 400 StatusTooLarge":    {as: manager, path: createPath, body: write},
-		"POST create 401 Unauthorized":      {path: createPath, body: write},
-		"POST create 405 MethodNotAllowed":  {as: manager, method: "PUT", path: createPath, body: write},
-		"POST create 413 BodyTooLarge":      {as: manager, path: createPath, body: big},
-		"POST create 500 InternalError":     {as: broken, path: createPath, body: write},
-		"POST update 200 Written":           {as: manager, path: updatePath, body: change},
-		"POST update 400 NotAuthorized":     {as: reader, path: updatePath, body: change},
-		"POST update 400 InvalidParams":     {as: manager, path: updatePath, body: `{"_id":7}`},
-		"POST update 400 FieldRequired":     {as: manager, path: updatePath, body: write},
-		"POST update 400 FieldInvalid":      {as: manager, path: updatePath, body: `{"_id":"` + id + `","name":"a","statusType":"Offline"}`},
-		"POST update 400 NameInUse":         {as: manager, path: updatePath, body: `{"_id":"` + id + `","name":"on the phone","statusType":"busy"}`},
-		"POST update 400 NoSuchStatus":      {as: manager, path: updatePath, body: `{"_id":"none","name":"a","statusType":"busy"}`},
-		"POST update 403 CrossOrigin":       {path: updatePath, body: change, header: foreign},
-		"POST update 400 StatusTooLarge":    {as: manager, path: updatePath, body: change},
-		"POST update 401 Unauthorized":      {path: updatePath, body: change},
-		"POST update 405 MethodNotAllowed":  {as: manager, method: "PATCH", path: updatePath, body: change},
-		"POST update 413 BodyTooLarge":      {as: manager, path: updatePath, body: big},
-		"POST update 500 InternalError":     {as: panicky, path: updatePath, body: change},
-		"POST delete 200 Deleted":           {as: manager, path: deletePath, body: remove},
-		"POST delete 400 NotAuthorized":     {as: reader, path: deletePath, body: remove},
-		"POST delete 400 InvalidParams":     {as: manager, path: deletePath, body: `[]`},
-		"POST delete 400 StatusIDRequired":  {as: manager, path: deletePath, body: `{"customUserStatusId":""}`},
-		"POST delete 400 InvalidUserStatus": {as: manager, path: deletePath, body: `{"customUserStatusId":"none"}`},
-		"POST delete 403 CrossOrigin":       {path: deletePath, body: remove, header: foreign},
-		"POST delete 400 StatusTooLarge":    {as: manager, path: deletePath, body: remove},
-		"POST delete 401 Unauthorized":      {path: deletePath, body: remove},
-		"POST delete 405 MethodNotAllowed":  {as: manager, method: "DELETE", path: deletePath, body: remove},
-		"POST delete 413 BodyTooLarge":      {as: manager, path: deletePath, body: big},
-		"POST delete 500 InternalError":     {as: broken, path: deletePath, body: remove},
-		"GET list 200 Page":                 {as: reader, path: listPath},
-		"GET list 304":                      {as: reader, path: listPath, header: http.Header{"If-None-Match": {"*"}}},
-		"GET list 400 InvalidQuery":         {as: reader, path: listPath + "?count=-1"},
-		"GET list 400 InvalidSort":          {as: reader, path: listPath + "?sort=name"},
-		"GET list 401 Unauthorized":         {path: listPath},
-		"GET list 405 MethodNotAllowed":     {as: reader, method: "POST", path: listPath},
-		"GET list 500 InternalError":        {as: broken, path: listPath},
-		"GET stream 400 InvalidQuery":       {as: reader, path: streamPath + "?since=yesterday"},
-		"GET stream 401 Unauthorized":       {path: streamPath},
-		"GET stream 405 MethodNotAllowed":   {as: reader, method: "HEAD", path: streamPath},
-		"GET stream 500 InternalError":      {as: panicky, path: streamPath},
+		"POST create 200 Written":               {as: manager, path: createPath, body: write},
+		"POST create 400 NotAuthorized":         {as: reader, path: createPath, body: write},
+		"POST create 400 InvalidParams":         {as: manager, path: createPath, body: `{"colour":"red"}`},
+		"POST create 400 FieldRequired":         {as: manager, path: createPath, body: `{"name":"vacay1"}`},
+		"POST create 400 FieldInvalid":          {as: manager, path: createPath, body: `{"name":"<vacay1>","statusType":"online"}`},
+		"POST create 400 TooManyStatuses":       {as: manager, path: createPath, body: write},
+		"POST create 400 NameInUse":             {as: manager, path: createPath, body: `{"name":"caught up","statusType":"online"}`},
+		"POST create 403 CrossOrigin":           {path: createPath, body: write, header: foreign},
+		"POST create 400 StatusTooLarge":        {as: manager, path: createPath, body: write},
+		"POST create 401 Unauthorized":          {path: createPath, body: write},
+		"POST create 405 MethodNotAllowed":      {as: manager, method: "PUT", path: createPath, body: write},
+		"POST create 413 BodyTooLarge":          {as: manager, path: createPath, body: big},
+		"POST create 500 InternalError":         {as: broken, path: createPath, body: write},
+		"POST update 200 Written":               {as: manager, path: updatePath, body: change},
+		"POST update 400 NotAuthorized":         {as: reader, path: updatePath, body: change},
+		"POST update 400 InvalidParams":         {as: manager, path: updatePath, body: `{"_id":7}`},
+		"POST update 400 FieldRequired":         {as: manager, path: updatePath, body: write},
+		"POST update 400 FieldInvalid":          {as: manager, path: updatePath, body: `{"_id":"` + id + `","name":"a","statusType":"Offline"}`},
+		"POST update 400 NameInUse":             {as: manager, path: updatePath, body: `{"_id":"` + id + `","name":"on the phone","statusType":"busy"}`},
+		"POST update 400 NoSuchStatus":          {as: manager, path: updatePath, body: `{"_id":"none","name":"a","statusType":"busy"}`},
+		"POST update 403 CrossOrigin":           {path: updatePath, body: change, header: foreign},
+		"POST update 400 StatusTooLarge":        {as: manager, path: updatePath, body: change},
+		"POST update 401 Unauthorized":          {path: updatePath, body: change},
+		"POST update 405 MethodNotAllowed":      {as: manager, method: "PATCH", path: updatePath, body: change},
+		"POST update 413 BodyTooLarge":          {as: manager, path: updatePath, body: big},
+		"POST update 500 InternalError":         {as: panicky, path: updatePath, body: change},
+		"POST delete 200 Deleted":               {as: manager, path: deletePath, body: remove},
+		"POST delete 400 NotAuthorized":         {as: reader, path: deletePath, body: remove},
+		"POST delete 400 InvalidParams":         {as: manager, path: deletePath, body: `[]`},
+		"POST delete 400 StatusIDRequired":      {as: manager, path: deletePath, body: `{"customUserStatusId":""}`},
+		"POST delete 400 InvalidUserStatus":     {as: manager, path: deletePath, body: `{"customUserStatusId":"none"}`},
+		"POST delete 403 CrossOrigin":           {path: deletePath, body: remove, header: foreign},
+		"POST delete 400 StatusTooLarge":        {as: manager, path: deletePath, body: remove},
+		"POST delete 401 Unauthorized":          {path: deletePath, body: remove},
+		"POST delete 405 MethodNotAllowed":      {as: manager, method: "DELETE", path: deletePath, body: remove},
+		"POST delete 413 BodyTooLarge":          {as: manager, path: deletePath, body: big},
+		"POST delete 500 InternalError":         {as: broken, path: deletePath, body: remove},
+		"GET list 200 Page":                     {as: reader, path: listPath},
+		"GET list 304":                          {as: reader, path: listPath, header: http.Header{"If-None-Match": {"*"}}},
+		"GET list 400 InvalidQuery":             {as: reader, path: listPath + "?count=-1"},
+		"GET list 400 InvalidSort":              {as: reader, path: listPath + "?sort=name"},
+		"GET list 401 Unauthorized":             {path: listPath},
+		"GET list 405 MethodNotAllowed":         {as: reader, method: "POST", path: listPath},
+		"GET list 500 InternalError":            {as: broken, path: listPath},
+		"GET stream 400 InvalidQuery":           {as: reader, path: streamPath + "?since=yesterday"},
+		"GET stream 401 Unauthorized":           {path: streamPath},
+		"GET stream 405 MethodNotAllowed":       {as: reader, method: "HEAD", path: streamPath},
+		"GET stream 500 InternalError":          {as: panicky, path: streamPath},
+		"GET openapi.json 200 Document":         {method: "GET", path: openAPIPath},
+		"GET openapi.json 405 MethodNotAllowed": {method: "POST", path: openAPIPath},
 	}
-	elsewhere := []string{"GET stream 200"} // the tests of the stream have it; it has no schema
+	elsewhere := []string{"GET stream 200"} // the tests of the stream have it
 	for _, operation := range []string{"POST create", "POST update", "POST delete", "GET list", "HEAD list", "GET stream"} {
 		elsewhere = append(elsewhere, operation+" 429 TooManyRequests") // TestTooManyFailedLogins
 	}
@@ -88,7 +90,7 @@ func TestOpenAPI(t *testing.T) {
 
 	d := api(t)
 	for path, operations := range d["paths"].(map[string]any) {
-		endpoint := strings.TrimPrefix(path, httpadapter.DefaultPrefix)
+		endpoint := strings.TrimPrefix(path, "/")
 		for method, operation := range operations.(map[string]any) {
 			method := strings.ToUpper(method)
 			for status, response := range operation.(map[string]any)["responses"].(map[string]any) {
@@ -104,7 +106,7 @@ func TestOpenAPI(t *testing.T) {
 					if slices.Contains(elsewhere, name) {
 						continue
 					}
-					row, ok := rows[strings.Replace(name, "HEAD list 200", "GET list 200 Page", 1)]
+					row, ok := rows[strings.NewReplacer("HEAD list 200", "GET list 200 Page", "HEAD openapi.json 200", "GET openapi.json 200 Document").Replace(name)]
 					if !ok {
 						row, ok = rows[strings.Replace(name, "HEAD", "GET", 1)]
 					}
@@ -164,7 +166,7 @@ func TestTooManyFailedLogins(t *testing.T) {
 			return httpadapter.Caller{}, httpadapter.ErrUnauthenticated
 		})
 		log := slog.New(slog.NewTextHandler(io.Discard, nil))
-		h := loginlimit.New(httpadapter.New(catalog, nobody, nil), &loginlimit.Options{Failures: 1, Logger: log})
+		h := httpadapter.Recording(loginlimit.New(newHandler(catalog, nobody, nil), &loginlimit.Options{Failures: 1, Logger: log}), httpadapter.DefaultPrefix)
 		try := func(method, endpoint string) answer {
 			r := httptest.NewRequest(method, httpadapter.DefaultPrefix+endpoint, nil)
 			r.Header.Set("X-User-Id", "u")
@@ -188,6 +190,7 @@ func TestTooManyFailedLogins(t *testing.T) {
 			require.Equal(t, []string{"close"}, a.header["Connection"])
 			checkAnswer(t, method, endpoint, a)
 		}
+		require.Equal(t, http.StatusTooManyRequests, try("HEAD", listPath).status)
 		wg.Wait()
 	})
 }

@@ -21,7 +21,7 @@ import (
 
 // serving is a server that [httpadapter.Handler.Serve] runs.
 type serving struct {
-	api    *httpadapter.Handler
+	api    httpadapter.Recorded
 	end    context.CancelFunc
 	ended  chan error // the result of Serve
 	log    *logBuffer
@@ -35,7 +35,7 @@ func serve(t *testing.T, listener net.Listener, opts httpadapter.Options, handle
 	t.Cleanup(func() { require.NoError(t, catalog.Close()) })
 	s := &serving{ended: make(chan error, 1), log: &logBuffer{}, logins: make(chan struct{}, 100)}
 	opts.Logger = slog.New(slog.NewTextHandler(s.log, nil))
-	s.api = httpadapter.New(catalog, httpadapter.HeaderAuth(func(_ context.Context, userID, token string) (httpadapter.Caller, error) {
+	s.api = newHandler(catalog, httpadapter.HeaderAuth(func(_ context.Context, userID, token string) (httpadapter.Caller, error) {
 		if userID == manager[0] && token == manager[1] {
 			return httpadapter.Caller{UserID: userID, MayManage: true}, nil
 		}

@@ -34,7 +34,7 @@ func TestIdleStreamLasts(t *testing.T) {
 				defer catalog.Close()
 				tokens := new(tokenauth.Tokens)
 				require.NoError(t, tokens.Add(tokenauth.Token{UserID: "u", Hash: tokenauth.HashOf("t")}))
-				h := httpadapter.New(catalog, httpadapter.HeaderAuth(tokens.Login), &httpadapter.Options{Random: func() uint64 { return 0 }})
+				h := newHandler(catalog, httpadapter.HeaderAuth(tokens.Login), &httpadapter.Options{Random: func() uint64 { return 0 }})
 				var protocols http.Protocols
 				protocols.SetHTTP1(!tt.two)
 				protocols.SetUnencryptedHTTP2(tt.two)

@@ -26,7 +26,7 @@ import (
 type bubble struct {
 	t         *testing.T
 	catalog   *customstatus.Catalog
-	handler   *httpadapter.Handler
+	handler   httpadapter.Recorded
 	transport *http.Transport
 	asked     atomic.Int64 // calls of the Authenticator
 	loggedIn  atomic.Bool
@@ -42,7 +42,7 @@ func inBubble(t *testing.T, opts httpadapter.Options, test func(*testing.T, *bub
 		b.catalog, err = customstatus.Open(t.Context(), customstatus.NewMemoryStore(), nil)
 		require.NoError(t, err)
 		defer b.catalog.Close()
-		b.handler = httpadapter.New(b.catalog, httpadapter.AuthenticatorFunc(func(*http.Request) (httpadapter.Caller, error) {
+		b.handler = newHandler(b.catalog, httpadapter.AuthenticatorFunc(func(*http.Request) (httpadapter.Caller, error) {
 			b.asked.Add(1)
 			if !b.loggedIn.Load() {
 				return httpadapter.Caller{}, httpadapter.ErrUnauthenticated
@@ -333,7 +333,7 @@ func TestHalfABodyIsNotWaitedFor(t *testing.T) {
 			catalog, err := customstatus.Open(t.Context(), customstatus.NewMemoryStore(), nil)
 			require.NoError(t, err)
 			defer catalog.Close()
-			h := httpadapter.New(catalog, httpadapter.AuthenticatorFunc(func(*http.Request) (httpadapter.Caller, error) {
+			h := newHandler(catalog, httpadapter.AuthenticatorFunc(func(*http.Request) (httpadapter.Caller, error) {
 				return httpadapter.Caller{MayManage: true}, nil
 			}), nil)
 			listener := pipenet.Listen()
