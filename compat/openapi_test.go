@@ -53,6 +53,7 @@ func TestOpenAPI(t *testing.T) {
 		"old client":     {http.MethodGet, "list?query=%7B%22_id%22:%22" + id + "%22%7D", "", false, 200},
 		"no list":        {http.MethodPost, "list", "", true, 405},
 		"head":           {http.MethodHead, "list", "", false, 200},
+		"document":       {http.MethodGet, "openapi.json", "", false, 200},
 		"bad stream":     {http.MethodGet, "stream?after=" + position + "&since=1", "", false, 400},
 	} {
 		t.Run(name, func(t *testing.T) {

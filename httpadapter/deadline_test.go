@@ -82,7 +82,7 @@ func TestIdleStreamDeadline(t *testing.T) {
 				done := make(chan struct{})
 				go func() {
 					defer close(done)
-					h.ServeHTTP(w, r)
+					Recorded{h}.ServeHTTP(w, r)
 				}()
 				for beats := range 3 {
 					synctest.Wait()

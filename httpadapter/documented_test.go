@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -324,6 +325,25 @@ func TestOpenAPIIsServed(t *testing.T) {
 	require.Equal(t, http.StatusMethodNotAllowed, a.status)
 	require.Equal(t, []string{"GET, HEAD"}, a.header["Allow"])
 	require.Equal(t, []any{map[string]any{"url": strings.TrimSuffix(httpadapter.DefaultPrefix, "/")}}, api(t)["servers"])
+}
+
+// TestHandlersAreRecorded: the answers of a handler that is made elsewhere are not seen.
+// The examples and the panics of New are made elsewhere.
+func TestHandlersAreRecorded(t *testing.T) {
+	files, err := filepath.Glob("*_test.go")
+	require.NoError(t, err)
+	for _, name := range files {
+		if strings.HasPrefix(name, "example") {
+			continue
+		}
+		text, err := os.ReadFile(name)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(text)) {
+			if _, made, ok := strings.Cut(line, "= httpadapter."+"New("); ok {
+				t.Errorf("%s makes a handler without newHandler: New(%s", name, made)
+			}
+		}
+	}
 }
 
 // newHandler is the one place where the tests make handlers, so that all their answers

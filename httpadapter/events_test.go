@@ -87,7 +87,7 @@ func TestStreamsShareTheirEvents(t *testing.T) {
 			w := &keepingWriter{discard: discard{make(http.Header)}}
 			writers[i] = w
 			r := httptest.NewRequest(http.MethodGet, DefaultPrefix+streamPath, nil)
-			streams.Go(func() { h.ServeHTTP(w, r) })
+			streams.Go(func() { Recorded{h}.ServeHTTP(w, r) })
 		}
 		synctest.Wait() // all have said ready
 		const commits = 5

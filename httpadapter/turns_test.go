@@ -93,7 +93,7 @@ func TestSearchesOfACallerWait(t *testing.T) {
 				answered := make(chan struct{})
 				go func() {
 					defer close(answered)
-					h.ServeHTTP(w, r)
+					Recorded{h}.ServeHTTP(w, r)
 				}()
 				if search && caller == "alice" {
 					synctest.Wait()
@@ -120,7 +120,7 @@ func TestSearchesHaveTheirTurnToTheEnd(t *testing.T) {
 			w := httptest.NewRecorder()
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/api/v1/custom-user-status.list?"+query, nil)
 			go func() {
-				h.ServeHTTP(w, r)
+				Recorded{h}.ServeHTTP(w, r)
 				answered <- w.Code
 			}()
 			synctest.Wait()
@@ -163,7 +163,7 @@ func TestSearchesWithoutAUserDontWait(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel() // who waits for a turn fails at once
 	w := httptest.NewRecorder()
-	h.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/v1/custom-user-status.list?name=name", nil))
+	Recorded{h}.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/v1/custom-user-status.list?name=name", nil))
 	require.Equal(t, http.StatusOK, w.Code, w.Body)
 }
 
