@@ -1,0 +1,89 @@
+package clients
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/httpadapter"
+	adminpage "github.com/customstatus/customstatus/httpadapter/console"
+)
+
+// A Go server has the console under a path of its own, behind a part that a middleware
+// strips, with logins of its own.
+func TestConsoleOfAHost(t *testing.T) {
+	t.Parallel()
+	b := newBrowser(t)
+	catalog, err := customstatus.Open(t.Context(), customstatus.NewMemoryStore(), nil)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, catalog.Close()) })
+	var all []customstatus.CustomUserStatus
+	for i := range 1100 {
+		all = append(all, customstatus.CustomUserStatus{Name: fmt.Sprintf("Status %04d", i), StatusType: customstatus.Busy})
+	}
+	_, err = catalog.Import(t.Context(), all)
+	require.NoError(t, err)
+
+	// Between two pages of the list, others delete much of the first and add to it.
+	var lists atomic.Int32
+	var loggedOut atomic.Bool
+	api := httpadapter.New(catalog, httpadapter.AuthenticatorFunc(func(r *http.Request) (httpadapter.Caller, error) {
+		cookie, err := r.Cookie("host")
+		if err != nil || cookie.Value != "admin" || loggedOut.Load() {
+			return httpadapter.Caller{}, httpadapter.ErrUnauthenticated
+		}
+		if strings.HasSuffix(r.URL.Path, ".list") && lists.Add(1) == 2 {
+			for i := range 30 {
+				status, err := catalog.GetByName(fmt.Sprintf("Status %04d", i))
+				if err == nil {
+					_, err = catalog.Delete(r.Context(), status.ID, nil)
+				}
+				if err != nil {
+					return httpadapter.Caller{}, err
+				}
+			}
+			_, err = catalog.Create(r.Context(), customstatus.Fields{Name: "A new one", StatusType: customstatus.Away})
+		}
+		return httpadapter.Caller{UserID: "admin", MayManage: true}, err
+	}), &httpadapter.Options{Prefix: "/chat/rest/"})
+	t.Cleanup(api.EndStreams)
+	mux := http.NewServeMux()
+	mux.Handle("/chat/rest/", api)
+	mux.Handle("/chat/admin/", http.StripPrefix("/chat", adminpage.New(&adminpage.Options{
+		Title: "Team statuses", Prefix: "/admin/statuses/", API: "/chat/rest/", LoginURL: "/chat/login",
+	})))
+	mux.HandleFunc("/chat/login", func(w http.ResponseWriter, r *http.Request) {
+		http.SetCookie(w, &http.Cookie{Name: "host", Value: "admin", Path: "/", SameSite: http.SameSiteStrictMode})
+		http.Redirect(w, r, "/chat/admin/statuses", http.StatusSeeOther)
+	})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	t.Cleanup(server.CloseClientConnections)
+
+	a := consoleAt(t, b, server.URL+"/chat/admin/statuses")
+	a.until(`location.pathname === '/chat/admin/statuses/' && document.querySelector('a.button')?.textContent === 'Sign in' && document.title === 'Team statuses'`)
+	a.open(server.URL + "/chat/login")
+	a.until(`document.querySelector('.count')?.textContent === '1,071 statuses'`)
+	require.Greater(t, lists.Load(), int32(2), "the page has gone back for what had moved")
+	a.until(`names()[0] === 'A new one' && names()[1] === 'Status 0030'`)
+	a.click(`named('Last page')`)
+	a.until(`names().at(-1) === 'Status 1099'`)
+	require.Equal(t, `null`, a.eval(`return $('sign-out')`))
+	a.edit("Status 1099")
+	a.fill("edit-name", "Status 2000")
+	a.save()
+	a.until(`names().at(-1) === 'Status 2000'`)
+
+	loggedOut.Store(true)
+	api.RecheckLogins()
+	a.until(`document.querySelector('a.button')?.textContent === 'Sign in'`)
+	loggedOut.Store(false)
+	a.click(`named('Try again')`)
+	a.until(`document.querySelector('.count')?.textContent === '1,071 statuses'`)
+}
