@@ -171,6 +171,40 @@ func TestStoreErrors(t *testing.T) {
 	}
 }
 
+// The host's own functions hear what the collector hears, and each kind of failure is
+// counted for its operation.
+func TestObserverOfTheHost(t *testing.T) {
+	var heard []any
+	failure := errors.New("no disk")
+	c := metrics.NewCollector(&metrics.Options{Observer: &customstatus.Observer{
+		Commit: func(info customstatus.CommitInfo) { heard = append(heard, info) },
+		Load:   func(info customstatus.LoadInfo) { heard = append(heard, info) },
+		Reopen: func(info customstatus.ReopenInfo) { heard = append(heard, info) },
+		Feed:   func(info customstatus.FeedInfo) { heard = append(heard, info) },
+	}})
+	registry := register(t, c)
+	told := []any{
+		customstatus.CommitInfo{Writes: 3, Changes: 4, Err: failure}, // it never reached the store
+		customstatus.LoadInfo{Rewound: true, Err: failure},
+		customstatus.ReopenInfo{Cause: customstatus.ErrNeedsReopen, Err: failure},
+		customstatus.FeedInfo{Err: failure},
+	}
+	for _, observer := range []*customstatus.Observer{c.Observer(), metrics.NewCollector(nil).Observer()} {
+		observer.Commit(told[0].(customstatus.CommitInfo))
+		observer.Load(told[1].(customstatus.LoadInfo))
+		observer.Reopen(told[2].(customstatus.ReopenInfo))
+		observer.Feed(told[3].(customstatus.FeedInfo))
+		observer.Feed(customstatus.FeedInfo{}) // it is back
+	}
+	require.Equal(t, append(told, customstatus.FeedInfo{}), heard)
+	families := scrape(t, registry)
+	for _, operation := range []string{"commit", "load", "reopen", "feed"} {
+		require.Equal(t, 1.0, families.value(t, "customstatus_store_errors_total", "operation", operation, "reason", "other"), operation)
+	}
+	require.Zero(t, families.value(t, "customstatus_commit_duration_seconds"))
+	require.Zero(t, families.value(t, "customstatus_commit_writes"))
+}
+
 func TestLoadErrors(t *testing.T) {
 	c := metrics.NewCollector(nil)
 	registry := register(t, c)

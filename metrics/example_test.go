@@ -3,7 +3,6 @@ package metrics_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -28,6 +27,9 @@ func Example() {
 		panic(err)
 	}
 	defer os.RemoveAll(directory)
+	logins := httpadapter.AuthenticatorFunc(func(*http.Request) (httpadapter.Caller, error) {
+		return httpadapter.Caller{UserID: "admin", MayManage: true}, nil // yours asks who it is
+	})
 
 	collector := metrics.NewCollector(nil)
 	catalog, err := customstatus.OpenFile(ctx, filepath.Join(directory, "chat.db"), &customstatus.Options{
@@ -39,32 +41,22 @@ func Example() {
 	defer catalog.Close()
 	collector.SetCatalog(catalog)
 
+	api := httpadapter.New(catalog, logins, nil)
+	public := http.NewServeMux() // for your clients
+	public.Handle(httpadapter.DefaultPrefix, collector.Handler(api))
+
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector)
-	logins := httpadapter.AuthenticatorFunc(func(*http.Request) (httpadapter.Caller, error) {
-		return httpadapter.Caller{UserID: "admin", MayManage: true}, nil // yours asks who it is
-	})
-	api := httpadapter.New(catalog, logins, nil)
-	public := httptest.NewServer(collector.Handler(api))
-	defer public.Close()
-	private := httptest.NewServer(promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	defer private.Close()
+	private := http.NewServeMux() // for Prometheus
+	private.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 
-	lunch := strings.NewReader(`{"name":"Lunch","statusType":"away"}`)
-	if _, err := http.Post(public.URL+httpadapter.DefaultPrefix+"custom-user-status.create", "application/json", lunch); err != nil {
-		panic(err)
-	}
-	public.Close() // so that the request is counted
-	resp, err := http.Get(private.URL)
-	if err != nil {
-		panic(err)
-	}
-	defer resp.Body.Close()
-	page, err := io.ReadAll(resp.Body)
-	if err != nil {
-		panic(err)
-	}
-	for line := range strings.Lines(string(page)) {
+	lunch := httptest.NewRequest(http.MethodPost, httpadapter.DefaultPrefix+"custom-user-status.create",
+		strings.NewReader(`{"name":"Lunch","statusType":"away"}`))
+	lunch.Header.Set("Content-Type", "application/json")
+	public.ServeHTTP(httptest.NewRecorder(), lunch)
+	page := httptest.NewRecorder()
+	private.ServeHTTP(page, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	for line := range strings.Lines(page.Body.String()) {
 		if strings.HasPrefix(line, "customstatus_statuses ") || strings.Contains(line, `requests_total{code="200",endpoint="create"}`) {
 			fmt.Print(line)
 		}

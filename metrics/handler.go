@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,19 +47,18 @@ func (c *Collector) Handler(next http.Handler) http.Handler {
 }
 
 // endpointNames are the names that [Endpoint] knows.
-var endpointNames = []string{"create", "update", "delete", "list", "stream", otherName}
+var endpointNames = []string{"create", "update", "delete", "list", "stream", "openapi", otherName}
 
 // Endpoint returns the name of the endpoint that a request is for: create, update,
-// delete, list or stream, under whatever prefix. All else is "other".
+// delete, list, stream or openapi, under whatever prefix. All else is "other".
 func Endpoint(r *http.Request) string {
 	path := strings.TrimRight(r.URL.Path, "/")
 	name, found := strings.CutPrefix(path[strings.LastIndexByte(path, '/')+1:], "custom-user-status.")
-	if found {
-		for _, known := range endpointNames {
-			if name == known {
-				return known
-			}
-		}
+	if name == "openapi.json" {
+		name = "openapi"
+	}
+	if found && slices.Contains(endpointNames, name) {
+		return name
 	}
 	return otherName
 }

@@ -69,6 +69,7 @@ func TestRequests(t *testing.T) {
 	require.Equal(t, 200, answered(t, server, "GET", prefix+"list/", "secret", ""))
 	require.Equal(t, 401, answered(t, server, "GET", prefix+"list", "guessed", ""))
 	require.Equal(t, 401, answered(t, server, "GET", prefix+"stream", "guessed", ""))
+	require.Equal(t, 200, answered(t, server, "GET", prefix+"openapi.json", "secret", ""))
 	require.Equal(t, 404, answered(t, server, "GET", "/elsewhere", "secret", ""))
 
 	families := await(t, registry, 1, requestsTotal, "code", "404", "endpoint", "other")
@@ -81,6 +82,7 @@ func TestRequests(t *testing.T) {
 		{"200", "list", 2},
 		{"401", "list", 1},
 		{"401", "stream", 1},
+		{"200", "openapi", 1},
 		{"404", "other", 1},
 		{"500", "create", 0},
 		{"200", "delete", 0},
@@ -141,8 +143,8 @@ func TestHostsEndpoints(t *testing.T) {
 	}
 	families := scrape(t, registry)
 	require.Len(t, families["customstatus_http_request_duration_seconds"].GetMetric(), 33)
-	require.Equal(t, 1.0, families.value(t, requestsTotal, "code", "404", "endpoint", "e26"))
-	require.Equal(t, 273.0, families.value(t, requestsTotal, "code", "404", "endpoint", "other"))
+	require.Equal(t, 1.0, families.value(t, requestsTotal, "code", "404", "endpoint", "e25"))
+	require.Equal(t, 274.0, families.value(t, requestsTotal, "code", "404", "endpoint", "other"))
 }
 
 func TestCodes(t *testing.T) {

@@ -4,9 +4,12 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 
 	dto "github.com/prometheus/client_model/go"
@@ -66,4 +69,36 @@ func TestMetricsOfSharedStore(t *testing.T) {
 	failure := errors.New("connection refused")
 	store.failure.Store(&failure)
 	require.Contains(t, page(a), "\ncustomstatus_store_up 0\n")
+}
+
+// While the server ends, it answers the operator, and its readiness check sends clients
+// elsewhere.
+func TestReadinessAtTheEnd(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := launch(t, dir, "first", "--admin-addr", ":0")
+	at := "http://" + adminAddr(t, s)
+	conn, err := net.Dial("tcp", s.addr)
+	require.NoError(t, err)
+	defer conn.Close()
+	header := login(t, dir)
+	_, err = fmt.Fprintf(conn, "POST %screate HTTP/1.1\r\nHost: x\r\nX-User-Id: %s\r\nX-Auth-Token: %s\r\nContent-Length: 100\r\n\r\n{",
+		endpoints, header.Get("X-User-Id"), header.Get("X-Auth-Token"))
+	require.NoError(t, err)
+	says := func(path, want string) {
+		t.Helper()
+		require.Eventually(t, func() bool {
+			_, text := get(t, at+path)
+			return strings.Contains(text, want)
+		}, patience, patience/1000)
+	}
+	says("/metrics", "\ncustomstatus_http_requests_in_flight 1\n")
+	require.NoError(t, s.cmd.Process.Signal(syscall.SIGTERM))
+	says("/readyz", `{"status":"shutting down"}`)
+	code, _ := get(t, at+"/readyz")
+	require.Equal(t, http.StatusServiceUnavailable, code)
+	require.NoError(t, conn.Close())
+	code, err = s.wait()
+	require.NoError(t, err)
+	require.Equal(t, exitOK, code, s.log.text())
 }
