@@ -1,7 +1,9 @@
 package clients
 
 import (
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -32,8 +34,11 @@ func TestConsoleOfAHost(t *testing.T) {
 
 	// Between two pages of the list, others delete much of the first and add to it.
 	var lists atomic.Int32
-	var loggedOut atomic.Bool
+	var loggedOut, broken atomic.Bool
 	api := httpadapter.New(catalog, httpadapter.AuthenticatorFunc(func(r *http.Request) (httpadapter.Caller, error) {
+		if broken.Load() {
+			return httpadapter.Caller{}, errors.New("the table of users can't be read")
+		}
 		cookie, err := r.Cookie("host")
 		if err != nil || cookie.Value != "admin" || loggedOut.Load() {
 			return httpadapter.Caller{}, httpadapter.ErrUnauthenticated
@@ -51,13 +56,23 @@ func TestConsoleOfAHost(t *testing.T) {
 			_, err = catalog.Create(r.Context(), customstatus.Fields{Name: "A new one", StatusType: customstatus.Away})
 		}
 		return httpadapter.Caller{UserID: "admin", MayManage: true}, err
-	}), &httpadapter.Options{Prefix: "/chat/rest/"})
+	}), &httpadapter.Options{Prefix: "/chat/rest/", Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(api.EndStreams)
 	mux := http.NewServeMux()
 	mux.Handle("/chat/rest/", api)
 	mux.Handle("/chat/admin/", http.StripPrefix("/chat", adminpage.New(&adminpage.Options{
-		Title: "Team statuses", Prefix: "/admin/statuses/", API: "/chat/rest/", LoginURL: "/chat/login",
+		Title: "Team statuses", Prefix: "/admin/statuses/", API: "/chat/rest/", Session: "/chat/me", LoginURL: "/chat/login",
 	})))
+	mux.Handle("/plain/", adminpage.New(&adminpage.Options{Prefix: "/plain", API: "/chat/rest"}))
+	mux.HandleFunc("GET /chat/me", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if cookie, err := r.Cookie("host"); err != nil || cookie.Value != "admin" || loggedOut.Load() {
+			w.WriteHeader(http.StatusUnauthorized)
+			fmt.Fprint(w, `{}`)
+			return
+		}
+		fmt.Fprint(w, `{"userId":"Ada","mayManage":true}`)
+	})
 	mux.HandleFunc("/chat/login", func(w http.ResponseWriter, r *http.Request) {
 		http.SetCookie(w, &http.Cookie{Name: "host", Value: "admin", Path: "/", SameSite: http.SameSiteStrictMode})
 		http.Redirect(w, r, "/chat/admin/statuses", http.StatusSeeOther)
@@ -68,13 +83,19 @@ func TestConsoleOfAHost(t *testing.T) {
 
 	a := consoleAt(t, b, server.URL+"/chat/admin/statuses")
 	a.until(`location.pathname === '/chat/admin/statuses/' && document.querySelector('a.button')?.textContent === 'Sign in' && document.title === 'Team statuses'`)
+	a.open(server.URL + "/plain/")
+	a.until(`document.querySelector('.entrance')?.innerText.includes('You must be signed in to see the statuses.') && !document.querySelector('a.button')`)
+	broken.Store(true)
 	a.open(server.URL + "/chat/login")
+	a.until(`document.querySelector('.state')?.innerText.startsWith('The statuses can’t be shown. The server has failed. The server’s log says more under ')`)
+	broken.Store(false)
+	a.click(`named('Try again')`)
 	a.until(`document.querySelector('.count')?.textContent === '1,071 statuses'`)
 	require.Greater(t, lists.Load(), int32(2), "the page has gone back for what had moved")
 	a.until(`names()[0] === 'A new one' && names()[1] === 'Status 0030'`)
 	a.click(`named('Last page')`)
 	a.until(`names().at(-1) === 'Status 1099'`)
-	require.Equal(t, `null`, a.eval(`return $('sign-out')`))
+	require.Equal(t, `"Ada"`, a.eval(`return document.querySelector('.who').textContent`))
 	a.edit("Status 1099")
 	a.fill("edit-name", "Status 2000")
 	a.save()
@@ -86,4 +107,19 @@ func TestConsoleOfAHost(t *testing.T) {
 	loggedOut.Store(false)
 	a.click(`named('Try again')`)
 	a.until(`document.querySelector('.count')?.textContent === '1,071 statuses'`)
+
+	// The stream is refused for a while, and so is the list.
+	broken.Store(true)
+	api.RecheckLogins()
+	a.until(`$('connection').textContent.startsWith('The connection is lost')`)
+	a.until(`performance.getEntriesByType('resource').filter((e) => e.name.includes('.list') && e.responseStatus === 500).length > 2`)
+	broken.Store(false)
+	_, err = catalog.Create(t.Context(), customstatus.Fields{Name: "Another new one", StatusType: customstatus.Away})
+	require.NoError(t, err)
+	a.until(`$('connection').textContent === '' && names()[1] === 'Another new one'`)
+
+	// Without a session, the page shows nobody's name, and nobody can sign out there.
+	a.open(server.URL + "/plain/")
+	a.until(`names()[1] === 'Another new one'`)
+	require.Equal(t, `[null,null]`, a.eval(`return [document.querySelector('.who'), $('sign-out')]`))
 }

@@ -134,9 +134,15 @@ func TestConsoleTogether(t *testing.T) {
 		require.Contains(t, trouble, "ERR_", "only the connection was in trouble")
 	}
 
-	// Signing out, here and by the end of the token.
+	// Signing out, here and by the end of the token. A delete that waits is made before.
+	one.edit("Back")
+	one.click(`inDialog('Delete')`)
+	one.until(`dialog().role === 'alertdialog'`)
+	one.click(`inDialog('Delete')`)
+	one.until(`!rowOf('Back')`)
 	one.click(`$('sign-out')`)
 	one.until(`document.querySelector('.entrance .notice')?.textContent === 'You have signed out.'`)
+	two.until(`names().join() === 'Late lunch'`)
 	d.do("token", "revoke", "--user", "admin")
 	two.until(`document.querySelector('.entrance .notice')?.textContent === 'Your session has ended. Please sign in again.'`)
 	one.fill("userId", "admin")
@@ -194,6 +200,22 @@ func TestConsoleMany(t *testing.T) {
 	a.click(`inDialog('Close')`)
 	a.fill("filter", "a-b")
 	a.until(`rowOf('a-b')?.innerText.includes('Away')`)
+
+	// Of many deletes at once, none is forgotten.
+	a.fill("filter", "Status 0000")
+	a.until(`names().length === 10`)
+	for i := range 6 {
+		name := fmt.Sprintf("Status %05d", i)
+		a.edit(name)
+		a.click(`inDialog('Delete')`)
+		a.until(`dialog().role === 'alertdialog'`)
+		a.click(`inDialog('Delete')`)
+		a.until(`!dialog() && !rowOf(` + quote(name) + `)`)
+	}
+	a.until(`document.querySelectorAll('.toast').length === 0`)
+	a.until(`fetch('/api/v1/custom-user-status.list?count=1').then((answer) => answer.json()).then((list) => list.total === 9997)`)
+	a.fill("filter", "a-b")
+	a.until(`rowOf('a-b')`)
 
 	// A dropped file is taken, too; one that is no JSON is refused.
 	a.eval(`
@@ -286,7 +308,17 @@ func TestConsoleReadOnly(t *testing.T) {
 	reader := d.newLogin("reader", "--read-only")
 	d.start()
 	d.create("Lunch")
-	readOnly(console(t, b, d), reader)
+	a := console(t, b, d)
+	readOnly(a, reader)
+
+	// An older backup takes the place of the database: the page shows what is there now.
+	d.do("backup", "old.db")
+	d.create("Lost")
+	a.until(`rowOf('Lost')`)
+	d.stop()
+	require.NoError(t, os.Rename(filepath.Join(d.dir, "old.db"), filepath.Join(d.dir, "customstatus.db")))
+	d.start()
+	a.until(`names().join() === 'Lunch' && $('connection').textContent === ''`)
 	d.stop()
 	d.args = []string{"--console", "read-only"}
 	d.start()

@@ -42,14 +42,14 @@ type Options struct {
 	// that is missing at either end. Empty is [httpadapter.DefaultPrefix].
 	API string
 
-	// Session is the path, as browsers see it, at which the page signs people in and
-	// out. See the package's documentation for what that path answers. Empty means
-	// that the host does this itself before it shows the page.
+	// Session is the path, as browsers see it, that says who is logged in, and at
+	// which the page signs people in and out. See the package's documentation for
+	// what that path answers. Empty means that the host does this itself before it
+	// shows the page.
 	Session string
 
-	// LoginURL is the address of the host's own login. Without a Session, the page
-	// links there when the endpoints answer that nobody is logged in. Empty is no
-	// link.
+	// LoginURL is the address of the host's own login. The page links there when
+	// nobody is logged in, and then never asks for a token. Empty is no link.
 	LoginURL string
 
 	// ReadOnly makes a page that changes nothing. The endpoints don't know of

@@ -16,14 +16,15 @@
 // cookie. With an empty [Options.Session], the host logs people in before it shows the
 // page. When the endpoints answer 401, the page links to [Options.LoginURL].
 //
-// With a Session, the page signs people in itself. That path answers:
+// With a Session, the page shows who is logged in, and signs people in and out itself.
+// That path answers:
 //
 //	GET     200 {"userId":"…","mayManage":true}, or 401
 //	POST    the same, for the body {"userId":"…","authToken":"…"}; sets a cookie
 //	DELETE  200 {"success":true}; ends the session
 //
-// Where mayManage is false, the page changes nothing. A host without sign-in by token
-// can answer only GET, and the others 405.
+// Where mayManage is false, the page changes nothing. With a LoginURL as well, the page
+// links there and never sends the POST.
 //
 // # What browsers are allowed
 //

@@ -4,11 +4,12 @@ import { config } from './lib.js';
 
 const patience = 20_000; // milliseconds
 
-// Refusal is why a request failed: a code, and the field and the request's id if known.
+// Refusal is why a request failed: a code, the field and the request's id if known, and
+// whether the request was a write.
 export class Refusal extends Error {
-	constructor(code, { field = '', requestId = '' } = {}) {
+	constructor(code, { field = '', requestId = '', wrote = false } = {}) {
 		super(code);
-		Object.assign(this, { code, field, requestId });
+		Object.assign(this, { code, field, requestId, wrote });
 	}
 }
 
@@ -33,7 +34,7 @@ async function request(method, url, body, keepalive = false) {
 	}
 	if (answer.ok) return { ...result, position: answer.headers.get('X-Catalog-Position') ?? '' };
 	const code = answer.status === 401 ? 'unauthorized' : result.errorType ?? (answer.status === 400 ? 'unknown-id' : 'failed');
-	throw new Refusal(code, { field: result.details?.field, requestId: answer.headers.get('X-Request-Id') ?? '' });
+	throw new Refusal(code, { field: result.details?.field, requestId: answer.headers.get('X-Request-Id') ?? '', wrote: method !== 'GET' });
 }
 
 export const endpoint = (name) => config.api + 'custom-user-status.' + name;
@@ -62,7 +63,7 @@ const sentences = {
 
 // sentence says a failure to people: a text, and the field that it is about, if any.
 export function sentence(failure, { name = '' } = {}) {
-	const { code, field, requestId } = failure;
+	const { code, field, requestId, wrote } = failure;
 	const at = field === 'StatusType' ? 'statusType' : 'name';
 	if (code === 'error-the-field-is-required') {
 		return { field: at, text: at === 'name' ? 'Enter a name.' : 'Choose a type.' };
@@ -72,7 +73,7 @@ export function sentence(failure, { name = '' } = {}) {
 	}
 	if (sentences[code]) return { field: code.endsWith('In_Use') ? 'name' : '', text: sentences[code] };
 	const id = requestId && ` The server’s log says more under ${requestId}.`;
-	return { field: '', text: `The server has failed, and may or may not have done it.${id}` };
+	return { field: '', text: `The server has failed${wrote ? ', and may or may not have done it' : ''}.${id}` };
 }
 
 const visible = /[^\p{White_Space}\p{Cf}\p{Default_Ignorable_Code_Point}\p{Variation_Selector}\u2800]/u;

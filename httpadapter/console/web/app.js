@@ -22,7 +22,8 @@ function useToasts() {
 	const drop = (key) => set((all) => all.filter((t) => t.key !== key));
 	const say = (text, properties) => {
 		const key = ++next.current;
-		set((all) => [...all.slice(-4), { key, text, time: readTime, ...properties }]);
+		// A delete waits for its message to end, so that message is not crowded out.
+		set((all) => [...all.filter((t, i) => t.gone || i >= all.length - 4), { key, text, time: readTime, ...properties }]);
 		return key;
 	};
 	return { toasts, say, drop };
@@ -66,6 +67,8 @@ function useDeletes(catalog, say, drop) {
 		}
 	}
 
+	const flush = () => Promise.all([...waiting.current.keys()].map(end));
+
 	// What somebody else changes meanwhile is not what was to be deleted.
 	useEffect(() => {
 		for (const [id, { status, key }] of waiting.current) {
@@ -87,7 +90,7 @@ function useDeletes(catalog, say, drop) {
 		addEventListener('pagehide', leave);
 		return () => removeEventListener('pagehide', leave);
 	}, []);
-	return { hidden, begin };
+	return { hidden, begin, flush };
 }
 
 // useDrop calls take with a file that is dropped anywhere, and returns whether one is held
@@ -135,7 +138,7 @@ function Page({ user, catalog, onLeave }) {
 	const [size, setSize] = useState(50);
 	const [dialog, setDialog] = useState(null);
 	const { toasts, say, drop } = useToasts();
-	const { hidden, begin } = useDeletes(catalog, say, drop);
+	const { hidden, begin, flush } = useDeletes(catalog, say, drop);
 	const picker = useRef(null);
 	useFocus();
 	const writable = !config.readOnly && user.mayManage !== false;
@@ -181,7 +184,7 @@ function Page({ user, catalog, onLeave }) {
 		${!writable && html`<span class="chip">Read only</span>`}
 		<span class="space" />
 		${user.userId && html`<span class="who">${user.userId}</span>`}
-		${user.userId && config.session && html`<button id="sign-out" class="plain" onClick=${() => onLeave(say)}>Sign out</button>`}
+		${user.userId && config.session && html`<button id="sign-out" class="plain" onClick=${() => flush().then(() => onLeave(say))}>Sign out</button>`}
 	</header>
 	<main>
 		<div class="tools">
@@ -251,7 +254,7 @@ function App() {
 			<button class="primary" onClick=${begin}>Try again</button></main>`;
 	}
 	if (user === null) return html`<main class="entrance" aria-busy="true"><h1>${config.title}</h1></main>`;
-	if (user === false) return html`<${SignIn} notice=${notice} onSignedIn=${enter} />`;
+	if (user === false) return html`<${SignIn} notice=${notice} onSignedIn=${enter} onAgain=${begin} />`;
 	return html`<${Page} user=${user} catalog=${catalog} onLeave=${leave} />`;
 }
 

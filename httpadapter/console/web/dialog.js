@@ -8,13 +8,10 @@ export function Dialog({ kind = '', title, onClose, children }) {
 	const ref = useRef(null);
 	const id = useId();
 	useLayoutEffect(() => {
-		const dialog = ref.current, opener = document.activeElement;
+		const dialog = ref.current;
 		dialog.showModal();
 		dialog.querySelector('[data-first]')?.focus();
-		return () => {
-			dialog.close();
-			if (!opener?.isConnected || opener === document.body) document.getElementById('filter')?.focus({ preventScroll: true });
-		};
+		return () => dialog.close();
 	}, []);
 	const cancel = (event) => {
 		event.preventDefault();

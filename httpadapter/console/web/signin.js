@@ -3,9 +3,9 @@
 import { sentence, signIn } from './api.js';
 import { config, html, Logo, useEffect, useRef, useState } from './lib.js';
 
-// SignIn asks for the credentials, if the server has sessions. Otherwise it leads to the
-// host's own login.
-export function SignIn({ notice, onSignedIn }) {
+// SignIn leads to the host's own login. If there is none, it asks for the credentials of a
+// session.
+export function SignIn({ notice, onSignedIn, onAgain }) {
 	const [error, setError] = useState({});
 	const [busy, setBusy] = useState(false);
 	const form = useRef(null);
@@ -36,13 +36,13 @@ export function SignIn({ notice, onSignedIn }) {
 		<${Logo} />
 		<h1>${config.title}</h1>
 		<p class="notice" role="status">${notice}</p>
-		${config.session ? html`<form id="sign-in" ref=${form} novalidate onSubmit=${submit} aria-busy=${busy}>
+		${config.session && !config.login ? html`<form id="sign-in" ref=${form} novalidate onSubmit=${submit} aria-busy=${busy}>
 			${field('userId', 'User id', { autocomplete: 'username' })}
 			${field('authToken', 'Token', { type: 'password', autocomplete: 'current-password' })}
 			<p class="error whole" role="alert">${error.whole}</p>
 			<button class="primary" disabled=${busy}>${busy ? 'Signing in…' : 'Sign in'}</button>
 		</form>` : html`<p>You must be signed in to see the statuses.</p>
 			<p class="buttons">${config.login && html`<a class="button primary" href=${config.login}>Sign in</a>`}
-			<button onClick=${() => onSignedIn({})}>Try again</button></p>`}
+			<button onClick=${onAgain}>Try again</button></p>`}
 	</main>`;
 }
