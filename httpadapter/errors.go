@@ -154,7 +154,7 @@ func always(f failure) func(error) []byte {
 	return func(error) []byte { return f.json() }
 }
 
-// unauthorized is the union of the two documented bodies, see the README.
+// unauthorized is the union of the two documented bodies, see docs/rocketchat.md.
 func unauthorized(error) []byte {
 	return []byte(`{"success":false,"status":"error","message":"You must be logged in to do this.","error":"unauthorized"}`)
 }

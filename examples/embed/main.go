@@ -6,7 +6,6 @@ import (
 	"context"
 	"crypto/subtle"
 	"log"
-	"net/http"
 	"os"
 	"os/signal"
 
@@ -17,6 +16,7 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
+	log.Print("serving on 127.0.0.1:4000 until Ctrl-C")
 	if err := run(ctx, "chat.db", "127.0.0.1:4000", os.Getenv("CHAT_TOKEN")); err != nil {
 		log.Fatal(err)
 	}
@@ -38,10 +38,5 @@ func run(ctx context.Context, file, addr, adminToken string) error {
 		}
 		return httpadapter.Caller{UserID: userID, MayManage: true}, nil
 	}
-	api := httpadapter.New(catalog, httpadapter.HeaderAuth(login), nil)
-
-	mux := http.NewServeMux() // with the other endpoints of your server
-	mux.Handle(httpadapter.DefaultPrefix, api)
-	log.Print("listening on ", addr)
-	return api.ListenAndServe(ctx, addr, mux)
+	return httpadapter.New(catalog, httpadapter.HeaderAuth(login), nil).ListenAndServe(ctx, addr, nil)
 }

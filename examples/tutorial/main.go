@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	_ "embed"
@@ -22,12 +23,12 @@ var page []byte
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx); err != nil {
+	if err := run(ctx, cmp.Or(os.Getenv("CHAT_ADDR"), "127.0.0.1:4000")); err != nil {
 		log.Fatal(err)
 	}
 }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context, addr string) error {
 	catalog, err := customstatus.OpenFile(ctx, "chat.db", nil)
 	if err != nil {
 		return err
@@ -36,9 +37,9 @@ func run(ctx context.Context) error {
 
 	room := newRoom(ctx, rand.Text())
 	fmt.Println("the password of admin:", room.password)
-	fmt.Println("open http://127.0.0.1:4000")
+	fmt.Println("open http://" + addr)
 	api := httpadapter.New(catalog, httpadapter.AuthenticatorFunc(room.caller), nil)
-	return api.ListenAndServe(ctx, "127.0.0.1:4000", handler(room, api))
+	return api.ListenAndServe(ctx, addr, handler(room, api))
 }
 
 // caller tells the adapter who makes a request. Only admin may manage the statuses.

@@ -39,7 +39,7 @@ type state struct {
 
 func newRoom(ctx context.Context, password string) *room {
 	return &room{ctx: ctx, password: password, people: make(map[string]string),
-		changed: make(chan struct{}), state: state{Version: 1, Picked: make(map[string]string)}}
+		changed: make(chan struct{}), state: state{Version: 1, Picked: make(map[string]string), Messages: []string{}}}
 }
 
 // person returns who makes a request, or "".
@@ -137,6 +137,7 @@ func (c *room) wait(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		case <-c.ctx.Done():
+			http.Error(w, "The server ends", http.StatusServiceUnavailable)
 			return
 		}
 	}

@@ -44,8 +44,8 @@ func run(t *tree.Tree, env []string, scratch string) error {
 	if err := s.embed(); err != nil {
 		return fmt.Errorf("embedding the library: %w", err)
 	}
-	if err := s.readme(); err != nil {
-		return fmt.Errorf("the program in the README: %w", err)
+	if err := s.documented(); err != nil {
+		return fmt.Errorf("the program in docs/embedding.md: %w", err)
 	}
 	if err := s.ownStore(); err != nil {
 		return fmt.Errorf("testing a store of one's own: %w", err)
@@ -144,18 +144,18 @@ func modules(program string) ([]string, error) {
 	return modules, nil
 }
 
-// readme builds the complete program in the README.
-func (s stranger) readme() error {
-	text, err := os.ReadFile(filepath.Join(s.tree.Root, "README.md"))
+// documented builds the complete program in docs/embedding.md.
+func (s stranger) documented() error {
+	text, err := os.ReadFile(filepath.Join(s.tree.Root, "docs", "embedding.md"))
 	if err != nil {
 		return err
 	}
 	_, program, found := strings.Cut(string(text), "```go\npackage main\n")
 	program, _, ended := strings.Cut(program, "\n```\n")
 	if !found || !ended {
-		return errors.New("the README has no program")
+		return errors.New("the page has no program")
 	}
-	dir, err := s.project("readme", root)
+	dir, err := s.project("documented", root)
 	if err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func (s stranger) readme() error {
 	if _, err := s.do(dir, "go", "vet", "."); err != nil {
 		return err
 	}
-	fmt.Println("the program in the README compiles")
+	fmt.Println("the program in docs/embedding.md compiles")
 	return nil
 }
 
