@@ -26,12 +26,6 @@ import (
 // patience limits each wait for a server.
 const patience = 30 * time.Second
 
-// Options configure [Start]. A nil *Options and the zero value are the defaults.
-type Options struct {
-	// Settings are settings of the server, such as "max_connections=20".
-	Settings []string
-}
-
 // Server is a PostgreSQL server. Its methods are for one goroutine at a time,
 // except DSN and Addr. They fail the test that has started the server when the
 // server doesn't do what it should.
@@ -55,31 +49,6 @@ func Start(t testing.TB, opts *Options) *Server {
 	s.run("initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-locale", "-D", s.data())
 	s.start()
 	return s
-}
-
-// Require skips the test if a program isn't there, or fails it if the environment
-// variable CUSTOMSTATUS_REQUIRED is set.
-func Require(t testing.TB, program, debian, untested string) string {
-	t.Helper()
-	path, err := exec.LookPath(program)
-	for _, dir := range []string{"/usr/sbin", "/usr/local/sbin"} {
-		if err != nil {
-			path, err = exec.LookPath(filepath.Join(dir, program))
-		}
-	}
-	if err != nil {
-		missing(t, program, debian, untested)
-	}
-	return path
-}
-
-func missing(t testing.TB, program, debian, untested string) {
-	t.Helper()
-	text := fmt.Sprintf("there is no %s on this machine (Debian's package %s): %s is NOT tested", program, debian, untested)
-	if os.Getenv("CUSTOMSTATUS_REQUIRED") != "" {
-		t.Fatal(text)
-	}
-	t.Skip(text)
 }
 
 // programs returns the directory of PostgreSQL's programs, of the newest version.
