@@ -43,8 +43,9 @@
 // Each commit leaves a random token in the database, by which a store notices that
 // the database has gone back to another history: after a failover that lost
 // commits, or after a restored backup. Watch then ends with
-// [customstatus.ErrCompacted], commits return [customstatus.ErrConflict], and the
-// catalog loads again, tells its watchers, and counts it in its statistics. A commit
+// [customstatus.ErrCompacted], commits return [customstatus.ErrConflict], Revision
+// fails, and the catalog loads again, tells its watchers, and counts it in its
+// statistics. Until then, its Sync and its writes can fail. A commit
 // is refused in the same way when the last revision that its store knows is no
 // longer in the feed, so that there is nothing to compare.
 //
