@@ -24,9 +24,10 @@ const (
 	tagTime     = 4 // in milliseconds since 1970, as a signed varint
 )
 
-// errNewer is returned with what this version understands of a value in a newer
-// format.
-var errNewer = errors.New("written by a newer version of this program")
+// ErrNewerFormat is returned by [Store.Commit] when a newer version of this package
+// has written a value in a format that this version doesn't know. Nothing was
+// written. It lasts until this program is upgraded. Reads go on.
+var ErrNewerFormat = errors.New("written by a newer version of this program")
 
 // keys are the keys of one catalog. Those that a watcher needs are neighbours: the
 // revision, and the records.
@@ -73,7 +74,7 @@ func appendRecord(b []byte, s *customstatus.CustomUserStatus) []byte {
 	return append(b, number[:n]...)
 }
 
-// parseRecord returns the status of a record. [errNewer] comes with the status.
+// parseRecord returns the status of a record. [ErrNewerFormat] comes with the status.
 // Any other error is [customstatus.ErrDamaged].
 func (k *keys) parseRecord(kv *mvccpb.KeyValue) (s customstatus.CustomUserStatus, err error) {
 	id, ok := k.id(kv.Key)
@@ -112,7 +113,7 @@ func (k *keys) parseRecord(kv *mvccpb.KeyValue) (s customstatus.CustomUserStatus
 	case kv.Value[0] == 0 || !timed:
 		return s, damaged("the record %q is not complete", kv.Key)
 	case newer:
-		return s, fmt.Errorf("the record %q was %w", kv.Key, errNewer)
+		return s, fmt.Errorf("the record %q was %w", kv.Key, ErrNewerFormat)
 	}
 	return s, nil
 }
@@ -142,7 +143,7 @@ func appendHead(b []byte, changes []customstatus.Change) []byte {
 	return b
 }
 
-// parseHead returns the revisions that [appendHead] has written. [errNewer] comes
+// parseHead returns the revisions that [appendHead] has written. [ErrNewerFormat] comes
 // with them.
 func parseHead(kv *mvccpb.KeyValue) (before []customstatus.Revision, err error) {
 	malformed := damaged("the value of %q is not well-formed", kv.Key)
@@ -162,7 +163,7 @@ func parseHead(kv *mvccpb.KeyValue) (before []customstatus.Revision, err error) 
 		before, rest = append(before, customstatus.Revision(revision)), rest[n:]
 	}
 	if kv.Value[0] > format || len(rest) > 0 {
-		return before, fmt.Errorf("the value of %q was %w", kv.Key, errNewer)
+		return before, fmt.Errorf("the value of %q was %w", kv.Key, ErrNewerFormat)
 	}
 	return before, nil
 }

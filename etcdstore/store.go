@@ -257,7 +257,7 @@ func (s *Store) scanOnce(ctx context.Context, each func(int, *customstatus.Custo
 		}
 		for _, kv := range page.Kvs {
 			if string(kv.Key) == s.keys.revision {
-				if _, err := parseHead(kv); errors.Is(err, errNewer) {
+				if _, err := parseHead(kv); errors.Is(err, ErrNewerFormat) {
 					newer = err
 				} else if err != nil {
 					return 0, nil, err
@@ -269,7 +269,7 @@ func (s *Store) scanOnce(ctx context.Context, each func(int, *customstatus.Custo
 				continue // a newer version may keep more
 			}
 			status, err := s.keys.parseRecord(kv)
-			if errors.Is(err, errNewer) {
+			if errors.Is(err, ErrNewerFormat) {
 				newer = err
 			} else if err != nil {
 				return 0, nil, err

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/mvccpb"
 
 	"github.com/customstatus/customstatus"
@@ -77,7 +79,7 @@ func FuzzParse(f *testing.F) {
 			func() error { _, err := k.parseRecord(&mvccpb.KeyValue{Key: k.record("id"), Value: value}); return err }(),
 			func() error { _, err := parseHead(&mvccpb.KeyValue{Value: value}); return err }(),
 		} {
-			require.True(t, err == nil || errors.Is(err, customstatus.ErrDamaged) || errors.Is(err, errNewer), err)
+			require.True(t, err == nil || errors.Is(err, customstatus.ErrDamaged) || errors.Is(err, ErrNewerFormat), err)
 		}
 	})
 }
@@ -131,6 +133,7 @@ func TestNewerFormat(t *testing.T) {
 				}
 				_, err := s.Commit(ctx, []customstatus.Change{create("b", "y")})
 				require.ErrorContains(t, err, "upgrade this program")
+				require.ErrorIs(t, err, ErrNewerFormat)
 				require.Len(t, load(t, s), 1)
 
 				// Once nothing newer is left, writes go on.
@@ -326,6 +329,43 @@ func TestTooLarge(t *testing.T) {
 	require.NotErrorIs(t, err, customstatus.ErrTooLarge)
 	_, err = s.Commit(ctx, creates(63, 0))
 	require.NoError(t, err)
+}
+
+// A commit that comes in fragments is one commit, whichever events they have.
+func TestFragmentsOfOneCommit(t *testing.T) {
+	t.Parallel()
+	s := &Store{opts: *silent(Options{}), keys: keysUnder(DefaultPrefix)}
+	put := func(revision int64, key string, value []byte) *mvccpb.Event {
+		return &mvccpb.Event{Type: mvccpb.Event_PUT, Kv: &mvccpb.KeyValue{Key: []byte(key), Value: value, ModRevision: revision}}
+	}
+	changes := []customstatus.Change{create("a", "x"), create("b", "y")}
+	var events []*mvccpb.Event
+	for revision := int64(6); revision <= 7; revision++ {
+		for i := range changes {
+			events = append(events, put(revision, string(s.keys.record(changes[i].ID())), appendRecord(nil, &changes[i].After)))
+		}
+		events = append(events, put(revision, s.keys.revision, appendHead(nil, changes)))
+	}
+	for size := 1; size <= len(events); size++ {
+		var got []customstatus.Commit
+		w := &watcher{Store: s, at: 5, seen: 5, yield: func(c customstatus.Commit) bool {
+			got = append(got, c)
+			return true
+		}}
+		for range 2 { // what has been yielded is forgotten
+			got, w.at = nil, 5
+			for part := range slices.Chunk(events, size) {
+				require.Empty(t, got)
+				last := part[len(part)-1] == events[len(events)-1]
+				require.NoError(t, w.take(&pb.WatchResponse{Header: &pb.ResponseHeader{Revision: 7}, Events: part, Fragment: !last}))
+			}
+			require.Len(t, got, 2)
+			for i, c := range got {
+				require.EqualValues(t, 6+i, c.Revision)
+				require.Len(t, c.Changes, 2)
+			}
+		}
+	}
 }
 
 // The answers to a watcher can be larger than a message, and come in fragments.

@@ -290,7 +290,7 @@ func unreadable(err error) error { return fmt.Errorf("%w: %w", customstatus.ErrC
 
 // tolerate remembers a newer format, and makes any other error unreadable.
 func (w *watcher) tolerate(err error) error {
-	if errors.Is(err, errNewer) {
+	if errors.Is(err, ErrNewerFormat) {
 		w.meet(err, false)
 		return nil
 	}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -14,6 +16,11 @@ import (
 // ErrNoCatalog is returned by [Open] and [New] with [Options.NoCreate] if the schema
 // or the catalog does not exist.
 var ErrNoCatalog = errors.New("there is no such catalog")
+
+// ErrNewerFormat is returned by [Store.Commit] when a newer version of this package
+// has written records in a format that this version doesn't know. Nothing was
+// written. It lasts until this program is upgraded. Reads go on.
+var ErrNewerFormat = errors.New("a newer version of this program has written records")
 
 var (
 	errStandby = errors.New("the server is a standby, and not the primary")
@@ -94,7 +101,7 @@ func (s *Store) refusal(err error, changes []customstatus.Change) error {
 	case e.Code == codeHistory:
 		return fmt.Errorf("%w: the database has another history than was read, or no longer keeps the revision that was read", customstatus.ErrConflict)
 	case e.Code == codeFormat:
-		return fmt.Errorf("a newer version of this program has written records of the %s, and this version knows format %d: nothing was written; upgrade this program", e.Message, recordFormat)
+		return fmt.Errorf("%w of the %s, and this version knows format %d: nothing was written; upgrade this program", ErrNewerFormat, e.Message, recordFormat)
 	case e.Code == codeGone:
 		return errGone
 	case e.Code == codeLockFailed:
@@ -102,6 +109,27 @@ func (s *Store) refusal(err error, changes []customstatus.Change) error {
 	}
 	return fmt.Errorf("nothing was written: %w", err)
 }
+
+// silence says that the database has not answered in time. It is a [net.Error], and not
+// [context.DeadlineExceeded]: the limit is the store's, and not that of the caller's
+// context.
+type silence struct {
+	limit time.Duration
+	cause error // may be nil
+}
+
+func (s *silence) Error() string {
+	text := fmt.Sprintf("the database has not answered within %v", s.limit)
+	if s.cause != nil {
+		text += ": " + s.cause.Error()
+	}
+	return text
+}
+
+func (s *silence) Timeout() bool   { return true }
+func (s *silence) Temporary() bool { return true }
+
+var _ net.Error = (*silence)(nil)
 
 func scan(s string, i *int) bool {
 	_, err := fmt.Sscan(s, i)

@@ -36,7 +36,7 @@ func (s *Store) load(ctx context.Context) (customstatus.Contents, error) {
 	defer alarm.Stop()
 	all, err := s.loadAll(running, alarm)
 	if err != nil && ctx.Err() == nil && running.Err() != nil {
-		err = fmt.Errorf("the database has not answered within %v", s.opts.Timeout)
+		err = &silence{limit: s.opts.Timeout}
 	}
 	return all, err
 }

@@ -47,6 +47,7 @@ func TestRecords(t *testing.T) {
 		_, err := s.Commit(t.Context(), []customstatus.Change{create("c", "z")})
 		require.ErrorContains(t, err, "a newer version of this program has written records of the format 2")
 		require.ErrorContains(t, err, "nothing was written")
+		require.ErrorIs(t, err, pgstore.ErrNewerFormat)
 		_, err = c.Create(t.Context(), customstatus.Fields{Name: "z", StatusType: customstatus.Busy})
 		require.ErrorContains(t, err, "upgrade this program")
 		for _, name := range []string{"newer", "newest"} {

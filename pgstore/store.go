@@ -245,8 +245,7 @@ func (s *Store) describe(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
-		// Not wrapped: the limit is the store's, and not that of the caller's ctx.
-		return fmt.Errorf("the database has not answered within %v: %v", s.opts.Timeout, err)
+		return &silence{s.opts.Timeout, err}
 	}
 	return err
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -167,6 +168,49 @@ func TestPostgresAway(t *testing.T) {
 	n.create("three")
 }
 
+// A server that starts while the database is away waits for it, ends when it is told to
+// meanwhile, and waits for nothing that will not change.
+func TestStartWhilePostgresIsAway(t *testing.T) {
+	t.Parallel()
+	const waiting, listening = `msg="the store can't be reached, trying again"`, "msg=listening"
+	server, dsn := onPostgres(t)
+	server.Stop()
+	dir := t.TempDir()
+	start := func(dsn, timeout string) (*serverLog, context.CancelFunc, chan int) {
+		ctx, cancel := context.WithCancel(t.Context())
+		log, ended := newLog(waiting, listening), make(chan int, 1)
+		args := []string{"--store", dsn, "--tokens", filepath.Join(dir, "x.tokens"), "--addr", "127.0.0.1:0", "--store-timeout", timeout}
+		go func() { ended <- run(ctx, args, nil, io.Discard, log, noEnv) }()
+		return log, cancel, ended
+	}
+	log, _, ended := start(dsn, "0s")
+	require.Equal(t, exitFailure, <-ended)
+	require.NotContains(t, log.String(), waiting)
+	log, _, ended = start(dsn, "500ms")
+	require.Equal(t, exitFailure, <-ended)
+	require.Contains(t, log.String(), "gave up after ")
+
+	given, giveUp, gone := start(dsn, "1h")
+	<-given.said[waiting]
+	giveUp()
+	require.Equal(t, exitOK, <-gone, given)
+	require.Contains(t, given.String(), `msg="stopped before listening"`)
+
+	log, cancel, ended := start(dsn, "1h")
+	<-log.said[waiting]
+	server.Restart()
+	<-log.said[listening]
+	cancel()
+	require.Equal(t, exitOK, <-ended, log)
+
+	u, err := url.Parse(dsn)
+	require.NoError(t, err)
+	u.Path = "/nowhere"
+	log, _, ended = start(u.String(), "1h")
+	require.Equal(t, exitFailure, <-ended, log)
+	require.Contains(t, log.String(), `database "nowhere" does not exist`)
+}
+
 // A catalog moves into PostgreSQL in several commits, and back.
 func TestCopyToPostgres(t *testing.T) {
 	t.Parallel()
@@ -193,6 +237,17 @@ func TestCopyToPostgres(t *testing.T) {
 	require.Equal(t, first, again)
 	direct, _ := command(t, exitOK, "export", "--store", dsn)
 	require.Equal(t, first, direct)
+
+	// A copy that was cut off is resumed, though what is there is more than one commit takes.
+	separator := "?"
+	if strings.Contains(dsn, "?") {
+		separator = "&"
+	}
+	part := filepath.Join(dir, "part.jsonl")
+	require.NoError(t, os.WriteFile(part, []byte(strings.Join(strings.SplitAfter(lines.String(), "\n")[:20_100], "")), 0o600))
+	command(t, exitOK, "import", "--store", dsn+separator+"catalog=part", part)
+	out, _ = command(t, exitOK, "copy", "--from", "bolt:"+from, "--to", dsn+separator+"catalog=part")
+	require.Contains(t, out, "copied 400 in 1 commit, already there 20100\nverified: 20500 statuses with the fingerprint ")
 	out, _ = command(t, exitOK, "check", "--store", dsn)
 	require.Contains(t, out, ": ok, statuses 20500, revision ")
 }

@@ -102,6 +102,25 @@ func TestDatabases(t *testing.T) {
 	}
 }
 
+// The log of the server counts all commits of an import, also those that update.
+func TestLogOfAnImport(t *testing.T) {
+	db := openTemp(t)
+	log := newLog()
+	handler := controlHandler(db, nil, slog.New(slog.NewTextHandler(log, nil)))
+	for _, tt := range []struct{ source, says string }{
+		{`{"_id":"a","name":"a","statusType":"busy"}{"_id":"b","name":"b","statusType":"busy"}`, "added=2 updated=0"},
+		{`{"_id":"a","name":"c","statusType":"away"}{"_id":"b","name":"d","statusType":"away"}{"_id":"e","name":"e","statusType":"away"}`, "added=1 updated=2"},
+		{`{"_id":"a","name":"f","statusType":"away"}`, "added=0 updated=1"},
+		{`{"_id":"a","name":"f","statusType":"away"}`, "added=0 updated=0"},
+	} {
+		before := db.catalog.Revision()
+		path := "/import?" + importOptions{onConflict: conflictUpdates}.query()
+		handler.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, path, strings.NewReader(tt.source)))
+		made := db.catalog.Revision() - before
+		require.Contains(t, log.String(), fmt.Sprintf("path=/import %s commits=%d\n", tt.says, made))
+	}
+}
+
 // An import whose sender goes away imports nothing.
 func TestImportCutShort(t *testing.T) {
 	db := openTemp(t)

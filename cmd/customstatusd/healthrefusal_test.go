@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,6 +15,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/customstatus/customstatus"
+	"github.com/customstatus/customstatus/etcdstore"
+	"github.com/customstatus/customstatus/pgstore"
 	"github.com/customstatus/customstatus/storetest"
 )
 
@@ -51,6 +55,8 @@ func TestHealthOfASharedStoreThatRefuses(t *testing.T) {
 		{sqlError("53300"), false}, // too many connections
 		{status.Error(codes.ResourceExhausted, "mvcc: database space exceeded"), true},
 		{status.Error(codes.PermissionDenied, "permission denied"), true},
+		{fmt.Errorf("x: %w", pgstore.ErrNewerFormat), true},
+		{fmt.Errorf("x: %w", etcdstore.ErrNewerFormat), true},
 		{status.Error(codes.Unavailable, "connection refused"), false},
 		{errors.New("connection lost"), false},
 	} {
@@ -82,5 +88,29 @@ func TestHealthOfASharedStoreThatRefuses(t *testing.T) {
 			require.NoError(t, c.write("b"))
 			require.Equal(t, "ok", status())
 		})
+	}
+}
+
+func TestStoreIsAway(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		away bool
+	}{
+		{sqlError("57P03"), true}, // starting up
+		{sqlError("53300"), true},
+		{sqlError("08006"), true},
+		{sqlError("28P01"), false}, // wrong password
+		{sqlError("3D000"), false}, // no such database
+		{&net.OpError{Op: "dial", Err: errors.New("connection refused")}, true},
+		{&net.DNSError{Err: "no such host"}, true},
+		{context.DeadlineExceeded, true},
+		{io.ErrUnexpectedEOF, true},
+		{status.Error(codes.Unavailable, "connection refused"), true},
+		{status.Error(codes.Unauthenticated, "wrong password"), false},
+		{fmt.Errorf("x: %w", pgstore.ErrNewerFormat), false},
+		{context.Canceled, false},
+		{errors.New("listen is true or false"), false},
+	} {
+		require.Equal(t, tt.away, isAway(fmt.Errorf("open: %w", tt.err)), tt.err)
 	}
 }

@@ -43,7 +43,8 @@ the disk has room again. It makes a sparse file beside the database, a little lo
 than the database, writes 64 KiB to it, and removes it. So 200 then says that a write
 should succeed, not that a write has succeeded. Over a shared store, the check
 writes nothing: it only asks whether the store can be reached. If the store itself has
-refused the last write, because its disk is full, say, the check answers 503 until a write
+refused the last write, because its disk is full or because a newer version has written
+there, say, the check answers 503 until a write
 succeeds, or 5 minutes have passed since the check saw a write fail, so that writes are
 tried again. A 503 can then also say "reads are late", and has a "since". Lists are answered from memory all the same.
 
@@ -112,6 +113,7 @@ type serveConfig struct {
 	maxFailedLogins  int
 	credentials      string
 	lockTimeout      time.Duration
+	storeTimeout     time.Duration
 	browsers         browserConfig
 	admin            adminConfig
 	console          string // one of the modes
@@ -135,6 +137,7 @@ func addServeConfig(cmd *cobra.Command) *serveConfig {
 	flags.IntVar(&c.maxFailedLogins, "max-failed-logins", loginlimit.DefaultFailures, "the `NUMBER` of logins from one address that may fail within one to two\nminutes before further failures are answered late; 0 is no limit")
 	flags.StringVar(&c.credentials, "credentials-file", "", "the `FILE`, of mode 0600, that the first start writes its credentials to,\ninstead of printing them")
 	flags.DurationVar(&c.lockTimeout, "lock-timeout", 0, "the `DURATION`, such as 1m, to wait for a database that another process holds,\nsuch as the server that this one replaces")
+	flags.DurationVar(&c.storeTimeout, "store-timeout", 30*time.Second, "the `DURATION` to try again at the start if a shared store can't be reached")
 	c.browsers.declare(flags)
 	c.admin.declare(flags)
 	c.console = consoleOn
@@ -164,6 +167,8 @@ func (c *serveConfig) check() error {
 		return usagef("--max-failed-logins is negative; 0 is no limit")
 	case c.lockTimeout < 0:
 		return usagef("--lock-timeout is negative")
+	case c.storeTimeout < 0:
+		return usagef("--store-timeout is negative")
 	case c.shutdownTimeout < 0:
 		return usagef("--shutdown-timeout is negative")
 	case c.store.shared() && c.tokens == "":
@@ -342,7 +347,7 @@ var headerLines = regexp.MustCompile(`^X-User-Id: \S+\nX-Auth-Token: \S+\n$`)
 // socket is nil, which the log says, if something else is in its place.
 func openServed(ctx context.Context, config *serveConfig, opts customstatus.Options, log *slog.Logger) (*localDatabase, *controlListener, error) {
 	if config.store.shared() {
-		db, err := openShared(ctx, config.store, true, opts)
+		db, err := openReachable(ctx, config, opts)
 		return db, nil, err
 	}
 	pl, err := findPlace(config.store.path)

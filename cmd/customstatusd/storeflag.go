@@ -129,7 +129,8 @@ func storesCommand() *cobra.Command {
 Any number of servers can share a catalog in PostgreSQL or etcd, behind a load balancer.
 A client that reconnects to another server misses no change. A write is seen by the
 other servers a moment later. While the store is away, servers answer lists from memory,
-and writes with an error of the server; all heals by itself.
+and writes with an error of the server; all heals by itself. A server that starts while
+the store is away tries again, for --store-timeout.
 
 A password on the command line is refused, because every user of the machine could read
 it there. $CUSTOMSTATUS_STORE may have one. No log and no error shows it.
