@@ -88,6 +88,7 @@ func (p *process) credentials(r remote) (client.Credentials, error) {
 // How patient the reading of a server is. Rocket.Chat allows 10 requests in a minute by
 // default, and says when the next one may come.
 const (
+	fromTimeout = 5 * time.Minute // for one answer, which may have all statuses
 	fromRetries = 4
 	fromMaxWait = 2 * time.Minute
 	fromMaxSize = 512 << 20
@@ -165,6 +166,7 @@ func (p *process) fetch(ctx context.Context, base string, who client.Credentials
 		Credentials:    who,
 		HTTPClient:     &http.Client{Transport: transport},
 		UserAgent:      "customstatusd/" + version(),
+		Timeout:        fromTimeout,
 		Retries:        fromRetries,
 		MaxWait:        fromMaxWait,
 		MaxAnswerBytes: fromMaxSize,
