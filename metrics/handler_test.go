@@ -182,6 +182,18 @@ func TestCodes(t *testing.T) {
 	}
 }
 
+// Only an answer of 200 is an event stream, whatever its type.
+func TestRefusedStream(t *testing.T) {
+	c := metrics.NewCollector(nil)
+	registry := register(t, c)
+	h := c.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", prefix+"stream", nil))
+	require.Equal(t, 1.0, scrape(t, registry).value(t, "customstatus_http_request_duration_seconds", "endpoint", "stream"))
+}
+
 // What a handler finds out about its writer stays as it was.
 func TestWriterStaysWhatItIs(t *testing.T) {
 	c := metrics.NewCollector(nil)
