@@ -24,9 +24,10 @@ run: ## the single binary, on 127.0.0.1:3000
 	@go run ./cmd/customstatusd $(ARGS)
 
 # The benchmarks are left out: their rivals take long to compile, and are tested
-# by others. So are the clients: the server that they use is another process.
+# by others. So are the clients: the server that they use is another process. So are
+# the scripts, which run no code of the library's side by side.
 race: ## all tests under the race detector; fails if too little is covered
-	@scripts/test -without benchmarks -without compat/clients -race -cover | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
+	@scripts/test -without benchmarks -without compat/clients -without scripts -race -cover | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
 
 cover: ## how much of the library and the adapter their tests cover
 	@go test -cover . ./httpadapter | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
