@@ -52,7 +52,10 @@ func (s *flawed) Commit(ctx context.Context, changes []customstatus.Change) (cus
 		if err != nil {
 			return 0, err
 		}
-		go func() { _, _ = s.SharedStore.Commit(context.WithoutCancel(ctx), changes) }()
+		go func() {
+			time.Sleep(20 * time.Millisecond) // as if the disk were slow; else nobody might see it
+			_, _ = s.SharedStore.Commit(context.WithoutCancel(ctx), changes)
+		}()
 		return before + 1, nil
 	case s.flaw == lossTakenForDone && now: // and nothing was written
 		return s.SharedStore.Revision(ctx)
