@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -196,4 +197,17 @@ func TestClientAddr(t *testing.T) {
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.RemoteAddr = "pipe"
 	require.Equal(t, "pipe", new(serveConfig).clientAddr(r))
+}
+
+// brokenWriter fails when it is flushed.
+type brokenWriter struct{ http.ResponseWriter }
+
+var errBroken = errors.New("broken pipe")
+
+func (brokenWriter) FlushError() error { return errBroken }
+
+// A stream behind the log learns that its client has gone.
+func TestLogRequestsKeepsFlushErrors(t *testing.T) {
+	rec := &recorder{ResponseWriter: brokenWriter{httptest.NewRecorder()}}
+	require.ErrorIs(t, http.NewResponseController(rec).Flush(), errBroken)
 }

@@ -47,6 +47,7 @@ func TestMetricsPage(t *testing.T) {
 	require.Equal(t, 1.0, families["customstatus_statuses"].GetMetric()[0].GetGauge().GetValue())
 	require.Contains(t, text, `customstatus_http_requests_total{code="200",endpoint="create"} 1`)
 	require.Contains(t, text, `customstatus_http_requests_total{code="401",endpoint="session"} 1`)
+	require.Contains(t, text, "\ncustomstatus_commit_duration_seconds_count 1\n", "the catalog has the observer")
 	require.Contains(t, text, `customstatus_build_info{goversion="go`)
 	require.Contains(t, families, "process_open_fds")
 	require.Contains(t, families, "go_goroutines")
