@@ -25,9 +25,10 @@ run: ## the single binary, on 127.0.0.1:3000
 
 # The benchmarks are left out: their rivals take long to compile, and are tested
 # by others. So are the clients: the server that they use is another process. So are
-# the scripts, which run no code of the library's side by side.
+# the scripts, and packages whose tests do one thing after the other for minutes.
 race: ## all tests under the race detector; fails if too little is covered
-	@scripts/test -without benchmarks -without compat/clients -without scripts -race -cover | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
+	@scripts/test -without benchmarks -without compat/clients -without compat/monitoring -without scripts \
+		-without salvage -without internal/boltfile -race -cover | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
 
 cover: ## how much of the library and the adapter their tests cover
 	@go test -cover . ./httpadapter | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
