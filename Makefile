@@ -25,10 +25,9 @@ run: ## the single binary, on 127.0.0.1:3000
 
 # The benchmarks are left out: their rivals take long to compile, and are tested
 # by others. So are the clients: the server that they use is another process. So are
-# the scripts, and packages whose tests do one thing after the other for minutes.
+# the tests of dashboards and pages, which have no goroutines of ours.
 race: ## all tests under the race detector; fails if too little is covered
-	@scripts/test -without benchmarks -without compat/clients -without compat/monitoring -without scripts \
-		-without salvage -without internal/boltfile -race -cover | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
+	@scripts/test -without benchmarks -without compat/clients -without compat/monitoring -without scripts/docs -race -cover | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
 
 cover: ## how much of the library and the adapter their tests cover
 	@go test -cover . ./httpadapter | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
