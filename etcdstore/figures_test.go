@@ -29,6 +29,7 @@ func TestFigures(t *testing.T) {
 				alone(t, a, rounds), rounds, bare(t, cluster, rounds))
 			report(t, "etcd-64-writers", "%v a write", together(t, "w", rounds, a))
 			report(t, "etcd-64-writers-on-each-of-two", "%v a write", together(t, "v", rounds, a, b))
+			require.NoError(t, a.Sync(ctx))
 			require.NoError(t, b.Sync(ctx))
 			require.Equal(t, a.Position().Fingerprint, b.Position().Fingerprint)
 			if members == 1 {
