@@ -46,7 +46,7 @@ func TestInterrupt(t *testing.T) {
 	dir := t.TempDir()
 	source, from := filepath.Join(dir, "large.jsonl"), filepath.Join(dir, "from.db")
 	var lines strings.Builder
-	for i := range 120_000 {
+	for i := range 60_000 {
 		fmt.Fprintf(&lines, `{"_id":"id %d","name":"name %d","statusType":"busy"}`+"\n", i, i)
 	}
 	require.NoError(t, os.WriteFile(source, []byte(lines.String()), 0o600))

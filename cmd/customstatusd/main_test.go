@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -32,8 +33,14 @@ import (
 // TestMain lets the test binary act as the program, for the scripts and for tests
 // that run the program in its own process.
 func TestMain(m *testing.M) {
+	// Under the race detector, a process sleeps for a second before it exits. That is
+	// for goroutines that still run, but a command has ended its own by then.
+	os.Setenv(race, "atexit_sleep_ms=0")
 	testscript.Main(m, map[string]func(){"customstatusd": main, "stuckwrite": stuckWrite})
 }
+
+// race has the options of the race detector.
+const race = "GORACE"
 
 // patience bounds the waits of tests that would otherwise hang.
 const patience = 30 * time.Second
@@ -58,6 +65,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			s := &servers{t: env.T(), running: make(map[string]*server)}
 			env.Values[serversKey{}] = s
+			env.Setenv(race, os.Getenv(race))
 			env.Defer(s.killAll)
 			return nil
 		},
@@ -188,7 +196,7 @@ func (s *server) wait() (int, error) {
 func programEnv(getenv func(string) string) []string {
 	var env []string
 	for _, name := range []string{
-		"PATH", "HOME", "TMPDIR", "GOCOVERDIR", "CUSTOMSTATUS_ADDR", "CUSTOMSTATUS_DB", "CUSTOMSTATUS_STORE",
+		race, "PATH", "HOME", "TMPDIR", "GOCOVERDIR", "CUSTOMSTATUS_ADDR", "CUSTOMSTATUS_DB", "CUSTOMSTATUS_STORE",
 		"CUSTOMSTATUS_TOKENS", "CUSTOMSTATUS_LOG_FORMAT", "CUSTOMSTATUS_LOG_LEVEL", "CUSTOMSTATUS_PREFIX",
 		"CUSTOMSTATUS_MAX_FAILED_LOGINS", "CUSTOMSTATUS_CREDENTIALS_FILE",
 	} {
@@ -228,6 +236,9 @@ func scriptServer(ts *testscript.TestScript, args []string) *server {
 func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: serve NAME [ARGUMENTS]")
+	}
+	if !slices.Contains(args, "--addr") && !slices.Contains(args, "--config") && ts.Getenv("CUSTOMSTATUS_ADDR") == "" {
+		ts.Fatalf("give --addr: the port of the program's own choice may be taken")
 	}
 	program, err := exec.LookPath("customstatusd")
 	ts.Check(err)
