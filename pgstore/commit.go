@@ -223,10 +223,7 @@ func (s *Store) send(ctx context.Context, c *pgconn.PgConn, id token, call strin
 	own.text(known.token.String())
 	own.text(id.String())
 	own.text(s.serverTime().Add(maxDelay).UTC().Format("2006-01-02 15:04:05.000000Z07:00"))
-	// A session whose default is another level would see too little of the commits
-	// that this one waits for.
-	sql := "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; " +
-		"SELECT o_revision, o_fingerprint, (extract(epoch FROM o_now) * 1000000)::bigint AS o_now FROM " + s.schema + ".commit_1(" + string(own.sql) + "," + call + ")"
+	sql := readCommitted + "SELECT o_revision, o_fingerprint, (extract(epoch FROM o_now) * 1000000)::bigint AS o_now FROM " + s.schema + ".commit_1(" + string(own.sql) + "," + call + ")"
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
 	a.sent = time.Now()
@@ -324,7 +321,7 @@ func (s *Store) settle(ctx context.Context) error {
 // resolve decides what became of a commit.
 func (s *Store) resolve(ctx context.Context, id token) (a answer, made bool, err error) {
 	err = s.with(ctx, func(ctx context.Context, c *pgconn.PgConn) error {
-		rows, err := simple(ctx, c, "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "+
+		rows, err := simple(ctx, c, readCommitted+
 			"SELECT o_revision, o_fingerprint FROM "+s.schema+".resolve_1("+strconv.FormatInt(s.catalog, 10)+",'"+id.String()+"','"+s.lockTimeout()+"')")
 		if err != nil {
 			return err

@@ -90,7 +90,7 @@ func (s *Store) prepare(ctx context.Context) error {
 			return fmt.Errorf("the schema %s has no tables, and Options.NoMigrate forbids to make them: run the statements of SchemaSQL", s.schema)
 		}
 		// Whoever comes first makes the tables; the others wait and find them.
-		lock := "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('customstatus ' || current_database() || '" + s.schema + "', 0))"
+		lock := "BEGIN; " + readCommitted + "SELECT pg_advisory_xact_lock(hashtextextended('customstatus ' || current_database() || '" + s.schema + "', 0))"
 		if _, err := simple(ctx, c, lock); err != nil {
 			return err
 		}

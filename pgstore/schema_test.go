@@ -30,8 +30,12 @@ func TestSchemas(t *testing.T) {
 		var all sync.WaitGroup
 		errs := make([]error, 12)
 		for i := range errs {
+			dsn := server.DSN(database)
+			if i%2 == 0 { // which is the default of some databases
+				dsn += "&default_transaction_isolation=serializable"
+			}
 			all.Go(func() {
-				s, err := pgstore.Open(t.Context(), server.DSN(database), &quiet)
+				s, err := pgstore.Open(t.Context(), dsn, &quiet)
 				if errs[i] = err; err == nil {
 					_, errs[i] = s.Commit(t.Context(), []customstatus.Change{create(fmt.Sprint(i), fmt.Sprint(i))})
 					require.NoError(t, s.Close())

@@ -133,7 +133,7 @@ func (s *Store) findCatalog(ctx context.Context) error {
 			return s.noCatalog()
 		}
 		if err == nil && len(rows) == 0 {
-			_, err = simple(ctx, c, "WITH made AS (INSERT INTO "+s.schema+".catalogs (name) VALUES ("+name+") ON CONFLICT DO NOTHING RETURNING id, token)"+
+			_, err = simple(ctx, c, readCommitted+"WITH made AS (INSERT INTO "+s.schema+".catalogs (name) VALUES ("+name+") ON CONFLICT DO NOTHING RETURNING id, token)"+
 				" INSERT INTO "+s.schema+".commits (catalog, revision, token, fingerprint, total, format, changes)"+
 				" SELECT id, 0, token, 0, 0, 1, '' FROM made")
 			if err == nil {

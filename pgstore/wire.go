@@ -25,6 +25,10 @@ func simple(ctx context.Context, c *pgconn.PgConn, sql string) ([][][]byte, erro
 	return results[len(results)-1].Rows, nil
 }
 
+// readCommitted begins a transaction that waits for others and must then see what they
+// have written. The default level of a session may be another one.
+const readCommitted = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; "
+
 // param is a parameter in the binary format.
 type param struct {
 	value []byte
