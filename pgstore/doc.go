@@ -19,7 +19,8 @@
 // A commit that returned nil is durable as far as the server makes it: the store
 // does not accept synchronous_commit = off, but leaves full_page_writes, fsync, and
 // whether a commit waits for a standby to the server. With synchronous replication,
-// a failover loses nothing.
+// a failover loses nothing, unless an operator has canceled a commit's wait for the
+// standby: the server then answers as if the standby had it.
 //
 // Each commit is one message to the server and one transaction. The server runs it
 // when it has the whole message, and needs no more of the client to end it. So a

@@ -212,6 +212,25 @@ func TestSQLStates(t *testing.T) {
 		require.Equal(t, []string{"on"}, server.Exec(database, "SELECT value FROM seen"))
 	})
 
+	// The server shows the commit to others when the wait for the standby was broken off.
+	// A failover would lose it.
+	t.Run("what a synchronous standby doesn't have has not been made", func(t *testing.T) {
+		s, _, _ := begin(t, pgstore.Options{Timeout: time.Second})
+		standbys := func(sql string) {
+			server.Exec("postgres", "ALTER SYSTEM "+sql)
+			server.Exec("postgres", "SELECT pg_reload_conf()")
+		}
+		standbys("SET synchronous_standby_names = 'away'")
+		defer standbys("RESET synchronous_standby_names")
+		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
+		require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
+		_, err = s.Load(t.Context())
+		require.ErrorContains(t, err, "unknown outcome")
+		standbys("RESET synchronous_standby_names")
+		holds(t, s, 1, "x")
+		works(t, s)
+	})
+
 	t.Run("too late by the server's clock", func(t *testing.T) {
 		s, database, _ := begin(t, pgstore.Options{Timeout: 2 * time.Second})
 		server.Exec(database, `CREATE FUNCTION customstatus.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '2 hours' $$;
