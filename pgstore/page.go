@@ -136,7 +136,8 @@ func (s *Store) read(ctx context.Context, c *pgconn.PgConn, after position) (pag
 			}
 			var err error
 			if e.commit.Changes, err = decodeChanges(v[7], e.commit.Revision); err != nil {
-				return fmt.Errorf("%w: %w: revision %d", customstatus.ErrDamaged, err, e.commit.Revision)
+				// Load reads past it.
+				return fmt.Errorf("%w: %w: %w: revision %d", customstatus.ErrCompacted, customstatus.ErrDamaged, err, e.commit.Revision)
 			}
 			p.entries = append(p.entries, e)
 		}
