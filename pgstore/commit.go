@@ -54,7 +54,7 @@ type unsure struct {
 // find out what became of the commit. The next Load or Commit finds it out.
 func (s *Store) Commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
 	if err := s.enter(ctx); err != nil {
-		return 0, err
+		return 0, edge("commit", err)
 	}
 	defer s.leave()
 	err := check(changes)

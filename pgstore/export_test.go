@@ -13,7 +13,7 @@ import (
 // themselves, when there are many more than a test makes.
 func (s *Store) Compact(ctx context.Context, upTo customstatus.Revision) error {
 	if err := s.enter(ctx); err != nil {
-		return err
+		return edge("compact", err)
 	}
 	defer s.leave()
 	return edge("compact", s.with(ctx, func(ctx context.Context, c *pgconn.PgConn) error {

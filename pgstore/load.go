@@ -16,7 +16,7 @@ import (
 // than [Options.Timeout] as long as it makes progress.
 func (s *Store) Load(ctx context.Context) (customstatus.Contents, error) {
 	if err := s.enter(ctx); err != nil {
-		return customstatus.Contents{}, err
+		return customstatus.Contents{}, edge("load", err)
 	}
 	defer s.leave()
 	err := s.settle(ctx)

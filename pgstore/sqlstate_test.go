@@ -75,9 +75,8 @@ func TestSQLStates(t *testing.T) {
 		other := newSession(t, server.DSN(database))
 		other.exec(lockHead)
 		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
-		require.Error(t, err)
-		require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
-		require.ErrorContains(t, err, "nothing was written")
+		definite(t, err, "55P03")
+		require.ErrorContains(t, err, "another transaction has held the catalog's lock")
 		other.exec("ROLLBACK")
 		works(t, s)
 		holds(t, s, 2)
@@ -229,6 +228,21 @@ func TestSQLStates(t *testing.T) {
 		standbys("RESET synchronous_standby_names")
 		holds(t, s, 1, "x")
 		works(t, s)
+	})
+
+	t.Run("a store that is closed", func(t *testing.T) {
+		s, _, _ := begin(t, pgstore.Options{})
+		require.NoError(t, s.Close())
+		_, loaded := s.Load(t.Context())
+		_, committed := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
+		_, asked := s.Revision(t.Context())
+		var watched error
+		for _, watched = range s.Watch(t.Context(), 0) {
+		}
+		for does, err := range map[string]error{"load": loaded, "commit": committed, "revision": asked, "watch": watched} {
+			require.ErrorIs(t, err, customstatus.ErrClosed)
+			require.EqualError(t, err, "pgstore: "+does+": "+customstatus.ErrClosed.Error())
+		}
 	})
 
 	t.Run("too late by the server's clock", func(t *testing.T) {

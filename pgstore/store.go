@@ -199,7 +199,7 @@ func (s *Store) enter(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return fmt.Errorf("pgstore: %w", customstatus.ErrClosed)
+		return customstatus.ErrClosed
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -268,7 +268,7 @@ func (s *Store) leaveServer(conn *pgxpool.Conn) {
 // was read. The next Load ends that. A catalog loads by itself.
 func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
 	if err := s.enter(ctx); err != nil {
-		return 0, err
+		return 0, edge("revision", err)
 	}
 	defer s.leave()
 	s.mu.Lock()
@@ -321,8 +321,10 @@ func (s *Store) Close() error {
 	return nil
 }
 
+// lockTimeout is a little less than the time that an answer may take, so that the server
+// says what a call has waited for.
 func (s *Store) lockTimeout() string {
-	return strconv.FormatInt(max(1, s.opts.Timeout.Milliseconds()), 10) + "ms"
+	return strconv.FormatInt(max(1, s.opts.Timeout.Milliseconds()*7/8), 10) + "ms"
 }
 
 func unquoted(schema string) string { return schema[1 : len(schema)-1] }
