@@ -191,7 +191,7 @@ func TestFilesThatAreNoCatalog(t *testing.T) {
 // An import that does not fit into one commit makes several, says so before and
 // after, and can be repeated, with and without a server.
 func TestImportLarge(t *testing.T) {
-	const n = 120_000
+	const n = 101_000
 	directory := t.TempDir()
 	source := filepath.Join(directory, "large.jsonl")
 	f, err := os.Create(source)
@@ -209,20 +209,20 @@ func TestImportLarge(t *testing.T) {
 			twice := func() {
 				var out, errs bytes.Buffer
 				require.Equal(t, exitOK, run(t.Context(), []string{"import", "--db", path, source}, nil, &out, &errs, noEnv), errs.String())
-				require.Equal(t, "imported 120000 in 3 commits, already there 0\n", out.String())
+				require.Equal(t, "imported 101000 in 3 commits, already there 0\n", out.String())
 				require.Contains(t, errs.String(), warning)
-				require.Equal(t, "imported 0, already there 120000\n", cli(t, "import", "--db", path, source))
+				require.Equal(t, "imported 0, already there 101000\n", cli(t, "import", "--db", path, source))
 			}
 			if served {
 				whileServing(t, path, twice)
 			} else {
 				twice()
 			}
-			require.Contains(t, cli(t, "check", "--db", path), ": ok, statuses 120000, revision 3\n")
+			require.Contains(t, cli(t, "check", "--db", path), ": ok, statuses 101000, revision 3\n")
 			if !served {
 				// What is salvaged has no fewer parts.
 				saved := filepath.Join(t.TempDir(), "saved.db")
-				require.Contains(t, cli(t, "salvage", "--db", path, saved), "saved all 120000\n")
+				require.Contains(t, cli(t, "salvage", "--db", path, saved), "saved all 101000\n")
 			}
 		})
 	}
