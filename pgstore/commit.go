@@ -148,7 +148,11 @@ func (s *Store) attempt(ctx context.Context, end time.Time, call string, changes
 	defer cancel()
 	conn, err := s.acquireLive(limited)
 	if err != nil {
-		return 0, fmt.Errorf("no connection, nothing was written: %w", s.describe(ctx, err))
+		failed := fmt.Errorf("no connection, nothing was written: %w", s.describe(ctx, err))
+		if mayConnect(err) {
+			failed = &passing{failed}
+		}
+		return 0, failed
 	}
 	id := newToken()
 	// From here on, the commit goes on when ctx is done.

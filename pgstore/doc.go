@@ -36,8 +36,8 @@
 // are kept for an hour. A commit that arrives more than half an hour late, by the
 // server's clock, is refused.
 //
-// A commit that the server has refused for a cause that passes (a deadlock, a lost
-// connection, a failover, a primary that is read-only) is tried again until
+// A commit that can't be made for a cause that passes (a deadlock, a lost connection, a
+// server that restarts, a failover, a primary that is read-only) is tried again until
 // [Options.Timeout] has passed. After any other error but
 // ErrOutcomeUnknown, nothing was written either.
 //

@@ -40,6 +40,7 @@ const (
 	codeDeadlock   = "40P01"
 	codeUnknown    = "40003"
 	codeLockFailed = "55P03"
+	codeTooMany    = "53300"
 )
 
 // edge returns an error for the caller.
@@ -61,6 +62,16 @@ func codeOf(err error) string {
 // isStandby reports whether the server can't write because it is a standby.
 func isStandby(err error) bool {
 	return errors.Is(err, errStandby) || codeOf(err) == codeReadOnly
+}
+
+// mayConnect reports whether an attempt to connect has failed for a cause that may pass,
+// as when the server is about to start, or a standby to become the primary.
+func mayConnect(err error) bool {
+	if !errors.As(err, new(*pgconn.ConnectError)) {
+		return false
+	}
+	code := codeOf(err)
+	return code == "" || code == codeTooMany || strings.HasPrefix(code, "57") || strings.HasPrefix(code, "08")
 }
 
 // isRefusal reports whether the server has answered that it made nothing of a

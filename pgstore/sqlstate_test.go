@@ -230,6 +230,15 @@ func TestSQLStates(t *testing.T) {
 		works(t, s)
 	})
 
+	t.Run("55000, a database that takes no connections", func(t *testing.T) {
+		s, database, book := begin(t, pgstore.Options{Timeout: patience})
+		server.Exec("postgres", "ALTER DATABASE "+database+" ALLOW_CONNECTIONS false")
+		server.Exec("postgres", "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '"+database+"'")
+		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
+		definite(t, err, "55000")
+		require.NotContains(t, book.String(), "tried again", "it will answer so again")
+	})
+
 	t.Run("a store that is closed", func(t *testing.T) {
 		s, _, _ := begin(t, pgstore.Options{})
 		require.NoError(t, s.Close())
@@ -261,8 +270,10 @@ func TestServerDiesAndComesBack(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t, nil)
 	database := server.NewDatabase()
-	opts := pgstore.Options{Timeout: 2 * time.Second, Logger: new(logbook).logger()}
+	opts := pgstore.Options{Timeout: time.Second, Logger: new(logbook).logger()}
 	a, b := open(t, server.DSN(database), opts), open(t, server.DSN(database), opts)
+	book := new(logbook)
+	patient := open(t, server.DSN(database), pgstore.Options{Logger: book.logger()})
 	for i, stop := range []func(){server.Kill, server.Stop, server.Kill} {
 		feed := follow(t, b, load(t, b).Revision)
 		name := fmt.Sprint("before ", i)
@@ -276,8 +287,14 @@ func TestServerDiesAndComesBack(t *testing.T) {
 		require.Error(t, err)
 		_, err = b.Revision(t.Context())
 		require.Error(t, err)
+		tries := strings.Count(book.String(), "tried again")
+		back := fmt.Sprint("back ", i)
+		done := start(t, patient, create(back, back))
+		eventually(t, "the commit is tried again", func() bool { return strings.Count(book.String(), "tried again") > tries })
 		server.Restart()
+		require.NoError(t, <-done)
 		got, _ := names(t, a)
+		require.Contains(t, got, back)
 		require.Contains(t, got, name)
 		require.NotContains(t, got, "during")
 		works(t, a)
