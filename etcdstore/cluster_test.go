@@ -74,6 +74,10 @@ func (n *node) talkTo(endpoint string) {
 // same checks that all nodes show the same, and that it is what the store holds.
 func same(t testing.TB, nodes ...*node) {
 	t.Helper()
+	for _, n := range nodes { // a commit with an unknown outcome may still arrive
+		_, err := n.store.Load(ctx)
+		require.NoError(t, err)
+	}
 	for _, n := range nodes {
 		require.NoError(t, n.Sync(ctx))
 		contents, err := n.store.Load(ctx)

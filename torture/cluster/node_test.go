@@ -68,7 +68,7 @@ func serveNode(text string) error {
 		return errors.Join(err, store.Close())
 	}
 	server := rpc.NewServer()
-	if err := server.RegisterName("Node", &Node{catalog: catalog, watches: make(map[int]*watch)}); err != nil {
+	if err := server.RegisterName("Node", &Node{store: store, catalog: catalog, watches: make(map[int]*watch)}); err != nil {
 		return errors.Join(err, catalog.Close())
 	}
 	server.ServeConn(pipes{os.Stdin, os.Stdout})
@@ -84,6 +84,7 @@ type pipes struct {
 // Node has a catalog and does what requests ask of it. It is exported for net/rpc, as
 // are Request, Reply and Failure.
 type Node struct {
+	store   customstatus.SharedStore
 	catalog *customstatus.Catalog
 
 	mu      sync.Mutex
@@ -189,6 +190,8 @@ func (n *Node) do(ctx context.Context, q Request, r *Reply) (err error) {
 		r.Status, err = n.catalog.GetByName(q.Name)
 	case "list":
 		r.Page, err = n.catalog.List(q.Query)
+	case "load":
+		_, err = n.store.Load(ctx)
 	case "sync":
 		err = n.catalog.Sync(ctx)
 	case "stats":
