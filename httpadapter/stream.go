@@ -297,7 +297,9 @@ func (s *eventStream) commit(ctx context.Context, commit customstatus.Commit) er
 func (s *eventStream) send(events []byte) {
 	for len(events) > 0 && s.err == nil {
 		n := min(len(events), writeSize)
-		if now := time.Now(); s.mustWrite.Sub(now) < s.writeTimeout-s.writeTimeout/8 {
+		now := time.Now()
+		s.beat = now.Add(s.heartbeat)
+		if s.mustWrite.Sub(now) < s.writeTimeout-s.writeTimeout/8 {
 			s.mustWrite = now.Add(s.writeTimeout)
 			s.err = s.conn.SetWriteDeadline(s.mustWrite)
 		}
@@ -321,5 +323,4 @@ func (s *eventStream) flush() {
 		s.mustWrite = time.Time{}
 		s.err = s.conn.SetWriteDeadline(s.mustWrite)
 	}
-	s.beat = time.Now().Add(s.heartbeat)
 }

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/customstatus/customstatus/internal/sentinel"
@@ -35,20 +36,35 @@ type Entry[T any] struct {
 type Log[T any] struct {
 	maxChanges, maxBytes int
 
-	mu       sync.Mutex
+	mu  sync.Mutex // held to change the log
+	now atomic.Pointer[moment[T]]
+}
+
+// moment is a log between two events. It doesn't change, so thousands of readers read
+// it without a lock.
+type moment[T any] struct {
+	contents[T]
+	next atomic.Pointer[chan struct{}] // closed at the next event; nil while nobody waits
+}
+
+type contents[T any] struct {
 	base     Position // every entry after base is kept
 	reached  uint64   // no entry up to this revision is missing
 	entries  []Entry[T]
-	changes  int           // in entries
-	bytes    int           // in entries
-	next     chan struct{} // closed at the next event; nil while nobody waits
+	changes  int // in entries
+	bytes    int // in entries
 	isClosed bool
+
+	// The array of entries also has those that were dropped last, with these sums.
+	oldChanges, oldBytes int
 }
 
 // New returns an empty log. The log drops its oldest entries while the limits
 // are exceeded, but always keeps the last entry.
 func New[T any](maxChanges, maxBytes int) *Log[T] {
-	return &Log[T]{maxChanges: maxChanges, maxBytes: maxBytes}
+	l := &Log[T]{maxChanges: maxChanges, maxBytes: maxBytes}
+	l.now.Store(new(moment[T]))
+	return l
 }
 
 // A reader takes at most batchEntries entries at a time, and stops early once
@@ -68,33 +84,31 @@ const (
 // position, whatever its revision. Since replaces *after by the log's own
 // position, so that the next call finds the same place.
 //
-// Since appends the entries to batch, which thousands of readers bring so that none
-// allocates while the log is locked.
+// Since appends the entries to batch, so that a reader can use its memory again.
 //
 // Readers may see a revision before the log has its entry. The function shown
 // returns the revision that readers see.
 func (l *Log[T]) Since(after *Position, shown func() uint64, batch []Entry[T]) ([]Entry[T], <-chan struct{}, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.isClosed {
+	now := l.now.Load()
+	if now.isClosed {
 		return nil, nil, sentinel.ErrClosed
 	}
-	first, ok := l.find(*after)
+	first, ok := now.find(*after)
 	switch {
-	case (!ok || after.Revision > l.reached) && shown() != l.reached:
-		return nil, l.waiting(), nil
+	case (!ok || after.Revision > now.reached) && shown() != now.reached:
+		return nil, now.end(), nil
 	case !ok:
 		return nil, nil, sentinel.ErrCompacted
 	}
-	*after = l.before(first)
-	for bytes := 0; first < len(l.entries) && len(batch) < batchEntries && bytes < batchBytes; first++ {
-		batch = append(batch, l.entries[first])
-		bytes += l.entries[first].Bytes
+	*after = now.before(first)
+	for bytes := 0; first < len(now.entries) && len(batch) < batchEntries && bytes < batchBytes; first++ {
+		batch = append(batch, now.entries[first])
+		bytes += now.entries[first].Bytes
 	}
-	if first < len(l.entries) {
+	if first < len(now.entries) {
 		return batch, nil, nil
 	}
-	return batch, l.waiting(), nil
+	return batch, now.end(), nil
 }
 
 // retry is the time between calls of the function sync of [Log.Follow] that fail.
@@ -135,20 +149,26 @@ func (l *Log[T]) Follow(ctx context.Context, after Position, shown func() uint64
 				yield(none, err)
 				return
 			}
-			for _, entry := range batch {
-				seen = entry.After
-				if ctx.Err() != nil {
+			for i, entry := range batch {
+				if i > 0 && ctx.Err() != nil {
 					break
 				}
+				seen = entry.After
 				if !yield(entry.Value, nil) {
 					return
 				}
 			}
 			clear(one) // for the garbage collector
-			if more != nil {
+			switch {
+			case again != nil:
 				select {
 				case <-more:
 				case <-again:
+				case <-ctx.Done():
+				}
+			case more != nil:
+				select {
+				case <-more:
 				case <-ctx.Done():
 				}
 			}
@@ -158,67 +178,97 @@ func (l *Log[T]) Follow(ctx context.Context, after Position, shown func() uint64
 
 // find returns the index of the first entry after a position. It reports false
 // if the log does not know the position.
-func (l *Log[T]) find(p Position) (int, bool) {
-	if l.base.Revision <= p.Revision && p.Revision <= l.reached {
-		i := sort.Search(len(l.entries), func(i int) bool { return l.entries[i].After.Revision > p.Revision })
-		if l.before(i).Fingerprint == p.Fingerprint {
+func (c *contents[T]) find(p Position) (int, bool) {
+	if c.base.Revision <= p.Revision && p.Revision <= c.reached {
+		i := sort.Search(len(c.entries), func(i int) bool { return c.entries[i].After.Revision > p.Revision })
+		if c.before(i).Fingerprint == p.Fingerprint {
 			return i, true
 		}
 	}
-	return len(l.entries), l.before(len(l.entries)).Fingerprint == p.Fingerprint
+	return len(c.entries), c.before(len(c.entries)).Fingerprint == p.Fingerprint
 }
 
 // before returns the position before the entry with index i.
-func (l *Log[T]) before(i int) Position {
+func (c *contents[T]) before(i int) Position {
 	if i == 0 {
-		return l.base
+		return c.base
 	}
-	return l.entries[i-1].After
+	return c.entries[i-1].After
+}
+
+// change makes the log's next moment, and ends the wait of whoever waits for it.
+func (l *Log[T]) change(change func(*contents[T])) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	last, now := l.now.Load(), new(moment[T])
+	now.contents = last.contents
+	change(&now.contents)
+	l.now.Store(now)
+	if waited := last.next.Swap(&over); waited != nil {
+		close(*waited)
+	}
+}
+
+// over is the channel of every moment that is over.
+var over = func() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}()
+
+// end returns a channel that is closed when the moment is over, or the log closed.
+func (m *moment[T]) end() <-chan struct{} {
+	if m.isClosed {
+		return over
+	}
+	if m.next.Load() == nil {
+		next := make(chan struct{})
+		m.next.CompareAndSwap(nil, &next)
+	}
+	return *m.next.Load()
 }
 
 // Append adds an entry and drops the oldest entries beyond the limits.
 func (l *Log[T]) Append(e Entry[T]) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	defer l.event()
-	l.reached = e.After.Revision
-	l.entries = append(l.entries, e)
-	l.changes += e.Changes
-	l.bytes += e.Bytes
-	drop := 0
-	for (l.changes > l.maxChanges || l.bytes > l.maxBytes) && drop < len(l.entries)-1 {
-		l.base = l.entries[drop].After
-		l.changes -= l.entries[drop].Changes
-		l.bytes -= l.entries[drop].Bytes
-		drop++
-	}
-	clear(l.entries[:drop]) // for the garbage collector
-	l.entries = l.entries[drop:]
+	l.change(func(c *contents[T]) {
+		c.reached = e.After.Revision
+		c.entries = append(c.entries, e) // into an array that other moments have, but none as far as this
+		c.changes += e.Changes
+		c.bytes += e.Bytes
+		drop := 0
+		for (c.changes > l.maxChanges || c.bytes > l.maxBytes) && drop < len(c.entries)-1 {
+			old := &c.entries[drop]
+			c.base = old.After
+			c.changes, c.oldChanges = c.changes-old.Changes, c.oldChanges+old.Changes
+			c.bytes, c.oldBytes = c.bytes-old.Bytes, c.oldBytes+old.Bytes
+			drop++
+		}
+		c.entries = c.entries[drop:]
+		if c.oldChanges > l.maxChanges/oldPart || c.oldBytes > l.maxBytes/oldPart {
+			c.entries = append(make([]Entry[T], 0, len(c.entries)*5/4+1), c.entries...)
+			c.oldChanges, c.oldBytes = 0, 0
+		}
+	})
 }
+
+// oldPart says how much of what is dropped stays in memory: this part of the limits.
+// To drop it at once, every Append would copy all entries.
+const oldPart = 8
 
 // Reach records that no entry up to a revision is missing.
 func (l *Log[T]) Reach(revision uint64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.reached = revision
-	l.event()
+	l.change(func(c *contents[T]) { c.reached = revision })
 }
 
 // Reset drops all entries and moves the log to a position. The entries that led
 // to the position are unknown.
 func (l *Log[T]) Reset(base Position) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.base, l.reached, l.entries, l.changes, l.bytes = base, base.Revision, nil, 0, 0
-	l.event()
+	l.change(func(c *contents[T]) { *c = contents[T]{base: base, reached: base.Revision, isClosed: c.isClosed} })
 }
 
 // Close ends the log. Later calls of Since return [sentinel.ErrClosed].
 func (l *Log[T]) Close() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.isClosed = true
-	l.event()
+	l.change(func(c *contents[T]) { c.isClosed = true })
 }
 
 // Wait returns a channel that is closed at the next Append, Reach, Reset or
@@ -226,37 +276,17 @@ func (l *Log[T]) Close() {
 func (l *Log[T]) Wait() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.waiting()
-}
-
-func (l *Log[T]) waiting() <-chan struct{} {
-	if l.isClosed {
-		done := make(chan struct{})
-		close(done)
-		return done
-	}
-	if l.next == nil {
-		l.next = make(chan struct{})
-	}
-	return l.next
-}
-
-func (l *Log[T]) event() {
-	if l.next != nil {
-		close(l.next)
-		l.next = nil
-	}
+	return l.now.Load().end()
 }
 
 // Kept returns the sums of Changes and Bytes over the kept entries.
 func (l *Log[T]) Kept() (changes, bytes int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.changes, l.bytes
+	now := l.now.Load()
+	return now.changes, now.bytes
 }
 
-// Hold blocks all other calls until release is called. Tests use it to look at
-// what happens before an entry is added.
+// Hold blocks all other calls but Since and Kept until release is called. Tests use
+// it to look at what happens before an entry is added.
 func (l *Log[T]) Hold() (release func()) {
 	l.mu.Lock()
 	return l.mu.Unlock

@@ -2,8 +2,12 @@ package history
 
 import (
 	"fmt"
+	"runtime"
+	"sync"
 	"testing"
+	"weak"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/customstatus/customstatus/internal/sentinel"
@@ -27,7 +31,7 @@ func filled(maxChanges, maxBytes, entries int) *Log[string] {
 
 // since calls Since for readers that see no more than the log has.
 func since(l *Log[string], after Position) ([]string, bool, error) {
-	batch, more, err := l.Since(&after, func() uint64 { return l.reached }, nil)
+	batch, more, err := l.Since(&after, func() uint64 { return l.now.Load().reached }, nil)
 	var values []string
 	for _, e := range batch {
 		values = append(values, e.Value)
@@ -128,6 +132,48 @@ func TestLimits(t *testing.T) {
 	l.Append(entry(4))
 	_, _, err = since(l, at(2))
 	require.ErrorIs(t, err, sentinel.ErrCompacted)
+}
+
+// What is dropped leaves the memory, too, except for the last eighth.
+func TestDroppedIsFreed(t *testing.T) {
+	l := New[*[64]byte](800, 1e9)
+	var values []weak.Pointer[[64]byte]
+	for n := range 10_000 {
+		value := new([64]byte)
+		values = append(values, weak.Make(value))
+		l.Append(Entry[*[64]byte]{Value: value, After: at(n), Changes: 1})
+	}
+	runtime.GC()
+	inMemory := 0
+	for _, value := range values {
+		if value.Value() != nil {
+			inMemory++
+		}
+	}
+	require.GreaterOrEqual(t, inMemory, 800)
+	require.LessOrEqual(t, inMemory, 900)
+	runtime.KeepAlive(l)
+}
+
+// Readers that lock nothing see each entry once, in order, while entries come and go.
+func TestReadersBesideAppend(t *testing.T) {
+	const entries = 5_000
+	l := filled(1e6, 1e9, 0)
+	var reading sync.WaitGroup
+	for range 8 {
+		reading.Go(func() {
+			n := 0
+			for value, err := range l.Follow(t.Context(), at(0), func() uint64 { return entries }, nil) {
+				if n++; !assert.NoError(t, err) || !assert.Equal(t, fmt.Sprint(n), value) || n == entries {
+					return
+				}
+			}
+		})
+	}
+	for n := 1; n <= entries; n++ {
+		l.Append(entry(n))
+	}
+	reading.Wait()
 }
 
 func TestBatches(t *testing.T) {
