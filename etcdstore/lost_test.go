@@ -213,7 +213,7 @@ func TestOutcomeUnknown(t *testing.T) {
 		}, false, true},
 	}
 	for i, tt := range tests {
-		for _, by := range []string{"load", "commit", "close"} {
+		for _, by := range []string{"load", "revision", "commit", "close"} {
 			t.Run(tt.name+" "+by, func(t *testing.T) {
 				t.Parallel()
 				w := &wire{}
@@ -252,6 +252,8 @@ func TestOutcomeUnknown(t *testing.T) {
 				switch by {
 				case "load":
 					require.Equal(t, tt.there, load(t, s)["a"].ID != "")
+				case "revision":
+					must(s.Revision(ctx))
 				case "commit":
 					_, err = s.Commit(ctx, []customstatus.Change{create("b", "y")})
 					require.NoError(t, err)

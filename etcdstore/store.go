@@ -145,7 +145,8 @@ func (s *Store) explain(err error) error {
 	return err
 }
 
-// Revision implements [customstatus.Store]. It asks the cluster's majority.
+// Revision implements [customstatus.Store]. It asks the cluster's majority. Like Load,
+// Revision first decides a commit whose outcome was unknown, so that a catalog's Sync does.
 func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
 	end, err := s.begin(ctx)
 	if err != nil {
@@ -154,6 +155,9 @@ func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
 	defer end()
 	running, cancel := s.reading(ctx)
 	defer cancel()
+	if err := s.settleFirst(running); err != nil {
+		return 0, s.failed(ctx, "read the revision", err)
+	}
 	revision, _, err := s.head(running)
 	return revision, s.failed(ctx, "read the revision", err)
 }

@@ -51,7 +51,7 @@ type unsure struct {
 // Commit implements [customstatus.Store]. It makes one round trip. A commit takes
 // up to 20,000 changes and 16 MiB. [customstatus.ErrOutcomeUnknown] is returned when
 // the database gives no answer, and for [Options.Timeout] no other connection can
-// find out what became of the commit. The next Load or Commit finds it out.
+// find out what became of the commit. The next Load, Commit or Revision finds it out.
 func (s *Store) Commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
 	if err := s.enter(ctx); err != nil {
 		return 0, edge("commit", err)
@@ -305,6 +305,9 @@ func (s *Store) settle(ctx context.Context) error {
 		unknown = append(unknown, id)
 	}
 	s.mu.Unlock()
+	if len(unknown) == 0 {
+		return nil
+	}
 	limited, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()
 	for _, id := range unknown {

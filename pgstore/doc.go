@@ -32,7 +32,7 @@
 // the same transaction. If there is none, the store writes the marker, and then the
 // commit can't be made any more, even if it arrives later. So the outcome is known,
 // unless no connection can be had for [Options.Timeout]: then Commit returns
-// [customstatus.ErrOutcomeUnknown], and the next Load or Commit decides. Markers
+// [customstatus.ErrOutcomeUnknown], and the next Load, Commit or Revision decides. Markers
 // are kept for an hour. A commit that arrives more than half an hour late, by the
 // server's clock, is refused.
 //

@@ -162,6 +162,32 @@ func TestLateCommit(t *testing.T) {
 	holds(t, s, 2)
 }
 
+// After an unknown outcome, callers are told to call Sync and read. What they read then
+// must last.
+func TestSyncAfterAnUnknownOutcome(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, nil)
+	database := server.NewDatabase()
+	p, dsn := through(t, server, database)
+	c := clustered(t, open(t, dsn+"&pool_max_conns=1", pgstore.Options{Timeout: time.Second, NoListen: true, Logger: new(logbook).logger()}))
+	p.Set(faultproxy.ToServer, faultproxy.Rule{Action: faultproxy.Freeze, Pattern: request, Once: true})
+	p.Refuse(true)
+	_, err := c.Create(t.Context(), customstatus.Fields{Name: "late", StatusType: customstatus.Busy})
+	require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
+	p.Refuse(false)
+	require.NoError(t, c.Sync(t.Context()))
+	require.Zero(t, c.Len())
+
+	rollbacks := func() string {
+		return server.Exec(database, "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()")[0]
+	}
+	before := rollbacks()
+	p.Set(faultproxy.ToServer, faultproxy.Rule{})
+	eventually(t, "the late commit is refused", func() bool { return c.Len() > 0 || rollbacks() != before })
+	require.NoError(t, c.Sync(t.Context()))
+	require.Zero(t, c.Len())
+}
+
 // A commit may leave the feed before its outcome is known.
 func TestUnknownOutcomeOfACompactedCommit(t *testing.T) {
 	t.Parallel()

@@ -265,12 +265,17 @@ func (s *Store) leaveServer(conn *pgxpool.Conn) {
 
 // Revision implements [customstatus.Store]. It fails if the database has gone back to
 // another history since it was read, because the number then says nothing about what
-// was read. The next Load ends that. A catalog loads by itself.
+// was read. The next Load ends that. A catalog loads by itself. Like Load, Revision first
+// finds out what became of commits whose outcome was unknown, so that a catalog's Sync
+// does.
 func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
 	if err := s.enter(ctx); err != nil {
 		return 0, edge("revision", err)
 	}
 	defer s.leave()
+	if err := s.settle(ctx); err != nil {
+		return 0, edge("revision", err)
+	}
 	s.mu.Lock()
 	last := s.known.last.revision // was made before what is read
 	s.mu.Unlock()
