@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -41,6 +42,9 @@ func (c Credentials) String() string { return c.UserID }
 // GoString is String with the name of the type.
 func (c Credentials) GoString() string { return fmt.Sprintf("client.Credentials(%q)", c.UserID) }
 
+// LogValue is String for [log/slog], whose JSON handler would write all fields.
+func (c Credentials) LogValue() slog.Value { return slog.StringValue(c.UserID) }
+
 // Options configure a [Client]. A nil *Options and the zero value are the defaults.
 // The functions must be safe for concurrent use.
 type Options struct {
@@ -50,7 +54,9 @@ type Options struct {
 	// Renew returns new credentials. It is called before the first request if
 	// Credentials are zero, and whenever the server refuses a login; refused are
 	// the credentials it was refused with. The request is then sent once more.
-	// Only one call is made at a time. Nil never renews: a refused login is an error.
+	// Only one call is made at a time, so Renew must not use the Client. An error
+	// ends the request; Watch and Follow try again later, except after
+	// [ErrUnauthorized]. Nil never renews: a refused login is an error.
 	Renew func(ctx context.Context, refused Credentials) (Credentials, error)
 
 	// HTTPClient sends the requests. The Client uses its transport, jar and
@@ -122,11 +128,11 @@ func New(baseURL string, opts *Options) (*Client, error) {
 	u, err := url.Parse(baseURL)
 	switch {
 	case err != nil:
-		return nil, errors.New("client: the base URL is not a URL") // its text could hold a password
+		return nil, errors.New("client: the base URL is not a URL") // its text could hold a secret
 	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
-		return nil, fmt.Errorf("client: the base URL %q has no http or https and host", u.Redacted())
+		return nil, errors.New("client: the base URL has no http or https and host")
 	case u.User != nil, u.RawQuery != "", u.Fragment != "":
-		return nil, fmt.Errorf("client: the base URL %q has more than a host and a path", u.Redacted())
+		return nil, errors.New("client: the base URL has more than a host and a path")
 	}
 	c.base = u.JoinPath(path.Clean("/" + cmp.Or(o.Prefix, DefaultPrefix)))
 	o.UserAgent = cmp.Or(o.UserAgent, DefaultUserAgent)

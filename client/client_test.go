@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -160,6 +161,7 @@ func TestAnswersOfOthers(t *testing.T) {
 		"old 401":                  {401, `{"status":"error","message":"You must be logged in to do this."}`, nil, list, []error{client.ErrUnauthorized}, client.ErrUnexpectedAnswer, 1},
 		"new 401":                  {401, `{"success":false,"error":"You must be logged in to do this."}`, nil, list, []error{client.ErrUnauthorized}, client.ErrUnexpectedAnswer, 1},
 		"new 403":                  {403, `{"success":false,"error":"User does not have the permissions required for this action [error-unauthorized]"}`, nil, create, []error{client.ErrForbidden}, unknown, 1},
+		"no code, but a bracket":   {400, `{"success":false,"error":"not_authorized]"}`, nil, create, nil, client.ErrForbidden, 1},
 		"code in the text only":    {400, `{"success":false,"error":"The custom user status name is already in use [Custom_User_Status_Error_Name_Already_In_Use]"}`, nil, create, []error{customstatus.ErrNameInUse}, unknown, 1},
 		"too large":                {400, `{"success":false,"error":"x","errorType":"error-status-too-large"}`, nil, create, []error{customstatus.ErrTooLarge}, unknown, 1},
 		"full":                     {400, `{"success":false,"error":"x","errorType":"error-too-many-statuses"}`, nil, create, []error{customstatus.ErrFull}, unknown, 1},
@@ -214,7 +216,39 @@ func TestTokenStaysWithItsHost(t *testing.T) {
 	}
 	require.ErrorIs(t, err, client.ErrUnexpectedAnswer)
 	require.Zero(t, n.Load())
-	require.NotContains(t, fmt.Sprintf("%v %+v %#v", manager, manager, manager), manager.Token)
+	var log strings.Builder
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "who", manager)
+	require.Contains(t, log.String(), manager.UserID)
+	require.NotContains(t, fmt.Sprintf("%v %+v %#v", manager, manager, manager)+log.String(), manager.Token)
+}
+
+// TestInvalidUTF8: JSON has no form for it, so it is refused, and not replaced.
+func TestInvalidUTF8(t *testing.T) {
+	catalog := newCatalog(t)
+	c := quick(t, serve(t, newHandler(t, catalog, httpadapter.Options{Metadata: true})), client.Options{})
+	bad, ctx := "a\xff", t.Context()
+	replaced, err := catalog.Create(ctx, customstatus.Fields{Name: "there", StatusType: customstatus.Busy})
+	require.NoError(t, err)
+	for field, f := range map[string]customstatus.Fields{
+		customstatus.FieldName:       {Name: bad, StatusType: customstatus.Busy},
+		customstatus.FieldStatusType: {Name: "n", StatusType: customstatus.StatusType(bad)},
+		customstatus.FieldMetadata:   {Name: "n", StatusType: customstatus.Busy, Metadata: &bad},
+	} {
+		_, created := c.Create(ctx, f)
+		_, updated := c.Update(ctx, replaced.ID, f)
+		for _, err := range []error{created, updated} {
+			var e *customstatus.Error
+			require.ErrorIs(t, err, customstatus.ErrInvalid)
+			require.ErrorAs(t, err, &e)
+			require.Equal(t, []string{field, "a\uFFFD"}, []string{e.Field, e.Input})
+		}
+	}
+	_, got := c.Get(ctx, bad)
+	_, updated := c.Update(ctx, bad, customstatus.Fields{Name: "n", StatusType: customstatus.Busy})
+	for _, err := range []error{got, updated, c.Delete(ctx, bad)} {
+		require.ErrorIs(t, err, customstatus.ErrNotFound)
+	}
+	require.EqualValues(t, 1, catalog.Revision(), "nothing was written")
 }
 
 func TestWritesAreRepeatedOnlyIfNothingWasSent(t *testing.T) {
@@ -264,6 +298,16 @@ func TestSlowServer(t *testing.T) {
 	_, err := c.List(t.Context(), client.Query{})
 	require.ErrorIs(t, err, context.DeadlineExceeded)
 	require.ErrorIs(t, c.Delete(t.Context(), "x"), customstatus.ErrOutcomeUnknown)
+
+	// A context that ends while the client waits is named, and why it waited.
+	ctx, cancel := context.WithCancel(t.Context())
+	h, _ := answers(503, `{"success":false}`)
+	c = quick(t, serve(t, h), client.Options{OnRetry: func(error, time.Duration) { cancel() }})
+	_, err = c.List(ctx, client.Query{})
+	require.ErrorIs(t, err, context.Canceled)
+	var answer *client.Error
+	require.ErrorAs(t, err, &answer)
+	require.Equal(t, 503, answer.Status)
 }
 
 func TestRenewedCredentials(t *testing.T) {
@@ -289,11 +333,15 @@ func TestRenewedCredentials(t *testing.T) {
 	same := client.Credentials{UserID: "x", Token: "y"}
 	c, err = client.New(url, &client.Options{Credentials: same, Renew: func(context.Context, client.Credentials) (client.Credentials, error) { return same, nil }})
 	require.NoError(t, err)
-	require.ErrorIs(t, c.Delete(t.Context(), "x"), client.ErrUnauthorized)
+	err = c.Delete(t.Context(), "x")
+	require.ErrorIs(t, err, client.ErrUnauthorized)
+	var answer *client.Error
+	require.ErrorAs(t, err, &answer)
+	require.NotEmpty(t, answer.RequestID, "the server's refusal")
 }
 
 func TestNewRefuses(t *testing.T) {
-	for _, url := range []string{"", "chat.example", "ftp://x", "http://", "http://u:secret@x", "http://x?a", "http://x#a", "http://u:secret@\x00"} {
+	for _, url := range []string{"", "chat.example", "ftp://x", "http://", "http://u:secret@x", "http://x?a", "http://x#a", "http://u:secret@\x00", "http://secret@x", "http://x?secret", "x?secret", "secret@x"} {
 		_, err := client.New(url, nil)
 		require.Error(t, err, url)
 		require.NotContains(t, err.Error(), "secret")

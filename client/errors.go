@@ -69,22 +69,21 @@ func (e *Error) Error() string {
 // refused the operation.
 func (e *Error) Unwrap() []error { return e.is }
 
-// failure is the body of an error answer. Its keys are those of all versions.
-type failure struct {
-	ok, known             bool // the value of success; whether the API can have given it
-	message, errorText    string
-	code, field, input    string
-	decodeErr             error
-	customUserStatus      json.RawMessage
-	statuses              json.RawMessage
-	total                 int
-	hasStatuses, hasTotal bool
+// content is what an answer says. It has the keys of all versions.
+type content struct {
+	ok                 bool // the value of success
+	known              bool // whether the API can have given it
+	message, errorText string
+	code, field, input string
+	customUserStatus   json.RawMessage
+	statuses           json.RawMessage
+	total              int
 }
 
 // decode reads the body of any answer but the event stream's. Unknown keys are ignored.
-func decode(body []byte) (f failure) {
+func decode(body []byte) (f content) {
 	success := false
-	f.decodeErr = strictjson.Object(body, func(key string, value json.RawMessage) error {
+	err := strictjson.Object(body, func(key string, value json.RawMessage) error {
 		switch key {
 		case "success":
 			success = true
@@ -106,14 +105,13 @@ func decode(body []byte) (f failure) {
 		case "customUserStatus":
 			f.customUserStatus = append(json.RawMessage(nil), value...)
 		case "statuses":
-			f.statuses, f.hasStatuses = append(json.RawMessage(nil), value...), true
+			f.statuses = append(json.RawMessage(nil), value...)
 		case "total":
-			f.hasTotal = true
 			return json.Unmarshal(value, &f.total)
 		}
 		return nil
 	})
-	f.known = f.decodeErr == nil && (success || f.known)
+	f.known = err == nil && (success || f.known)
 	return f
 }
 
@@ -124,8 +122,10 @@ func (c *call) fault(res *http.Response, body []byte, now time.Time) *Error {
 	if f.known && !f.ok {
 		e.Message = text.Clip(cmp.Or(f.errorText, f.message), 200)
 		e.Code = f.code
-		if e.Code == "" && strings.HasSuffix(f.errorText, "]") {
-			e.Code = f.errorText[strings.LastIndexByte(f.errorText, '[')+1 : len(f.errorText)-1]
+		if open, closed := strings.CutSuffix(f.errorText, "]"); closed && e.Code == "" {
+			if i := strings.LastIndexByte(open, '['); i >= 0 {
+				e.Code = open[i+1:]
+			}
 		}
 		if err := c.meaning(&f, e.Code); err != nil {
 			e.is = append(e.is, err)
@@ -157,7 +157,7 @@ func (c *call) fault(res *http.Response, body []byte, now time.Time) *Error {
 
 // meaning returns what a refusal is in terms of the library, or nil. Old versions
 // leave the code out of some answers.
-func (c *call) meaning(f *failure, code string) error {
+func (c *call) meaning(f *content, code string) error {
 	refused := &customstatus.Error{Code: customstatus.Code(code), Field: fieldOf(f.field), Input: text.Clip(f.input, customstatus.MaxNameCharacters), ID: c.id, Detail: text.Clip(f.errorText, 200)}
 	switch {
 	case c.op == "update" && code == "" && strings.HasPrefix(f.errorText, "No custom user status found"):

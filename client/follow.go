@@ -172,12 +172,16 @@ func changeOf(e event) (change customstatus.Change, ok bool, err error) {
 // already have some of the changes that follow.
 //
 // From a server without an event stream, Follow gets the list at
-// [Options.PollInterval] and yields the differences, with a zero Position. The sequence
-// ends with one error: that of ctx, or a refusal that doesn't pass by itself.
+// [Options.PollInterval] and yields the differences, with a zero Position. A change there
+// takes a name only after another one has given it up, unless statuses have exchanged
+// their names.
+//
+// The sequence ends with one error: that of ctx, or a refusal that doesn't pass by itself.
 func (c *Client) Follow(ctx context.Context, after customstatus.Position) iter.Seq2[customstatus.Update, error] {
 	return func(yield func(customstatus.Update, error) bool) {
 		var polled []customstatus.CustomUserStatus // what the caller has, if polling
 		var err error
+		resets := c.waits() // so that a server that can never resume is not asked without a pause
 		for err == nil {
 			page := Page{Position: after, PositionKnown: after != customstatus.Position{}}
 			if !page.PositionKnown {
@@ -204,6 +208,7 @@ func (c *Client) Follow(ctx context.Context, after customstatus.Position) iter.S
 						break
 					}
 					polled = nil
+					resets.delay.Reset()
 					if !yield(customstatus.Update{Changes: commit.Changes, Position: commit.Position()}, nil) {
 						return
 					}
@@ -211,7 +216,7 @@ func (c *Client) Follow(ctx context.Context, after customstatus.Position) iter.S
 			}
 			switch {
 			case errors.Is(err, customstatus.ErrCompacted):
-				polled, err = nil, nil
+				polled, err = nil, resets.next(ctx, err, 0)
 			case !errors.Is(err, errors.ErrUnsupported) || c.opts.PollInterval < 0:
 			case polled == nil: // it has yet to be listed
 				err = nil
@@ -243,26 +248,44 @@ func (c *Client) whole(ctx context.Context) (Page, error) {
 	}
 }
 
-// difference returns the changes that make the statuses after of those before, in the
-// order of ids.
+// difference returns the changes that make the statuses after of those before: first
+// what was deleted, and each update behind the one that gives its name up.
 func difference(before, after []customstatus.CustomUserStatus) (changes []customstatus.Change) {
 	known := make(map[string]customstatus.CustomUserStatus, len(before))
 	for _, s := range before {
 		known[s.ID] = s
 	}
+	var created, updated []customstatus.Change
+	holders := make(map[string]int) // the update of the status that has a name, by that name
 	for _, s := range after {
 		old, ok := known[s.ID]
 		delete(known, s.ID)
 		switch {
 		case !ok:
-			changes = append(changes, customstatus.Change{Kind: customstatus.Created, After: s})
+			created = append(created, customstatus.Change{Kind: customstatus.Created, After: s})
 		case old != s:
-			changes = append(changes, customstatus.Change{Kind: customstatus.Updated, Before: old, After: s})
+			holders[old.Name] = len(updated)
+			updated = append(updated, customstatus.Change{Kind: customstatus.Updated, Before: old, After: s})
 		}
 	}
 	for _, s := range known {
 		changes = append(changes, customstatus.Change{Kind: customstatus.Deleted, Before: s})
 	}
 	slices.SortFunc(changes, func(a, b customstatus.Change) int { return strings.Compare(a.ID(), b.ID()) })
-	return changes
+	placed := make([]bool, len(updated))
+	var place func(i int)
+	place = func(i int) {
+		if placed[i] {
+			return
+		}
+		placed[i] = true // ends a ring of names, too
+		if holder, held := holders[updated[i].After.Name]; held {
+			place(holder)
+		}
+		changes = append(changes, updated[i])
+	}
+	for i := range updated {
+		place(i)
+	}
+	return append(changes, created...)
 }

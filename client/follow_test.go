@@ -361,13 +361,96 @@ func TestFollowPolls(t *testing.T) {
 		for _, c := range u.Changes {
 			kinds = append(kinds, c.Kind.String()+" "+c.ID()+" "+c.Before.Name)
 		}
-		require.Equal(t, []string{"updated a A", "deleted b B", "created c "}, kinds)
+		require.Equal(t, []string{"deleted b B", "updated a A", "created c "}, kinds)
 		break
 	}
 
 	c = quick(t, url, client.Options{PollInterval: -1})
 	for _, err := range c.Follow(t.Context(), customstatus.Position{Revision: 7}) {
 		require.ErrorIs(t, err, errors.ErrUnsupported)
+	}
+}
+
+// TestPolledChangesKeepNamesUnique: whoever applies one change after the other never has
+// two statuses with one name, as with the changes of a commit.
+func TestPolledChangesKeepNamesUnique(t *testing.T) {
+	server := &chat{statuses: []map[string]any{status("a", "A"), status("b", "B"), status("c", "C"), status("d", "D"), status("e", "E")}}
+	c := quick(t, serve(t, server), client.Options{PollInterval: time.Millisecond})
+	ids, names := make(map[string]string), make(map[string]string)
+	for u, err := range c.Follow(t.Context(), customstatus.Position{}) {
+		require.NoError(t, err)
+		for _, s := range u.Statuses {
+			ids[s.Name], names[s.ID] = s.ID, s.Name
+		}
+		for _, c := range u.Changes {
+			delete(ids, names[c.ID()])
+			if c.Kind == customstatus.Deleted {
+				continue
+			}
+			require.Empty(t, ids[c.After.Name], "%s takes a name too early", c.ID())
+			ids[c.After.Name], names[c.ID()] = c.ID(), c.After.Name
+		}
+		if !u.Reset {
+			break
+		}
+		server.mu.Lock()
+		server.statuses = []map[string]any{status("a", "B"), status("b", "C"), status("c", "D"), status("f", "A"), status("g", "E")}
+		server.mu.Unlock()
+	}
+	require.Equal(t, map[string]string{"B": "a", "C": "b", "D": "c", "A": "f", "E": "g"}, ids)
+
+	// A ring can have no such order, and is told all the same.
+	updates := 0
+	for u, err := range c.Follow(t.Context(), customstatus.Position{}) {
+		require.NoError(t, err)
+		if updates = len(u.Changes); !u.Reset {
+			break
+		}
+		server.mu.Lock()
+		server.statuses[0]["name"], server.statuses[1]["name"] = "C", "B"
+		server.mu.Unlock()
+	}
+	require.Equal(t, 2, updates)
+}
+
+// TestServerThatNeverResumes: a server that resets every stream, such as two of different
+// catalogs behind one address, is not asked again without a wait.
+func TestServerThatNeverResumes(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	reset := "event: ready\ndata: {}\nid: 1-00000000000000aa\n\nevent: reset\ndata: {}\nid: 9-00000000000000bb\n\n"
+	list, lists := answers(200, `{"success":true,"statuses":[],"total":0}`, "X-Catalog-Position", "1-00000000000000aa")
+	stream, _ := answers(200, reset, "Content-Type", "text/event-stream")
+	url := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "stream") {
+			stream(w, r)
+		} else {
+			list(w, r)
+		}
+		if lists.Load() > 20 {
+			cancel()
+		}
+	}))
+	var waits []time.Duration
+	c := quick(t, url, client.Options{MaxWait: 8 * time.Millisecond, Random: func() uint64 { return 0 }, OnRetry: func(err error, wait time.Duration) {
+		require.ErrorIs(t, err, customstatus.ErrCompacted)
+		if waits = append(waits, wait); len(waits) == 4 {
+			cancel()
+		}
+	}})
+	var m mirror
+	m.follow(ctx, c, customstatus.Position{})
+	require.ErrorIs(t, m.err, context.Canceled)
+	require.Equal(t, 4, m.resets)
+	require.EqualValues(t, 4, lists.Load())
+	require.Len(t, waits, 4)
+}
+
+// TestPagesWithoutStatuses: a list that says it has statuses and gives none is no answer.
+func TestPagesWithoutStatuses(t *testing.T) {
+	h, _ := answers(200, `{"success":true,"statuses":[],"total":5}`)
+	for s, err := range quick(t, serve(t, h), client.Options{}).All(t.Context(), client.Query{}) {
+		require.Zero(t, s)
+		require.ErrorIs(t, err, client.ErrUnexpectedAnswer)
 	}
 }
 

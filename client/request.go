@@ -37,7 +37,7 @@ func (c *call) failed(err error) error { return fmt.Errorf("client: %s: %w", c.o
 // answer is a success, read to its end.
 type answer struct {
 	res  *http.Response
-	body failure
+	body content
 }
 
 // do sends the call, and repeats it where nothing can be done twice.
@@ -55,8 +55,8 @@ func (c *Client) do(ctx context.Context, call *call) (*answer, error) {
 		if least > c.opts.MaxWait || call.writes() && !unsent(err) || !passes(err) {
 			return nil, err
 		}
-		if waits.next(ctx, err, least) != nil {
-			return nil, err
+		if ended := waits.next(ctx, err, least); ended != nil {
+			return nil, fmt.Errorf("%w, and then: %w", err, ended)
 		}
 	}
 }
@@ -102,13 +102,14 @@ func (c *call) broken(err error) error {
 // that answers 401 has done nothing. The caller closes the body.
 func (c *Client) open(ctx context.Context, from *http.Client, call *call) (*http.Response, error) {
 	var refused *Credentials
+	var fault *Error
 	for {
 		who, ok, err := c.credentials(ctx, refused)
 		if err != nil {
 			return nil, call.failed(err)
 		}
 		if refused != nil && (!ok || who == *refused) {
-			return nil, call.failed(ErrUnauthorized)
+			return nil, fault
 		}
 		res, err := c.send(ctx, from, call, who)
 		if err != nil {
@@ -119,7 +120,7 @@ func (c *Client) open(ctx context.Context, from *http.Client, call *call) (*http
 		}
 		body, err := io.ReadAll(io.LimitReader(res.Body, maxErrorBytes))
 		res.Body.Close()
-		fault := call.fault(res, body, time.Now())
+		fault = call.fault(res, body, time.Now())
 		if err != nil && len(body) == 0 {
 			fault.Message = err.Error()
 		}

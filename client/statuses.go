@@ -13,9 +13,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/customstatus/customstatus"
 	"github.com/customstatus/customstatus/internal/fold"
+	"github.com/customstatus/customstatus/internal/text"
 )
 
 // Query says which statuses [Client.List] and [Client.All] return, and in which order.
@@ -47,7 +49,8 @@ type Page struct {
 	PositionKnown bool
 }
 
-// Create adds a status and returns it. The server must accept metadata if f has any.
+// Create adds a status and returns it. The server must accept metadata if f has any, and
+// all texts must be valid UTF-8.
 // Apart from the errors of the package comment, it returns [customstatus.ErrRequired],
 // [customstatus.ErrInvalid], [customstatus.ErrNameInUse] and [customstatus.ErrFull].
 func (c *Client) Create(ctx context.Context, f customstatus.Fields) (customstatus.CustomUserStatus, error) {
@@ -61,6 +64,9 @@ func (c *Client) Update(ctx context.Context, id string, f customstatus.Fields) (
 }
 
 func (c *Client) save(ctx context.Context, call *call, f customstatus.Fields) (customstatus.CustomUserStatus, error) {
+	if err := call.checkText(f); err != nil {
+		return customstatus.CustomUserStatus{}, err
+	}
 	call.body, _ = json.Marshal(struct { // strings can't fail
 		ID       string  `json:"_id,omitempty"`
 		Name     string  `json:"name"`
@@ -78,26 +84,56 @@ func (c *Client) save(ctx context.Context, call *call, f customstatus.Fields) (c
 	return s, nil
 }
 
+// checkText refuses what JSON has no form for: the server would get another text.
+func (c *call) checkText(f customstatus.Fields) error {
+	if !utf8.ValidString(c.id) {
+		return c.failed(notFound(c.id))
+	}
+	metadata := ""
+	if f.Metadata != nil {
+		metadata = *f.Metadata
+	}
+	for _, field := range []struct{ name, value string }{
+		{customstatus.FieldName, f.Name},
+		{customstatus.FieldStatusType, string(f.StatusType)},
+		{customstatus.FieldMetadata, metadata},
+	} {
+		if !utf8.ValidString(field.value) {
+			return c.failed(&customstatus.Error{Code: customstatus.CodeInvalid, Field: field.name,
+				Input: text.Clip(strings.ToValidUTF8(field.value, "\uFFFD"), customstatus.MaxNameCharacters), Detail: "it is not valid UTF-8"})
+		}
+	}
+	return nil
+}
+
+func notFound(id string) error {
+	id = text.Clip(strings.ToValidUTF8(id, "\uFFFD"), customstatus.MaxNameCharacters)
+	return &customstatus.Error{Code: customstatus.CodeNotFound, Field: customstatus.FieldID, Input: id, ID: id}
+}
+
 // Delete removes the status with the id. Its error can be [customstatus.ErrNotFound],
 // and [customstatus.ErrRequired] for an empty id.
 func (c *Client) Delete(ctx context.Context, id string) error {
-	body, _ := json.Marshal(map[string]string{"customUserStatusId": id})
-	_, err := c.do(ctx, &call{op: "delete", method: http.MethodPost, id: id, body: body})
+	call := &call{op: "delete", method: http.MethodPost, id: id}
+	if err := call.checkText(customstatus.Fields{}); err != nil {
+		return err
+	}
+	call.body, _ = json.Marshal(map[string]string{"customUserStatusId": id})
+	_, err := c.do(ctx, call)
 	return err
 }
 
 // Get returns the status with the id, or [customstatus.ErrNotFound].
 func (c *Client) Get(ctx context.Context, id string) (customstatus.CustomUserStatus, error) {
-	notFound := &customstatus.Error{Code: customstatus.CodeNotFound, Field: customstatus.FieldID, Input: id, ID: id}
-	if id == "" {
-		return customstatus.CustomUserStatus{}, notFound
+	if id == "" || !utf8.ValidString(id) {
+		return customstatus.CustomUserStatus{}, notFound(id)
 	}
 	page, err := c.List(ctx, Query{ID: id, Limit: 1})
 	switch {
 	case err != nil:
 		return customstatus.CustomUserStatus{}, err
 	case len(page.Statuses) == 0:
-		return customstatus.CustomUserStatus{}, notFound
+		return customstatus.CustomUserStatus{}, notFound(id)
 	}
 	return page.Statuses[0], nil
 }
@@ -285,6 +321,9 @@ func (c *Client) gather(ctx context.Context, q Query) (Page, error) {
 		if all, err = c.List(ctx, q); err != nil {
 			return Page{}, err
 		}
+	}
+	if len(all.Statuses) == 0 && all.Total > 0 {
+		return Page{}, fmt.Errorf("client: list: none of the %d statuses is in it: %w", all.Total, ErrUnexpectedAnswer)
 	}
 	offset, back := len(all.Statuses)-1, 1
 	for done := len(all.Statuses) >= all.Total; !done; {
