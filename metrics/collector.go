@@ -34,8 +34,8 @@ type Options struct {
 	// [DefaultStoreTimeout]; a negative time panics in [NewCollector].
 	StoreTimeout time.Duration
 
-	// Endpoint names the endpoint of a request. It must return few names in all:
-	// from the 33rd on, they count as "other". Nil is [Endpoint].
+	// Endpoint names the endpoint of a request. The metrics have 33 names at most,
+	// those of [Endpoint] included: further ones count as "other". Nil is [Endpoint].
 	Endpoint func(r *http.Request) string
 
 	// Version is the label version of customstatus_build_info. Empty is the version

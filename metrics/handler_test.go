@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -105,6 +106,25 @@ func TestRequests(t *testing.T) {
 	await(t, registry, 0, "customstatus_http_streams")
 	families = await(t, registry, 2, requestsTotal, "code", "200", "endpoint", "stream")
 	require.Equal(t, 1.0, families.value(t, "customstatus_http_request_duration_seconds", "endpoint", "stream"), "no stream has a duration")
+}
+
+func TestEndpoint(t *testing.T) {
+	for path, want := range map[string]string{
+		prefix + "create":                       "create",
+		"/chat" + prefix + "list//":             "list",
+		"custom-user-status.stream":             "stream",
+		prefix + "openapi.json":                 "openapi",
+		prefix + "other":                        "other",
+		prefix + "Create":                       "other",
+		prefix:                                  "other",
+		"/create":                               "other",
+		"/openapi.json":                         "other",
+		"/custom-user-status.list/create":       "other",
+		"/api/v1/old-custom-user-status.create": "other",
+		"":                                      "other",
+	} {
+		require.Equal(t, want, metrics.Endpoint(&http.Request{URL: &url.URL{Path: path}}), path)
+	}
 }
 
 // Whatever clients send, there are no more series than before.
