@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -193,6 +194,18 @@ func TestAdminIsBounded(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, a.ask("/readyz", "localhost").Code)
 	<-a.running
 	require.Equal(t, http.StatusOK, a.ask("/readyz", "localhost").Code)
+}
+
+// A listener that asks for no login is not open to others without a word in the log.
+func TestAdminBeyondThisMachine(t *testing.T) {
+	for addr, want := range map[string]int{"0.0.0.0:0": 1, ":0": 0, "127.0.0.1:0": 0, "localhost:0": 0} {
+		var log bytes.Buffer
+		a, err := listenAdmin(&serveConfig{admin: adminConfig{addr: addr}}, slog.New(slog.NewTextHandler(&log, nil)))
+		require.NoError(t, err)
+		a.close()
+		require.Equal(t, want, strings.Count(log.String(), "level=WARN"), "%s: %s", addr, log.String())
+		require.Equal(t, want, strings.Count(log.String(), "open beyond this machine, and asks for no login"), addr)
+	}
 }
 
 func TestAdminAddr(t *testing.T) {

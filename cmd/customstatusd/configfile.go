@@ -42,7 +42,15 @@ func settable(cmd *cobra.Command) (flags []*pflag.Flag) {
 // setting is a value of a configuration file.
 type setting struct {
 	value string
+	list  bool   // the file has a list
 	where string // the file and the line
+}
+
+// takesList reports whether a flag takes several values, separated by commas.
+func takesList(f *pflag.Flag) bool {
+	_, rules := f.Value.(*nameRules)
+	_, slice := f.Value.(pflag.SliceValue)
+	return rules || slice
 }
 
 // readConfigFile reads a file that may have the known keys. An error never has a value,
@@ -57,6 +65,8 @@ func readConfigFile(path string, known []string) (map[string]setting, error) {
 	decoder := yaml.NewDecoder(f)
 	if err := decoder.Decode(&document); err == io.EOF {
 		return nil, nil // it has only comments
+	} else if err != nil && strings.Contains(err.Error(), "unknown anchor") {
+		return nil, usagef("%s: a value that begins with * needs quotes", path)
 	} else if err != nil {
 		return nil, usagef("%s: %s", path, strings.TrimPrefix(err.Error(), "yaml: "))
 	}
@@ -81,7 +91,7 @@ func readConfigFile(path string, known []string) (map[string]setting, error) {
 		if err != nil {
 			return nil, usagef("%s: %s: %v", at(value), key.Value, err)
 		}
-		settings[key.Value] = setting{text, at(key)}
+		settings[key.Value] = setting{text, value.Kind == yaml.SequenceNode, at(key)}
 	}
 	return settings, nil
 }
@@ -170,6 +180,9 @@ func (p *process) readSettings(cmd *cobra.Command) error {
 	}
 	for _, f := range settable(cmd) {
 		if s, ok := settings[f.Name]; ok && !outOfForce(f) {
+			if s.list && !takesList(f) {
+				return usagef("%s: %s takes one value and no list", s.where, f.Name)
+			}
 			set(f, s.value, s.where+": "+f.Name, s.where)
 		}
 	}
@@ -240,8 +253,12 @@ func (p *process) printConfig(cmd *cobra.Command) error {
 		case f.Name == "store" && store.at.hasPassword():
 			from += ", with a password"
 		}
+		style := yaml.Style(0)
+		if strings.Contains(value, "\n") {
+			style = yaml.DoubleQuotedStyle // in one line, because a comment follows
+		}
 		line, err := yaml.Marshal(&yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{
-			{Kind: yaml.ScalarNode, Value: f.Name}, {Kind: yaml.ScalarNode, Value: value},
+			{Kind: yaml.ScalarNode, Value: f.Name}, {Kind: yaml.ScalarNode, Value: value, Style: style},
 		}})
 		if err != nil {
 			return err

@@ -100,6 +100,8 @@ func TestConfigFileErrors(t *testing.T) {
 		"addr: {host: x}":                            `c.yaml:1: addr: neither a value nor a list of values`,
 		"x-y: &a b\naddr: *a":                        `c.yaml:1: unknown key "x-y"`,
 		"addr: &a b\nprefix: *a":                     `c.yaml:2: prefix: neither a value nor a list of values`,
+		"db: [a.db, b.db]":                           `c.yaml:1: db takes one value and no list`,
+		"store: *hunter2":                            `c.yaml: a value that begins with * needs quotes`,
 		"cors-origin: [[a]]":                         `c.yaml:1: cors-origin: a list of something else than values`,
 		"addr: a\n---\naddr: b":                      `c.yaml: more than one document`,
 		"addr: \"a":                                  `c.yaml: found unexpected end of stream`,
@@ -145,7 +147,7 @@ func TestConfigFileOfOtherCommands(t *testing.T) {
 
 // What config prints is a configuration file that says the same.
 func TestConfigPrintsAConfigFile(t *testing.T) {
-	text := "tokens: \"a # b: .tokens\"\nname-rule: [trim, no-bidi]\ncors-origin: [\"https://a.example\", \"https://b.example\"]\nlog-level: DEBUG\nmax-failed-logins: 0\nstatus-type-default:\nstore: bolt:f.db\n# the end"
+	text := "tokens: \"a # b: .tokens\"\ntls-cert: \"a\\nb\"\ntls-key: k\nname-rule: [trim, no-bidi]\ncors-origin: [\"https://a.example\", \"https://b.example\"]\nlog-level: DEBUG\nmax-failed-logins: 0\nstatus-type-default:\nstore: bolt:f.db\n# the end"
 	first, _ := configured(t, exitOK, text, nil, "config")
 	second, _ := configured(t, exitOK, first, nil, "config")
 	values := func(out string) (values []string) {
@@ -157,6 +159,7 @@ func TestConfigPrintsAConfigFile(t *testing.T) {
 	require.Equal(t, values(first), values(second))
 	require.Contains(t, values(first), "cors-origin: https://a.example,https://b.example")
 	require.Contains(t, values(first), "log-level: debug")
+	require.Contains(t, values(first), `tls-cert: "a\nb"`)
 	require.Contains(t, second, "c.yaml:3")
 	out, _ := configured(t, exitOK, "# nothing\n", nil, "config")
 	require.Equal(t, "addr: 127.0.0.1:3000 # default", settingLine(t, out, "addr"))

@@ -313,7 +313,9 @@ func TestImportFromCredentials(t *testing.T) {
 		{[]string{"--user-id", "x", "f"}, "go with --from"},
 		{[]string{"--from", srv.URL, "f"}, "both say what to import"},
 		{[]string{"--from", "chat.example", "--user-id", "x"}, "has no http or https and host"},
-		{[]string{"--from", "https://u:secret@chat.example", "--user-id", "x"}, "xxxxx"},
+		{[]string{"--from", "https://u:secret@chat.example", "--user-id", "x"}, "has more than a host and a path"},
+		{[]string{"--from", "https://secret@chat.example", "--user-id", "x"}, "has more than a host and a path"},
+		{[]string{"--from", "chat.example?secret", "--user-id", "x"}, "has no http or https and host"},
 	} {
 		_, errs := fromCommand(t, exitUsage, fromToken, append(tt.args, "--db", db)...)
 		require.Contains(t, errs, tt.want)

@@ -48,9 +48,9 @@ func (s *sessions) readShared() {
 		return
 	}
 	s.mu.Lock()
-	same := s.info != nil && os.SameFile(info, s.info) && info.Size() == s.info.Size() && info.ModTime().Equal(s.info.ModTime())
+	before := s.info
 	s.mu.Unlock()
-	if same {
+	if before != nil && os.SameFile(info, before) && info.Size() == before.Size() && info.ModTime().Equal(before.ModTime()) {
 		return
 	}
 	records, err := readSessions(s.path, s.database)
@@ -58,8 +58,18 @@ func (s *sessions) readShared() {
 		s.log.Warn("the sessions of the other servers can't be read", "error", err)
 		return
 	}
+	s.adopt(records, info, before)
+}
+
+// adopt makes records the sessions, which were read from the file with info when before
+// was the last one. If another reader was faster, it changes nothing: a session may have
+// begun since, and records would not have it.
+func (s *sessions) adopt(records []sessionRecord, info, before os.FileInfo) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.info != before {
+		return
+	}
 	s.info = info
 	s.set(records)
 	if s.recheck != nil {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -44,6 +45,18 @@ func TestSharedSessions(t *testing.T) {
 	_, _, err = a.find(id)
 	require.Error(t, err, "an end counts on the other server within a second")
 	require.Greater(t, rechecked, before, "and ends its streams")
+
+	// A reader that was slow doesn't take away what has begun since.
+	slow, err := os.Lstat(a.path)
+	require.NoError(t, err)
+	records, err := readSessions(a.path, a.database)
+	require.NoError(t, err)
+	last := a.info
+	begin(b)
+	id = begin(a)
+	a.adopt(records, slow, last)
+	require.Contains(t, a.byID, tokenauth.HashOf(id))
+	require.Len(t, a.records, 2, "the session of the other server, too")
 
 	// Neither server forgets what the other one has begun meanwhile.
 	var mu sync.Mutex
