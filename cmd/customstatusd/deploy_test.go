@@ -81,8 +81,8 @@ func texts(list any) (all []string) {
 	return all
 }
 
-// accepts requires that serve takes these arguments and variables.
-func accepts(t *testing.T, args []string, env map[string]string) {
+// accepts requires that serve takes these arguments and variables, and returns its settings.
+func accepts(t *testing.T, args []string, env map[string]string) string {
 	t.Helper()
 	if len(args) > 0 && args[0] == serveName {
 		args = args[1:]
@@ -91,6 +91,7 @@ func accepts(t *testing.T, args []string, env map[string]string) {
 	lookup := func(name string) (string, bool) { value, ok := env[name]; return value, ok }
 	code := run(t.Context(), append([]string{configName}, args...), nil, &out, &errs, lookup)
 	require.Equal(t, exitOK, code, "%q %v\n%s", args, env, errs.String())
+	return out.String()
 }
 
 // image returns the variables of the Dockerfile, its entry point with the arguments,
@@ -128,6 +129,8 @@ func TestDockerfile(t *testing.T) {
 	require.Equal(t, []string{"customstatusd", "healthcheck"}, health)
 	require.Contains(t, env, "CUSTOMSTATUS_ADDR")
 	accepts(t, start[1:], env)
+	env["CUSTOMSTATUS_STORE"], env["CUSTOMSTATUS_TOKENS"] = "postgres://u@db.example/d", "/data/tokens"
+	require.Contains(t, accepts(t, start[1:], env), "\nstore: postgres://u@db.example/d ")
 }
 
 // The settings in the compose files are those of the image with changes.
@@ -194,10 +197,26 @@ func unit(t *testing.T, program string) string {
 	return strings.ReplaceAll(string(text), "/usr/local/bin/customstatusd", program)
 }
 
+// The unit has its database in its own directory, and its settings can be changed by the
+// file of the variables, the store included.
 func TestUnit(t *testing.T) {
-	command := regexp.MustCompile(`(?m)^ExecStart=(\S+) (.*)$`).FindStringSubmatch(unit(t, "customstatusd"))
+	text := unit(t, "customstatusd")
+	command := regexp.MustCompile(`(?m)^ExecStart=(\S+) (.*)$`).FindStringSubmatch(text)
 	require.Len(t, command, 3)
-	accepts(t, strings.Fields(command[2]), nil)
+	require.Contains(t, text, "\nWorkingDirectory=/var/lib/customstatus\n")
+	require.Contains(t, text, "\nStateDirectory=customstatus\n")
+	env := make(map[string]string)
+	for line := range strings.Lines(text) {
+		if pairs, ok := strings.CutPrefix(line, "Environment="); ok {
+			for pair := range strings.FieldsSeq(pairs) {
+				name, value, _ := strings.Cut(pair, "=")
+				env[name] = value
+			}
+		}
+	}
+	require.Contains(t, accepts(t, strings.Fields(command[2]), env), "\ndb: customstatus.db ")
+	env["CUSTOMSTATUS_STORE"], env["CUSTOMSTATUS_TOKENS"] = "postgres://u@db.example/d", "/var/lib/customstatus/tokens"
+	require.Contains(t, accepts(t, strings.Fields(command[2]), env), "\nstore: postgres://u@db.example/d ")
 }
 
 // maxExposure is the greatest exposure that systemd may find in the unit, in tenths.
