@@ -118,7 +118,7 @@ func (s *Store) takeTurn(ctx, running context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		return fmt.Errorf("nothing was done: other calls took longer than %v: %w", s.opts.Timeout, running.Err())
+		return fmt.Errorf("nothing was done: other calls took longer than %v", s.opts.Timeout)
 	}
 }
 

@@ -43,7 +43,7 @@ func (s *Store) prove(ctx context.Context) *proof {
 			read.fingerprints[status.ID] = status.Fingerprint()
 		}, begin)
 		if read.err == nil {
-			s.meet(newer, false)
+			s.meet(newer)
 		}
 		p.done <- read
 	}()

@@ -193,6 +193,7 @@ func (s *Store) Load(ctx context.Context) (customstatus.Contents, error) {
 	running, cancel := s.reading(ctx)
 	defer cancel()
 	contents := customstatus.Contents{Shared: true}
+	met := s.newer.Load() // what is met from now on may be newer than what is read
 	if err = s.settleFirst(running); err == nil {
 		var newer error
 		contents.Revision, newer, err = s.scan(running, func(count int, status *customstatus.CustomUserStatus) {
@@ -202,7 +203,10 @@ func (s *Store) Load(ctx context.Context) (customstatus.Contents, error) {
 			contents.Statuses = append(contents.Statuses, *status)
 		}, func() { contents.Statuses = nil })
 		if err == nil {
-			s.meet(newer, true)
+			s.meet(newer)
+			if newer == nil {
+				s.newer.CompareAndSwap(met, nil)
+			}
 		}
 	}
 	if err != nil {
@@ -211,16 +215,10 @@ func (s *Store) Load(ctx context.Context) (customstatus.Contents, error) {
 	return contents, nil
 }
 
-// meet remembers whether the catalog has a value in a newer format. Only who has
-// seen the whole catalog may find that there is none.
-func (s *Store) meet(newer error, whole bool) {
-	switch {
-	case newer != nil:
-		if s.newer.Swap(&newer) == nil {
-			s.opts.Logger.Warn("etcdstore: writes are refused until this program is upgraded", "reason", newer)
-		}
-	case whole:
-		s.newer.Store(nil)
+// meet remembers a value in a newer format, if newer isn't nil.
+func (s *Store) meet(newer error) {
+	if newer != nil && s.newer.Swap(&newer) == nil {
+		s.opts.Logger.Warn("etcdstore: writes are refused until this program is upgraded", "reason", newer)
 	}
 }
 

@@ -147,6 +147,61 @@ func TestNewerFormat(t *testing.T) {
 	}
 }
 
+// A load doesn't make the store forget what a watcher has met in the meantime.
+func TestNewerFormatDuringALoad(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, nil)
+	client := cluster.Client(t)
+	w := &wire{}
+	s := openOn(t, cluster, w, Options{ProofInterval: time.Hour})
+	at := must(s.Commit(ctx, []customstatus.Change{create("a", "x")}))
+	b := create("b", "y").After
+	newer := appendRecord(nil, &b)
+	newer[0] = format + 1
+	w.set(func(_ string, req any, send func() error) error {
+		r, ok := req.(*pb.RangeRequest)
+		if !ok || !r.CountOnly {
+			return send()
+		}
+		w.set(nil)
+		_, err := client.Txn(ctx).Then(opPut(DefaultPrefix+"s/b", string(newer)), opPut(DefaultPrefix+"n/y", "b"), opPut(DefaultPrefix+"revision", "\x01\x01\x00")).Commit()
+		require.NoError(t, err)
+		for c, err := range s.Watch(ctx, at) {
+			require.NoError(t, err)
+			if len(c.Changes) > 0 {
+				break
+			}
+		}
+		return send()
+	})
+	require.Len(t, load(t, s), 1, "what was there before")
+	_, err := s.Commit(ctx, []customstatus.Change{create("c", "z")})
+	require.ErrorIs(t, err, ErrNewerFormat)
+}
+
+// The cluster may forget the revision that is being read.
+func TestCompactedDuringALoad(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, nil)
+	client := cluster.Client(t)
+	w := &wire{}
+	s := openOn(t, cluster, w, Options{PageSize: 2})
+	for i := range 5 {
+		must(s.Commit(ctx, []customstatus.Change{create(fmt.Sprint(i), fmt.Sprint(i))}))
+	}
+	left := 3
+	w.set(func(_ string, req any, send func() error) error {
+		if r, ok := req.(*pb.RangeRequest); ok && r.Revision > 0 && !r.CountOnly && left > 0 {
+			left--
+			must(client.Put(ctx, "foreign", "one"))
+			must(client.Compact(ctx, must(client.Put(ctx, "foreign", "two")).Header.Revision))
+		}
+		return send()
+	})
+	require.Len(t, load(t, s), 5)
+	require.Zero(t, left)
+}
+
 // What no commit has written is reported, by Load and by a watcher.
 func TestDamage(t *testing.T) {
 	t.Parallel()

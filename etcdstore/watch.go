@@ -291,7 +291,7 @@ func unreadable(err error) error { return fmt.Errorf("%w: %w", customstatus.ErrC
 // tolerate remembers a newer format, and makes any other error unreadable.
 func (w *watcher) tolerate(err error) error {
 	if errors.Is(err, ErrNewerFormat) {
-		w.meet(err, false)
+		w.meet(err)
 		return nil
 	}
 	if err != nil {
