@@ -52,7 +52,7 @@ func TestSchemas(t *testing.T) {
 	t.Run("catalogs and schemas don't see each other", func(t *testing.T) {
 		database := server.NewDatabase()
 		var stores []*pgstore.Store
-		for _, opts := range []pgstore.Options{{}, {Catalog: "rooms"}, {Catalog: "\x00'\\"}, {Schema: "other"}, {Schema: "select", Catalog: "rooms"}} {
+		for _, opts := range []pgstore.Options{{}, {Catalog: "rooms"}, {Catalog: "\x00'\\"}, {Schema: "other"}, {Schema: "select", Catalog: "rooms"}, {Schema: strings.Repeat("s", 48), Catalog: strings.Repeat("\xff", 255)}} {
 			stores = append(stores, open(t, server.DSN(database), opts))
 		}
 		for i, s := range stores {
@@ -66,6 +66,10 @@ func TestSchemas(t *testing.T) {
 			require.Len(t, load(t, s).Statuses, i+1)
 			works(t, s)
 		}
+		server.Exec(database, `CREATE ROLE "Ü ""{schema}"`)
+		sql, err := pgstore.GrantSQL("select", `Ü "{schema}`)
+		require.NoError(t, err)
+		server.Exec(database, sql)
 	})
 
 	t.Run("a role with the least privileges", func(t *testing.T) {
