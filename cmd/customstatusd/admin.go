@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -75,14 +74,15 @@ type admin struct {
 
 // listenAdmin begins to serve for the operator, before there is a catalog: a server may
 // have to wait for its database. It returns nil if there is no such listener.
-func listenAdmin(config *serveConfig, log *slog.Logger) (*admin, error) {
+func listenAdmin(ctx context.Context, config *serveConfig, replaced replacing) (*admin, error) {
 	if config.admin.addr == "" {
 		return nil, nil
 	}
-	ln, err := net.Listen("tcp", config.admin.onThisMachine())
+	ln, err := replaced.listen(ctx, "--admin-addr", config.admin.onThisMachine())
 	if err != nil {
-		return nil, fmt.Errorf("--admin-addr: %w", err)
+		return nil, err
 	}
+	log := replaced.log
 	a := &admin{running: make(chan struct{}, adminRequests)}
 	var revision func(context.Context) (customstatus.Revision, error)
 	if config.store.shared() {

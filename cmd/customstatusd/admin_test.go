@@ -102,7 +102,7 @@ func tryAdmin(t *testing.T, db *localDatabase) triedAdmin {
 	if db != nil && db.shared != nil {
 		config.store = address{kind: kindPostgres}
 	}
-	a, err := listenAdmin(config, slog.New(slog.DiscardHandler))
+	a, err := listenAdmin(t.Context(), config, replacing{log: slog.New(slog.DiscardHandler)})
 	require.NoError(t, err)
 	t.Cleanup(a.close)
 	if db != nil {
@@ -200,7 +200,7 @@ func TestAdminIsBounded(t *testing.T) {
 func TestAdminBeyondThisMachine(t *testing.T) {
 	for addr, want := range map[string]int{"0.0.0.0:0": 1, ":0": 0, "127.0.0.1:0": 0, "localhost:0": 0} {
 		var log bytes.Buffer
-		a, err := listenAdmin(&serveConfig{admin: adminConfig{addr: addr}}, slog.New(slog.NewTextHandler(&log, nil)))
+		a, err := listenAdmin(t.Context(), &serveConfig{admin: adminConfig{addr: addr}}, replacing{log: slog.New(slog.NewTextHandler(&log, nil))})
 		require.NoError(t, err)
 		a.close()
 		require.Equal(t, want, strings.Count(log.String(), "level=WARN"), "%s: %s", addr, log.String())

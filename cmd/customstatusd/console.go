@@ -13,10 +13,14 @@ const (
 	consoleOff      = "off"
 )
 
+func (c *serveConfig) hasConsole() bool {
+	return c.console != consoleOff && c.browsers.sessionTime != 0
+}
+
 // withConsole serves the console at the root, and next elsewhere. People sign in there
 // with a token for a session, so without sessions there is no console.
 func (c *serveConfig) withConsole(next http.Handler) http.Handler {
-	if c.console == consoleOff || c.browsers.sessionTime == 0 {
+	if !c.hasConsole() {
 		return next
 	}
 	return console.New(&console.Options{

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
-	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -44,9 +43,9 @@ than the database, writes 64 KiB to it, and removes it. So 200 then says that a 
 should succeed, not that a write has succeeded. Over a shared store, the check
 writes nothing: it only asks whether the store can be reached. If the store itself has
 refused the last write, because its disk is full or because a newer version has written
-there, say, the check answers 503 until a write
-succeeds, or 5 minutes have passed since the check saw a write fail, so that writes are
-tried again. A 503 can then also say "reads are late", and has a "since". Lists are answered from memory all the same.
+there, the check answers 503 until a write succeeds, or 5 minutes have passed since the
+check saw a write fail, so that writes are tried again. A 503 can then also say "reads are
+late", and has a "since". Lists are answered from memory all the same.
 
 If there is no tokens file, the first start makes one with one user and prints the
 credentials once. With --credentials-file it writes them to a file of mode 0600 instead,
@@ -136,7 +135,7 @@ func addServeConfig(cmd *cobra.Command) *serveConfig {
 	flags.StringVar(&c.clientAddrHeader, "client-addr-header", "", "the `HEADER` in which a proxy names the client's address; the default\nis the address of the connection")
 	flags.IntVar(&c.maxFailedLogins, "max-failed-logins", loginlimit.DefaultFailures, "the `NUMBER` of logins from one address that may fail within one to two\nminutes before further failures are answered late; 0 is no limit")
 	flags.StringVar(&c.credentials, "credentials-file", "", "the `FILE`, of mode 0600, that the first start writes its credentials to,\ninstead of printing them")
-	flags.DurationVar(&c.lockTimeout, "lock-timeout", 0, "the `DURATION`, such as 1m, to wait for a database that another process holds,\nsuch as the server that this one replaces")
+	flags.DurationVar(&c.lockTimeout, "lock-timeout", 0, "the `DURATION`, such as 1m, to wait for an address and a database that another process\nholds, such as the server that this one replaces")
 	flags.DurationVar(&c.storeTimeout, "store-timeout", 30*time.Second, "the `DURATION` to try again at the start if a shared store can't be reached")
 	c.browsers.declare(flags)
 	c.admin.declare(flags)
@@ -239,29 +238,33 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 	starting, started := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer started()
 
-	// The port comes first: if it is in use, no file is made.
-	ln, err := net.Listen("tcp", config.addr)
-	if err != nil {
-		return err
-	}
-	defer ln.Close() // for the errors below; the server closes it, too
 	certs, err := loadCertificate(config.tlsCert, config.tlsKey)
 	if err != nil {
 		return err
 	}
-	admin, err := listenAdmin(config, log)
-	if err != nil {
-		return err
-	}
-	defer admin.close()
-	options := customstatus.Options{Rules: *config.rules, Logger: log, Observer: admin.observer()}
-	db, control, err := openServed(starting, config, options, log)
-	if err != nil {
+	stopped := func(err error) error {
 		if starting.Err() != nil && errors.Is(err, context.Canceled) {
 			log.Info("stopped before listening")
 			return nil
 		}
 		return err
+	}
+	// The port comes first: if it is in use, no file is made.
+	replaced := replacing{until: time.Now().Add(config.lockTimeout), timeout: config.lockTimeout, log: log}
+	ln, err := replaced.listen(starting, "--addr", config.addr)
+	if err != nil {
+		return stopped(err)
+	}
+	defer ln.Close() // for the errors below; the server closes it, too
+	admin, err := listenAdmin(starting, config, replaced)
+	if err != nil {
+		return stopped(err)
+	}
+	defer admin.close()
+	options := customstatus.Options{Rules: *config.rules, Logger: log, Observer: admin.observer()}
+	db, control, err := openServed(starting, config, options, replaced)
+	if err != nil {
+		return stopped(err)
 	}
 	closeDB := func() error { return errors.Join(control.remove(), db.close()) }
 	log.Debug("opened", "db", config.store.String())
@@ -280,9 +283,9 @@ func (p *process) serveWith(ctx context.Context, config *serveConfig, log *slog.
 		"db", config.store.String(), "revision", uint64(db.catalog.Revision()))
 	failed := s.wait(ctx, signals)
 
-	stopped := make(chan error, 1)
-	go func() { stopped <- s.stop() }()
-	return errors.Join(failed, awaitStop(stopped, signals))
+	ended := make(chan error, 1)
+	go func() { ended <- s.stop() }()
+	return errors.Join(failed, awaitStop(ended, signals))
 }
 
 // readyTokens returns the tokens. The first start makes one, and prints it with the
@@ -299,7 +302,11 @@ func (p *process) readyTokens(ctx context.Context, config *serveConfig, addr net
 			} else if credentials.path == at.path || credentials.path == at.path+lockEnding {
 				return fmt.Errorf("--credentials-file: %s is the tokens file or its lock", config.credentials)
 			}
-			return writeCredentials(config.credentials, at.path, made)
+			if err := writeCredentials(config.credentials, at.path, made); err != nil {
+				return err
+			}
+			log.Info("this is the first start, so there are new credentials", "file", config.credentials)
+			return nil
 		}
 		return config.welcome(p.stdout, addr, at.given, made)
 	})
@@ -345,7 +352,7 @@ var headerLines = regexp.MustCompile(`^X-User-Id: \S+\nX-Auth-Token: \S+\n$`)
 
 // openServed opens the database for a server, and the control socket beside a file. The
 // socket is nil, which the log says, if something else is in its place.
-func openServed(ctx context.Context, config *serveConfig, opts customstatus.Options, log *slog.Logger) (*localDatabase, *controlListener, error) {
+func openServed(ctx context.Context, config *serveConfig, opts customstatus.Options, replaced replacing) (*localDatabase, *controlListener, error) {
 	if config.store.shared() {
 		db, err := openReachable(ctx, config, opts)
 		return db, nil, err
@@ -363,7 +370,7 @@ func openServed(ctx context.Context, config *serveConfig, opts customstatus.Opti
 	if err := ownDatabase(pl.path); err != nil {
 		return nil, nil, err
 	}
-	db, err := openLocked(ctx, pl, config, opts)
+	db, err := replaced.open(ctx, pl, opts)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -376,28 +383,9 @@ func openServed(ctx context.Context, config *serveConfig, opts customstatus.Opti
 		return nil, nil, errors.Join(err, ctx.Err(), db.close())
 	}
 	if err != nil {
-		log.Warn("no control socket: import, export and backup do not work while the server runs", "error", err)
+		replaced.log.Warn("no control socket: import, export and backup do not work while the server runs", "error", err)
 	}
 	return db, control, nil
-}
-
-// openLocked opens the database for a server, and waits while another process holds it,
-// as long as the configuration says.
-func openLocked(ctx context.Context, pl place, config *serveConfig, opts customstatus.Options) (*localDatabase, error) {
-	deadline := time.Now().Add(config.lockTimeout)
-	for waits := 0; ; waits++ {
-		// Each try waits for half a second.
-		db, err := openLocal(ctx, pl, true, opts)
-		if !errors.Is(err, customstatus.ErrLocked) || !time.Now().Before(deadline) {
-			return db, err
-		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-		if waits == 0 {
-			opts.Logger.Info("waiting for the process that holds the database", "db", pl.path, "timeout", config.lockTimeout.String())
-		}
-	}
 }
 
 // sameSignal is how long a further signal counts as the first one. A supervisor
@@ -435,47 +423,6 @@ func (c *serveConfig) clientAddr(r *http.Request) string {
 		return r.RemoteAddr
 	}
 	return host
-}
-
-// url returns the URL at which clients reach the server that listens at addr.
-func (c *serveConfig) url(addr net.Addr) string {
-	scheme := "http"
-	if c.tlsCert != "" {
-		scheme = "https"
-	}
-	host, port, _ := net.SplitHostPort(addr.String())
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	// A certificate is for the name, if the configuration has one.
-	if name, _, _ := net.SplitHostPort(c.addr); name != "" && net.ParseIP(name) == nil {
-		host = name
-	}
-	return scheme + "://" + net.JoinHostPort(host, port)
-}
-
-// welcome prints the credentials of the first start, and a command that uses them.
-func (c *serveConfig) welcome(w io.Writer, addr net.Addr, tokens string, t newToken) error {
-	trust := ""
-	if c.tlsCert != "" {
-		trust = "  --cacert " + shellQuote(c.tlsCert) + " \\\n"
-	}
-	_, err := fmt.Fprintf(w, `This is the first start. The credentials are shown only this once, because only a
-hash of the token is kept, in %s:
-
-  X-User-Id: %s
-  X-Auth-Token: %s
-
-Create a status with them:
-
-curl --location %s \
-%s  --header 'X-User-Id: %[2]s' \
-  --header 'X-Auth-Token: %[3]s' \
-  --header 'Content-Type: application/json' \
-  --data '{"name":"In a meeting","statusType":"busy"}'
-
-`, tokens, t.userID, t.token, shellQuote(c.url(addr)+path.Join("/", c.prefix, "custom-user-status.create")), trust)
-	return err
 }
 
 // shellQuote quotes s for a POSIX shell.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -74,6 +75,38 @@ func TestLockTimeout(t *testing.T) {
 	cancel()
 	require.Equal(t, exitOK, <-ended, log)
 	require.Equal(t, 1, strings.Count(log.String(), waiting))
+}
+
+// A server takes over the addresses of the one that it replaces.
+func TestLockTimeoutOfAddresses(t *testing.T) {
+	const waiting, listening = `msg="waiting for the process that holds the address"`, "msg=listening"
+	for _, flag := range []string{"--addr", "--admin-addr"} {
+		t.Run(flag, func(t *testing.T) {
+			held, err := net.Listen("tcp", "127.0.0.1:0")
+			require.NoError(t, err)
+			defer held.Close()
+			args := []string{"--db", filepath.Join(t.TempDir(), "x.db"), "--addr", "127.0.0.1:0", flag, held.Addr().String(), "--lock-timeout", "1h"}
+			start := func() (*serverLog, context.CancelFunc, chan int) {
+				ctx, cancel := context.WithCancel(t.Context())
+				log, ended := newLog(waiting, listening), make(chan int, 1)
+				go func() { ended <- run(ctx, args, nil, io.Discard, log, noEnv) }()
+				<-log.said[waiting]
+				return log, cancel, ended
+			}
+			given, giveUp, gone := start()
+			giveUp()
+			require.Equal(t, exitOK, <-gone, given)
+			require.Contains(t, given.String(), `msg="stopped before listening"`)
+			require.NoFileExists(t, args[1])
+
+			log, cancel, ended := start()
+			require.NoError(t, held.Close())
+			<-log.said[listening]
+			cancel()
+			require.Equal(t, exitOK, <-ended, log)
+			require.Equal(t, 1, strings.Count(log.String(), waiting))
+		})
+	}
 }
 
 // broken is standard output that can't be written.
