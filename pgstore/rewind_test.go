@@ -61,6 +61,15 @@ func (g *gated) Watch(ctx context.Context, after customstatus.Revision) iter.Seq
 	}
 }
 
+// twoStores opens two stores on one new database.
+func twoStores(t *testing.T) (server *pgtest.Server, database string, s, other *pgstore.Store) {
+	t.Helper()
+	server = pgtest.Start(t, nil)
+	database = server.NewDatabase()
+	opts := pgstore.Options{Logger: new(logbook).logger()}
+	return server, database, open(t, server.DSN(database), opts), open(t, server.DSN(database), opts)
+}
+
 // rewind makes the database what it was at a revision, if all commits were creates.
 func rewind(server *pgtest.Server, database string, to customstatus.Revision) {
 	r := strconv.FormatUint(uint64(to), 10)
@@ -75,9 +84,8 @@ func rewind(server *pgtest.Server, database string, to customstatus.Revision) {
 // waits for the commit.
 func TestCatalogBehindItsOwnLostCommit(t *testing.T) {
 	t.Parallel()
-	server := pgtest.Start(t, nil)
-	database := server.NewDatabase()
-	g := &gated{Store: open(t, server.DSN(database), pgstore.Options{Logger: new(logbook).logger()})}
+	server, database, s, _ := twoStores(t)
+	g := &gated{Store: s}
 	c := clustered(t, g)
 	heals(t, c, "one")
 	g.cut()
@@ -104,10 +112,7 @@ func TestCatalogBehindItsOwnLostCommit(t *testing.T) {
 // A feed that is behind a commit of this store meets another one in its place.
 func TestFeedMeetsAnotherHistory(t *testing.T) {
 	t.Parallel()
-	server := pgtest.Start(t, nil)
-	database := server.NewDatabase()
-	opts := pgstore.Options{Logger: new(logbook).logger()}
-	s, other := open(t, server.DSN(database), opts), open(t, server.DSN(database), opts)
+	server, database, s, other := twoStores(t)
 	r := commit(t, s, create("a", "x"))
 	commit(t, s, create("b", "lost"))
 	rewind(server, database, r)
@@ -121,10 +126,7 @@ func TestFeedMeetsAnotherHistory(t *testing.T) {
 // The revision of a history that the store has not read says nothing.
 func TestRevisionOfAnotherHistory(t *testing.T) {
 	t.Parallel()
-	server := pgtest.Start(t, nil)
-	database := server.NewDatabase()
-	opts := pgstore.Options{Logger: new(logbook).logger()}
-	s, other := open(t, server.DSN(database), opts), open(t, server.DSN(database), opts)
+	server, database, s, other := twoStores(t)
 	r := commit(t, s, create("a", "x"))
 	commit(t, s, create("b", "lost"))
 	feed := follow(t, s, r)
@@ -146,11 +148,8 @@ func TestRevisionOfAnotherHistory(t *testing.T) {
 // of what history it was.
 func TestFeedGoesOnFromTheSameStatusesOnly(t *testing.T) {
 	t.Parallel()
-	server := pgtest.Start(t, nil)
-	database := server.NewDatabase()
-	opts := pgstore.Options{Logger: new(logbook).logger()}
-	g := &gated{Store: open(t, server.DSN(database), opts)}
-	other := open(t, server.DSN(database), opts)
+	server, database, s, other := twoStores(t)
+	g := &gated{Store: s}
 	c := clustered(t, g)
 	r := heals(t, c, "one").Revision
 	commit(t, other, create("b", "lost"))
@@ -174,10 +173,7 @@ func TestFeedGoesOnFromTheSameStatusesOnly(t *testing.T) {
 // same history.
 func TestCommitFromACompactedPosition(t *testing.T) {
 	t.Parallel()
-	server := pgtest.Start(t, nil)
-	database := server.NewDatabase()
-	opts := pgstore.Options{Logger: new(logbook).logger()}
-	s, other := open(t, server.DSN(database), opts), open(t, server.DSN(database), opts)
+	_, _, s, other := twoStores(t)
 	commit(t, s, create("a", "x"))
 	require.NoError(t, other.Compact(t.Context(), commit(t, other, create("b", "y"))))
 	_, err := s.Commit(t.Context(), []customstatus.Change{create("c", "z")})
@@ -229,11 +225,8 @@ func (l *loading) Commit(ctx context.Context, changes []customstatus.Change) (cu
 // status is at the same revision in both.
 func TestWriteWhileAnotherHistoryIsLoaded(t *testing.T) {
 	t.Parallel()
-	server := pgtest.Start(t, nil)
-	database := server.NewDatabase()
-	opts := pgstore.Options{Logger: new(logbook).logger()}
-	l := &loading{gated: &gated{Store: open(t, server.DSN(database), opts)}}
-	other := open(t, server.DSN(database), opts)
+	server, database, s, other := twoStores(t)
+	l := &loading{gated: &gated{Store: s}}
 	c := clustered(t, l)
 	r := heals(t, c, "one").Revision
 	with := func(metadata string) customstatus.Change {

@@ -188,7 +188,7 @@ BEGIN
 		-- A marker can be seen before a synchronous standby has it: when the wait for
 		-- the standby was broken off, or the server was restarted. A transaction that
 		-- writes nothing would not wait for the standby either.
-		PERFORM pg_logical_emit_message(true, 'customstatus', '');
+		PERFORM pg_logical_emit_message(true, 'customstatus', ''::text);
 	END IF;
 	SELECT m.revision INTO o_revision FROM {schema}.markers m WHERE m.token = p_token;
 	SELECT c.fingerprint INTO o_fingerprint FROM {schema}.commits c
