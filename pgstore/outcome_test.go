@@ -188,6 +188,26 @@ func TestSyncAfterAnUnknownOutcome(t *testing.T) {
 	require.Zero(t, c.Len())
 }
 
+// The markers of commits are old at once when somebody sets the server's clock forward.
+func TestOutcomeWithoutTheMarker(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, nil)
+	database := server.NewDatabase()
+	p, dsn := through(t, server, database)
+	s := open(t, dsn, pgstore.Options{Timeout: patience, Logger: new(logbook).logger()})
+	p.Set(faultproxy.ToClient, faultproxy.Rule{Action: faultproxy.Cut, Pattern: reply, Once: true})
+	p.Refuse(true)
+	done := start(t, s, create("a", "x"))
+	eventually(t, "the commit is made", func() bool {
+		return len(server.Exec(database, "DELETE FROM customstatus.markers RETURNING 1")) == 1
+	})
+	eventually(t, "the answer is lost", func() bool { return p.Fired(faultproxy.ToClient) == 1 })
+	p.Refuse(false)
+	require.NoError(t, <-done)
+	holds(t, s, 1, "x")
+	works(t, s)
+}
+
 // A commit may leave the feed before its outcome is known.
 func TestUnknownOutcomeOfACompactedCommit(t *testing.T) {
 	t.Parallel()

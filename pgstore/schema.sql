@@ -184,12 +184,19 @@ BEGIN
 	END IF;
 	-- It waits for a commit under way that has written the marker.
 	INSERT INTO {schema}.markers (token, catalog) VALUES (p_token, p_catalog) ON CONFLICT DO NOTHING;
-	IF NOT FOUND THEN
-		-- A marker can be seen before a synchronous standby has it: when the wait for
-		-- the standby was broken off, or the server was restarted. A transaction that
-		-- writes nothing would not wait for the standby either.
-		PERFORM pg_logical_emit_message(true, 'customstatus', ''::text);
+	IF FOUND THEN
+		-- If the server's clock was set forward, the marker has gone too early.
+		SELECT c.revision, c.fingerprint INTO o_revision, o_fingerprint FROM {schema}.commits c
+			WHERE c.catalog = p_catalog AND c.token = p_token;
+		IF FOUND THEN
+			DELETE FROM {schema}.markers m WHERE m.token = p_token;
+		END IF;
+		RETURN;
 	END IF;
+	-- A marker can be seen before a synchronous standby has it: when the wait for the
+	-- standby was broken off, or the server was restarted. A transaction that writes
+	-- nothing would not wait for the standby either.
+	PERFORM pg_logical_emit_message(true, 'customstatus', ''::text);
 	SELECT m.revision INTO o_revision FROM {schema}.markers m WHERE m.token = p_token;
 	SELECT c.fingerprint INTO o_fingerprint FROM {schema}.commits c
 		WHERE c.catalog = p_catalog AND c.revision = o_revision;

@@ -273,7 +273,7 @@ func TestServerDiesAndComesBack(t *testing.T) {
 	opts := pgstore.Options{Timeout: time.Second, Logger: new(logbook).logger()}
 	a, b := open(t, server.DSN(database), opts), open(t, server.DSN(database), opts)
 	book := new(logbook)
-	patient := open(t, server.DSN(database), pgstore.Options{Logger: book.logger()})
+	patient := open(t, server.DSN(database), pgstore.Options{Timeout: patience, Logger: book.logger()})
 	for i, stop := range []func(){server.Kill, server.Stop, server.Kill} {
 		feed := follow(t, b, load(t, b).Revision)
 		name := fmt.Sprint("before ", i)
