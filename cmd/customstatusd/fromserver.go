@@ -89,6 +89,7 @@ func (p *process) credentials(r remote) (client.Credentials, error) {
 // default, and says when the next one may come.
 const (
 	fromTimeout = 5 * time.Minute // for one answer, which may have all statuses
+	fromSilence = time.Minute     // of a server, before and within an answer
 	fromRetries = 4
 	fromMaxWait = 2 * time.Minute
 	fromMaxSize = 512 << 20
@@ -158,7 +159,7 @@ func (p *process) sayGone(name string, before, statuses []customstatus.CustomUse
 
 // fetch returns all statuses of a running server.
 func (p *process) fetch(ctx context.Context, base string, who client.Credentials) ([]customstatus.CustomUserStatus, error) {
-	transport := &showing{to: p.stderr, on: isTerminal(p.stderr)}
+	transport := &showing{next: http.DefaultTransport, silence: fromSilence, to: p.stderr, on: isTerminal(p.stderr)}
 	defer transport.clear()
 	base = strings.TrimRight(base, "/")
 	base = strings.TrimSuffix(base, strings.TrimRight(client.DefaultPrefix, "/"))
@@ -176,7 +177,7 @@ func (p *process) fetch(ctx context.Context, base string, who client.Credentials
 		},
 	})
 	if err != nil {
-		return nil, usagef("--from: %s", strings.TrimPrefix(err.Error(), "client: "))
+		return nil, usagef("--from: %s, such as https://chat.example", strings.TrimPrefix(err.Error(), "client: "))
 	}
 	if unencrypted(base) {
 		fmt.Fprintf(p.stderr, "customstatusd: %s: warning: without https, everybody on the way can read the token\n", base)
@@ -218,19 +219,33 @@ func explain(base string, err error) error {
 	return fmt.Errorf("%s: %w%s", base, err, hint)
 }
 
-// showing counts the bytes of answers on a terminal.
+// showing gives up an answer of which nothing comes, and counts bytes on a terminal.
 type showing struct {
-	to   io.Writer
-	on   bool
-	read atomic.Int64
+	next    http.RoundTripper
+	silence time.Duration
+	to      io.Writer
+	on      bool
+	read    atomic.Int64
 }
 
 func (s *showing) RoundTrip(r *http.Request) (*http.Response, error) {
-	res, err := http.DefaultTransport.RoundTrip(r)
-	if err == nil && s.on {
-		res.Body = &shown{res.Body, s}
+	ctx, cancel := context.WithCancelCause(r.Context())
+	silent := fmt.Errorf("nothing has come for %v", s.silence)
+	b := &shown{s: s, cancel: cancel, timer: time.AfterFunc(s.silence, func() { cancel(silent) })}
+	b.why = func(err error) error { // HTTP/2 only says that the context is canceled
+		if err != nil && err != io.EOF && context.Cause(ctx) == silent {
+			return silent
+		}
+		return err
 	}
-	return res, err
+	res, err := s.next.RoundTrip(r.WithContext(ctx))
+	if err != nil {
+		cancel(nil)
+		return nil, b.why(err)
+	}
+	b.timer.Reset(s.silence)
+	b.ReadCloser, res.Body = res.Body, b
+	return res, nil
 }
 
 func (s *showing) clear() {
@@ -239,13 +254,27 @@ func (s *showing) clear() {
 	}
 }
 
+// shown is the body of an answer.
 type shown struct {
 	io.ReadCloser
-	s *showing
+	s      *showing
+	timer  *time.Timer
+	cancel context.CancelCauseFunc
+	why    func(error) error
 }
 
 func (b *shown) Read(buf []byte) (int, error) {
 	n, err := b.ReadCloser.Read(buf)
-	fmt.Fprintf(b.s.to, "\r\x1b[Kreading: %.1f MB", float64(b.s.read.Add(int64(n)))/1e6)
-	return n, err
+	if n > 0 {
+		b.timer.Reset(b.s.silence)
+	}
+	if b.s.on {
+		fmt.Fprintf(b.s.to, "\r\x1b[Kreading: %.1f MB", float64(b.s.read.Add(int64(n)))/1e6)
+	}
+	return n, b.why(err)
+}
+
+func (b *shown) Close() error {
+	b.cancel(nil)
+	return b.ReadCloser.Close()
 }
