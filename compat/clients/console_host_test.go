@@ -32,9 +32,11 @@ func TestConsoleOfAHost(t *testing.T) {
 	_, err = catalog.Import(t.Context(), all)
 	require.NoError(t, err)
 
-	// Between two pages of the list, others delete much of the first and add to it.
-	var lists atomic.Int32
-	var loggedOut, broken atomic.Bool
+	// Between two pages of the list, others delete much of the first and add to it, or delete
+	// so much that the second page is behind the end.
+	var lists, deletes atomic.Int32
+	deletes.Store(30)
+	var loggedOut, broken, odd atomic.Bool
 	api := httpadapter.New(catalog, httpadapter.AuthenticatorFunc(func(r *http.Request) (httpadapter.Caller, error) {
 		if broken.Load() {
 			return httpadapter.Caller{}, errors.New("the table of users can't be read")
@@ -44,22 +46,28 @@ func TestConsoleOfAHost(t *testing.T) {
 			return httpadapter.Caller{}, httpadapter.ErrUnauthenticated
 		}
 		if strings.HasSuffix(r.URL.Path, ".list") && lists.Add(1) == 2 {
-			for i := range 30 {
+			for i := range deletes.Load() {
 				status, err := catalog.GetByName(fmt.Sprintf("Status %04d", i))
 				if err == nil {
 					_, err = catalog.Delete(r.Context(), status.ID, nil)
 				}
-				if err != nil {
+				if err != nil && !errors.Is(err, customstatus.ErrNotFound) {
 					return httpadapter.Caller{}, err
 				}
 			}
-			_, err = catalog.Create(r.Context(), customstatus.Fields{Name: "A new one", StatusType: customstatus.Away})
+			_, err = catalog.Create(r.Context(), customstatus.Fields{Name: fmt.Sprint("A new one, ", deletes.Load()), StatusType: customstatus.Away})
 		}
 		return httpadapter.Caller{UserID: "admin", MayManage: true}, err
 	}), &httpadapter.Options{Prefix: "/chat/rest/", Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(api.EndStreams)
 	mux := http.NewServeMux()
-	mux.Handle("/chat/rest/", api)
+	mux.HandleFunc("/chat/rest/", func(w http.ResponseWriter, r *http.Request) {
+		if odd.Load() {
+			fmt.Fprint(w, "null") // JSON, and no answer of the API
+			return
+		}
+		api.ServeHTTP(w, r)
+	})
 	mux.Handle("/chat/admin/", http.StripPrefix("/chat", adminpage.New(&adminpage.Options{
 		Title: "Team statuses", Prefix: "/admin/statuses/", API: "/chat/rest/", Session: "/chat/me", LoginURL: "/chat/login",
 	})))
@@ -92,7 +100,7 @@ func TestConsoleOfAHost(t *testing.T) {
 	a.click(`named('Try again')`)
 	a.until(`document.querySelector('.count')?.textContent === '1,071 statuses'`)
 	require.Greater(t, lists.Load(), int32(2), "the page has gone back for what had moved")
-	a.until(`names()[0] === 'A new one' && names()[1] === 'Status 0030'`)
+	a.until(`names()[0] === 'A new one, 30' && names()[1] === 'Status 0030'`)
 	a.click(`named('Last page')`)
 	a.until(`names().at(-1) === 'Status 1099'`)
 	require.Equal(t, `"Ada"`, a.eval(`return document.querySelector('.who').textContent`))
@@ -122,4 +130,20 @@ func TestConsoleOfAHost(t *testing.T) {
 	a.open(server.URL + "/plain/")
 	a.until(`names()[1] === 'Another new one'`)
 	require.Equal(t, `[null,null]`, a.eval(`return [document.querySelector('.who'), $('sign-out')]`))
+
+	// Answers that come too late, or from something else.
+	a.edit("Status 0030")
+	a.eval(`window.fetching = fetch; window.fetch = () => Promise.reject(new DOMException('', 'TimeoutError'))`)
+	a.submit("edit")
+	a.until(`document.querySelector('#edit .whole').textContent === 'The server has not answered in time. It may or may not have been done.'`)
+	a.eval(`window.fetch = fetching`)
+	odd.Store(true)
+	a.open(server.URL + "/plain/")
+	a.until(`document.querySelector('.state')?.innerText.startsWith('The statuses can’t be shown. Something between')`)
+	odd.Store(false)
+
+	deletes.Store(230)
+	lists.Store(0)
+	a.open(server.URL + "/plain/")
+	a.until(`document.querySelector('.count')?.textContent === '873 statuses' && names()[3] === 'Status 0230'`)
 }

@@ -71,6 +71,16 @@ func (a *admin) save() {
 	a.until(`!dialog()`)
 }
 
+// remove deletes a status, which can be undone for some seconds.
+func (a *admin) remove(name string) {
+	a.t.Helper()
+	a.edit(name)
+	a.click(`inDialog('Delete')`)
+	a.until(`dialog().role === 'alertdialog'`)
+	a.click(`inDialog('Delete')`)
+	a.until(`!dialog() && !rowOf(` + quote(name) + `)`)
+}
+
 // take gives the page a file, as the dialog of the browser would.
 func (a *admin) take(name, text string) {
 	a.t.Helper()

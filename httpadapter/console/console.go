@@ -12,6 +12,7 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"path"
 	"regexp"
 	"strconv"
@@ -182,7 +183,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case f == nil && r.URL.Path+"/" == h.prefix:
 		// The address is relative, because a proxy may have removed a part in front.
-		w.Header().Set("Location", path.Base(r.URL.Path)+"/")
+		w.Header().Set("Location", (&url.URL{Path: path.Base(r.URL.Path) + "/"}).String())
 		w.WriteHeader(http.StatusPermanentRedirect)
 		return
 	case f == nil:

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -110,10 +111,13 @@ func TestCaching(t *testing.T) {
 
 func TestOtherRequests(t *testing.T) {
 	t.Parallel()
+	for prefix, location := range map[string]string{"/a/b/": "b/", "/a/b c?/": "b%20c%3F/", "/a/b:c/": "./b:c/"} {
+		target := (&url.URL{Path: strings.TrimSuffix(prefix, "/")}).String()
+		moved := get(console.New(&console.Options{Prefix: prefix}), http.MethodGet, target)
+		require.Equal(t, http.StatusPermanentRedirect, moved.Code)
+		require.Equal(t, location, moved.Header().Get("Location"))
+	}
 	h := console.New(&console.Options{Prefix: "/a/b/"})
-	moved := get(h, http.MethodGet, "/a/b")
-	require.Equal(t, http.StatusPermanentRedirect, moved.Code)
-	require.Equal(t, "b/", moved.Header().Get("Location"))
 	refused := get(h, http.MethodPost, "/a/b/")
 	require.Equal(t, http.StatusMethodNotAllowed, refused.Code)
 	require.Equal(t, "GET, HEAD", refused.Header().Get("Allow"))

@@ -14,6 +14,8 @@ export class Refusal extends Error {
 }
 
 async function request(method, url, body, keepalive = false) {
+	const wrote = method !== 'GET';
+	const fails = (error, code) => new Refusal(error.name === 'TimeoutError' ? 'late' : code, { wrote });
 	let answer, result;
 	try {
 		answer = await fetch(url, {
@@ -24,22 +26,26 @@ async function request(method, url, body, keepalive = false) {
 			body: body && JSON.stringify(body),
 			signal: keepalive ? undefined : AbortSignal.timeout(patience),
 		});
-	} catch {
-		throw new Refusal('unreachable');
+	} catch (error) {
+		throw fails(error, 'unreachable');
 	}
 	try {
-		result = await answer.json();
-	} catch {
-		throw new Refusal(answer.status === 401 ? 'unauthorized' : 'no-json');
+		result = Object(await answer.json());
+	} catch (error) {
+		throw fails(error, answer.status === 401 ? 'unauthorized' : 'no-json');
 	}
 	if (answer.ok) return { ...result, position: answer.headers.get('X-Catalog-Position') ?? '' };
 	const code = answer.status === 401 ? 'unauthorized' : result.errorType ?? (answer.status === 400 ? 'unknown-id' : 'failed');
-	throw new Refusal(code, { field: result.details?.field, requestId: answer.headers.get('X-Request-Id') ?? '', wrote: method !== 'GET' });
+	throw new Refusal(code, { field: result.details?.field, requestId: answer.headers.get('X-Request-Id') ?? '', wrote });
 }
 
 export const endpoint = (name) => config.api + 'custom-user-status.' + name;
 
-export const listFrom = (offset) => request('GET', `${endpoint('list')}?count=0&offset=${offset}`);
+export async function listFrom(offset) {
+	const page = await request('GET', `${endpoint('list')}?count=0&offset=${offset}`);
+	if (!page.statuses) throw new Refusal('no-json');
+	return page;
+}
 export const create = ({ name, statusType }) => request('POST', endpoint('create'), { name, statusType });
 export const update = ({ _id, name, statusType }) => request('POST', endpoint('update'), { _id, name, statusType });
 export const remove = (id, keepalive) => request('POST', endpoint('delete'), { customUserStatusId: id }, keepalive);
@@ -50,6 +56,7 @@ export const signOut = () => request('DELETE', config.session);
 
 const sentences = {
 	'unreachable': 'The server can’t be reached. Check your connection, and try again.',
+	'late': 'The server has not answered in time.',
 	'no-json': 'Something between this page and the server has answered instead of it. Try again later.',
 	'unauthorized': 'You are not signed in any more.',
 	'not_authorized': 'You may look at the statuses, but not change them.',
@@ -71,7 +78,10 @@ export function sentence(failure, { name = '' } = {}) {
 	if (code === 'error-input-is-not-a-valid-field') {
 		return { field: at, text: at === 'name' ? nameFault(name) || 'The server doesn’t accept this name.' : 'The server doesn’t know this type.' };
 	}
-	if (sentences[code]) return { field: code.endsWith('In_Use') ? 'name' : '', text: sentences[code] };
+	if (sentences[code]) {
+		const doubt = wrote && (code === 'late' || code === 'no-json') ? ' It may or may not have been done.' : '';
+		return { field: code.endsWith('In_Use') ? 'name' : '', text: sentences[code] + doubt };
+	}
 	const id = requestId && ` The server’s log says more under ${requestId}.`;
 	return { field: '', text: `The server has failed${wrote ? ', and may or may not have done it' : ''}.${id}` };
 }

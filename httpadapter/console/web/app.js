@@ -51,29 +51,36 @@ function useDeletes(catalog, say, drop) {
 		waiting.current.set(status._id, entry);
 	}
 
-	async function end(id) {
-		const entry = waiting.current.get(id);
-		if (!entry) return;
-		waiting.current.delete(id);
-		drop(entry.key);
+	async function finish(id, { key, status }) {
+		drop(key);
 		try {
 			await remove(id);
 			catalog.afterWrite();
 		} catch (failure) {
 			show(id);
 			if (failure.code !== 'Custom_User_Status_Error_Invalid_User_Status') {
-				say(html`“<bdi>${withEmoji(entry.status.name)}</bdi>” is not deleted. ${sentence(failure).text}`, { bad: true });
+				say(html`“<bdi>${withEmoji(status.name)}</bdi>” is not deleted. ${sentence(failure).text}`, { bad: true });
 			}
 		}
+		waiting.current.delete(id);
+	}
+
+	// end makes a delete that waits, once, however often it is called.
+	function end(id) {
+		const entry = waiting.current.get(id);
+		return entry && (entry.end ??= finish(id, entry));
 	}
 
 	const flush = () => Promise.all([...waiting.current.keys()].map(end));
 
+	// free makes the deletes that keep one of these names in use.
+	const free = (names) => Promise.all([...waiting.current].filter(([, { status }]) => names.has(status.name)).map(([id]) => end(id)));
+
 	// What somebody else changes meanwhile is not what was to be deleted.
 	useEffect(() => {
-		for (const [id, { status, key }] of waiting.current) {
+		for (const [id, { status, key, end }] of waiting.current) {
 			const now = catalog.statuses.get(id);
-			if (now && now.name === status.name && now.statusType === status.statusType) continue;
+			if (end || now && now.name === status.name && now.statusType === status.statusType) continue;
 			waiting.current.delete(id);
 			drop(key);
 			show(id);
@@ -90,7 +97,7 @@ function useDeletes(catalog, say, drop) {
 		addEventListener('pagehide', leave);
 		return () => removeEventListener('pagehide', leave);
 	}, []);
-	return { hidden, begin, flush };
+	return { hidden, begin, flush, free };
 }
 
 // useDrop calls take with a file that is dropped anywhere, and returns whether one is held
@@ -138,12 +145,13 @@ function Page({ user, catalog, onLeave }) {
 	const [size, setSize] = useState(50);
 	const [dialog, setDialog] = useState(null);
 	const { toasts, say, drop } = useToasts();
-	const { hidden, begin, flush } = useDeletes(catalog, say, drop);
+	const { hidden, begin, flush, free } = useDeletes(catalog, say, drop);
 	const picker = useRef(null);
 	useFocus();
 	const writable = !config.readOnly && user.mayManage !== false;
 
 	useEffect(() => {
+		if (typed === filter) return undefined;
 		const timer = setTimeout(() => { setFilter(typed); setAt(0); }, filterDelay);
 		return () => clearTimeout(timer);
 	}, [typed]);
@@ -159,6 +167,7 @@ function Page({ user, catalog, onLeave }) {
 	const close = () => setDialog(null);
 	const open = (status) => setDialog({ kind: 'edit', status });
 	const number = useMemo(() => rows.length.toLocaleString(), [rows.length]);
+	const shown = useMemo(() => new Map([...catalog.statuses].filter(([id]) => !hidden.has(id))), [catalog.version, hidden]);
 
 	let body;
 	if (catalog.failure) {
@@ -202,11 +211,11 @@ function Page({ user, catalog, onLeave }) {
 		<div class="card">${body}</div>
 	</main>
 	${over && html`<div class="over" aria-hidden="true"><p>Drop the file to see what an import would do</p></div>`}
-	${dialog?.kind === 'edit' && html`<${Editor} status=${dialog.status} now=${dialog.status && catalog.statuses.get(dialog.status._id)} onClose=${close}
+	${dialog?.kind === 'edit' && html`<${Editor} status=${dialog.status} now=${dialog.status && catalog.statuses.get(dialog.status._id)} free=${free} onClose=${close}
 		onDelete=${() => setDialog({ kind: 'ask', status: dialog.status })}
 		onSaved=${(saved, isNew) => { close(); catalog.afterWrite(); say(html`“<bdi>${withEmoji(saved.name)}</bdi>” is ${isNew ? 'added' : 'saved'}.`); }} />`}
 	${dialog?.kind === 'ask' && html`<${Question} status=${dialog.status} onNo=${close} onYes=${() => { close(); begin(catalog.statuses.get(dialog.status._id) ?? dialog.status); }} />`}
-	${dialog?.kind === 'import' && html`<${ImportPanel} key=${dialog.key} file=${dialog.file} statuses=${catalog.statuses} version=${catalog.version} onClose=${close} onDone=${() => catalog.afterWrite()} />`}
+	${dialog?.kind === 'import' && html`<${ImportPanel} key=${dialog.key} file=${dialog.file} statuses=${shown} free=${free} onClose=${close} onDone=${() => catalog.afterWrite()} />`}
 	<${Toasts} toasts=${toasts} onGone=${(toast) => { toast.gone?.(); drop(toast.key); }} />`;
 }
 

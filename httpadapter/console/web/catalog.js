@@ -12,14 +12,15 @@ const pause = (from, to) => new Promise((done) => setTimeout(done, from + (to - 
 
 // loadAll reads all pages of the list. Others may write meanwhile: each page must begin
 // with a status that is known with this name, so that no status is missed that stays as it
-// is. What changes after the first page's position comes with the events.
+// is. The same goes for a page behind the end, where many have been deleted. What changes
+// after the first page's position comes with the events.
 async function loadAll(progress) {
 	const all = new Map();
 	let at = '', back = overlap, offset = 0;
 	for (;;) {
 		const page = await listFrom(offset);
 		const first = page.statuses[0];
-		if (offset > 0 && first && all.get(first._id)?.name !== first.name) {
+		if (offset > 0 && (first ? all.get(first._id)?.name !== first.name : offset >= page.total)) {
 			back *= 4;
 			offset = Math.max(0, offset - back);
 			continue;

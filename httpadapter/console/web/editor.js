@@ -7,7 +7,7 @@ import { Type, withEmoji } from './names.js';
 
 // Editor edits a status, or makes a new one. The status now is what the catalog has under
 // the id, if it still has it.
-export function Editor({ status, now, onClose, onDelete, onSaved }) {
+export function Editor({ status, now, free, onClose, onDelete, onSaved }) {
 	const [draft, setDraft] = useState({ name: status?.name ?? '', statusType: status ? status.statusType : 'busy' });
 	const [error, setError] = useState({});
 	const [busy, setBusy] = useState(false);
@@ -28,6 +28,7 @@ export function Editor({ status, now, onClose, onDelete, onSaved }) {
 		setBusy(true);
 		setError({});
 		try {
+			await free(new Set([draft.name]));
 			const answer = status ? await update({ _id: status._id, ...draft }) : await create(draft);
 			onSaved(answer.customUserStatus, !status);
 		} catch (failure) {

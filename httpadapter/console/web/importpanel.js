@@ -9,7 +9,7 @@ const shown = 200;
 const order = ['fault', 'conflict', 'new', 'same'];
 const words = { fault: 'Can’t be imported', conflict: 'Differs', new: 'New', same: 'Already there' };
 
-export function ImportPanel({ file, statuses, version, onClose, onDone }) {
+export function ImportPanel({ file, statuses, free, onClose, onDone }) {
 	const [read, setRead] = useState({});
 	const [updates, setUpdates] = useState(false);
 	const [running, setRunning] = useState(null);
@@ -20,10 +20,11 @@ export function ImportPanel({ file, statuses, version, onClose, onDone }) {
 		return () => { stopped.current = true; };
 	}, []);
 	// What others change shows in the preview, but not while this page writes.
-	const planned = useMemo(() => read.rows && !running && !result ? plan(read.rows, statuses) : null, [read, running || result ? 0 : version, running, result]);
+	const planned = useMemo(() => read.rows && !running && !result ? plan(read.rows, statuses) : null, [read, running || result ? 0 : statuses, running, result]);
 
 	async function go() {
 		setRunning({ done: 0, total: 0 });
+		await free(new Set(planned.map((row) => row.name)));
 		const outcome = await carryOut(planned, updates, (done, total) => setRunning({ done, total }), () => stopped.current);
 		setRunning(null);
 		setResult(outcome);
