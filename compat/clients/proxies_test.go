@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -249,6 +250,19 @@ func (v *visitor) visit(d *daemon) {
 		requireBlock(t, in, part)
 	}
 	cancel()
+	text := func(path string) string {
+		t.Helper()
+		res := v.do(ctx, "GET", path, "")
+		body, err := io.ReadAll(res.Body)
+		require.NoError(t, err)
+		require.Equal(t, 200, res.StatusCode, "%s %s", path, body)
+		require.Contains(t, res.Header.Get("Content-Security-Policy"), "default-src 'none'", path)
+		return string(body)
+	}
+	script := regexp.MustCompile(`src="(console-[^"]+/app\.js)"`).FindStringSubmatch(text("/statuses/"))
+	require.Len(t, script, 2)
+	require.Contains(t, text("/statuses/"+script[1]), "import {")
+	require.Equal(t, 404, status("GET", "/statuses/healthz", ""), "only the page is there")
 	require.Equal(t, 200, status("DELETE", "/session", "", "Origin", v.origin))
 	require.Equal(t, 401, status("GET", statuses+"list", ""))
 }
