@@ -25,6 +25,7 @@ const (
 	DefaultStreamSilence  = 45 * time.Second
 	DefaultPollInterval   = 30 * time.Second
 	DefaultMaxAnswerBytes = 16 << 20
+	DefaultMaxListBytes   = 256 << 20
 )
 
 // firstWait is the wait before the first repetition. Each further wait is twice as long.
@@ -91,6 +92,10 @@ type Options struct {
 	// a commit of the event stream. A larger answer is [ErrUnexpectedAnswer]. 0 is
 	// [DefaultMaxAnswerBytes].
 	MaxAnswerBytes int64
+	// MaxListBytes is the greatest size of the answers that All or Follow puts
+	// together to one list. A status counts as 128 bytes at least. A larger list is
+	// [ErrUnexpectedAnswer]. 0 is [DefaultMaxListBytes].
+	MaxListBytes int64
 
 	// OnRetry is called before each wait, with the failure and the length of the
 	// wait. Nil is no call. Follow and Watch survive failures, so that only OnRetry
@@ -122,7 +127,7 @@ func New(baseURL string, opts *Options) (*Client, error) {
 		c.opts = *opts
 	}
 	o := &c.opts
-	if o.MaxWait < 0 || o.MaxAnswerBytes < 0 {
+	if o.MaxWait < 0 || o.MaxAnswerBytes < 0 || o.MaxListBytes < 0 {
 		return nil, errors.New("client: negative number in Options")
 	}
 	u, err := url.Parse(baseURL)
@@ -142,6 +147,7 @@ func New(baseURL string, opts *Options) (*Client, error) {
 	o.StreamSilence = cmp.Or(o.StreamSilence, DefaultStreamSilence)
 	o.PollInterval = cmp.Or(o.PollInterval, DefaultPollInterval)
 	o.MaxAnswerBytes = cmp.Or(o.MaxAnswerBytes, DefaultMaxAnswerBytes)
+	o.MaxListBytes = cmp.Or(o.MaxListBytes, DefaultMaxListBytes)
 	if o.OnRetry == nil {
 		o.OnRetry = func(error, time.Duration) {}
 	}

@@ -132,6 +132,11 @@ func TestErrorsOfTheCatalog(t *testing.T) {
 
 func TestAnswersOfOthers(t *testing.T) {
 	list := func(c *client.Client) error { _, err := c.List(context.Background(), client.Query{}); return err }
+	all := func(c *client.Client) (err error) {
+		for _, err = range c.All(context.Background(), client.Query{}) {
+		}
+		return err
+	}
 	create := func(c *client.Client) error {
 		_, err := c.Create(context.Background(), customstatus.Fields{Name: "n", StatusType: customstatus.Busy})
 		return err
@@ -169,6 +174,10 @@ func TestAnswersOfOthers(t *testing.T) {
 		"limited for no time":      {429, `{"success":false,"error":"x [error-too-many-requests]"}`, nil, list, []error{client.ErrTooManyRequests}, nil, 4},
 		"limited, as Rocket.Chat":  {429, `{"success":false}`, []string{"X-RateLimit-Remaining", "0", "X-RateLimit-Reset", "99999999999999"}, create, []error{client.ErrTooManyRequests}, unknown, 1},
 		"a date to come back":      {503, `{"success":false}`, []string{"Retry-After", "Fri, 01 Jan 2100 00:00:00 GMT"}, list, nil, client.ErrUnexpectedAnswer, 1},
+		"a century to wait":        {503, `{"success":false}`, []string{"Retry-After", "9999999999"}, list, nil, client.ErrUnexpectedAnswer, 1},
+		"a page out of order":      {200, `{"success":true,"statuses":[{"_id":"b"},{"_id":"a"}],"total":5}`, nil, all, []error{client.ErrUnexpectedAnswer}, nil, 1},
+		"one page for ever":        {200, `{"success":true,"statuses":[{"_id":"a"},{"_id":"b"}],"total":9000000000000000000}`, nil, all, []error{client.ErrUnexpectedAnswer}, nil, 66},
+		"the first page again":     {200, `{"success":true,"statuses":[{"_id":"a"},{"_id":"b"}],"offset":0,"total":3}`, nil, all, []error{client.ErrUnexpectedAnswer}, nil, 2},
 		"a write that timed out":   {408, ``, nil, create, []error{unknown}, nil, 1},
 		"an answer that isn't one": {200, `{"success":true,"total":"x"}`, nil, list, []error{client.ErrUnexpectedAnswer}, nil, 4},
 	} {

@@ -78,11 +78,13 @@ type content struct {
 	customUserStatus   json.RawMessage
 	statuses           json.RawMessage
 	total              int
+	offset             int // -1 if the answer doesn't say
 }
 
 // decode reads the body of any answer but the event stream's. Unknown keys are ignored.
 func decode(body []byte) (f content) {
 	success := false
+	f.offset = -1
 	err := strictjson.Object(body, func(key string, value json.RawMessage) error {
 		switch key {
 		case "success":
@@ -108,6 +110,8 @@ func decode(body []byte) (f content) {
 			f.statuses = append(json.RawMessage(nil), value...)
 		case "total":
 			return json.Unmarshal(value, &f.total)
+		case "offset":
+			_ = json.Unmarshal(value, &f.offset) // only to compare
 		}
 		return nil
 	})
@@ -135,6 +139,8 @@ func (c *call) fault(res *http.Response, body []byte, now time.Time) *Error {
 		switch location := res.Header.Get("Location"); {
 		case location != "":
 			e.Message = "a redirect to " + text.Clip(location, 150)
+		case len(body) == 0:
+			e.Message = "an empty answer"
 		default:
 			e.Message = text.Clip(res.Header.Get("Content-Type")+", which begins with "+string(body[:min(len(body), 100)]), 200)
 		}
@@ -205,7 +211,8 @@ func fieldOf(wire string) string {
 func retryAfter(h http.Header, now time.Time) time.Duration {
 	at := time.Time{}
 	if s := h.Get("Retry-After"); s != "" {
-		if seconds, err := strconv.ParseInt(s, 10, 32); err == nil {
+		// A number that is too large is a wait all the same: the greatest one.
+		if seconds, err := strconv.ParseInt(s, 10, 32); err == nil || errors.Is(err, strconv.ErrRange) {
 			return max(0, time.Duration(seconds)*time.Second)
 		}
 		at, _ = http.ParseTime(s)

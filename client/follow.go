@@ -169,7 +169,8 @@ func changeOf(e event) (change customstatus.Change, ok bool, err error) {
 // again after a reset; else the changes of every commit, as Watch does. It survives
 // failures as Watch does. To apply a change twice does no harm, and this can be
 // needed: a catalog that doesn't fit into one answer and changes while it is listed can
-// already have some of the changes that follow.
+// already have some of the changes that follow. Before it lists after a reset, Follow
+// waits as it does after a failure.
 //
 // From a server without an event stream, Follow gets the list at
 // [Options.PollInterval] and yields the differences, with a zero Position. A change there

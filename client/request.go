@@ -38,6 +38,7 @@ func (c *call) failed(err error) error { return fmt.Errorf("client: %s: %w", c.o
 type answer struct {
 	res  *http.Response
 	body content
+	size int
 }
 
 // do sends the call, and repeats it where nothing can be done twice.
@@ -83,7 +84,7 @@ func (c *Client) once(ctx context.Context, call *call) (*answer, error) {
 	if !f.known || !f.ok {
 		return nil, call.fault(res, body, time.Now())
 	}
-	return &answer{res, f}, nil
+	return &answer{res, f, len(body)}, nil
 }
 
 // broken is the error of a call whose answer didn't come, or not whole.

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -142,20 +143,26 @@ func (c *Client) Get(ctx context.Context, id string) (customstatus.CustomUserSta
 // server doesn't take, and [errors.ErrUnsupported] from a server that ignores its
 // conditions.
 func (c *Client) List(ctx context.Context, q Query) (Page, error) {
+	page, _, err := c.sized(ctx, q)
+	return page, err
+}
+
+// sized is List, and returns what the page counts for Options.MaxListBytes.
+func (c *Client) sized(ctx context.Context, q Query) (Page, int64, error) {
 	if q.Offset < 0 || q.Limit < 0 {
-		return Page{}, fmt.Errorf("client: list: %w: negative offset or limit", customstatus.ErrInvalid)
+		return Page{}, 0, fmt.Errorf("client: list: %w: negative offset or limit", customstatus.ErrInvalid)
 	}
 	fits := q.matcher()
 	for _, conditions := range []func(url.Values){q.newConditions, q.oldConditions} {
-		page, err := c.list(ctx, q, conditions)
+		page, size, err := c.list(ctx, q, conditions)
 		if err != nil {
-			return Page{}, err
+			return Page{}, 0, err
 		}
 		if !slices.ContainsFunc(page.Statuses, func(s customstatus.CustomUserStatus) bool { return !fits(&s) }) {
-			return page, nil
+			return page, int64(max(size, len(page.Statuses)*leastStatusBytes)), nil
 		}
 	}
-	return Page{}, fmt.Errorf("client: list: the server ignores the query's conditions: %w", errors.ErrUnsupported)
+	return Page{}, 0, fmt.Errorf("client: list: the server ignores the query's conditions: %w", errors.ErrUnsupported)
 }
 
 // matcher returns the conditions of the query.
@@ -188,8 +195,8 @@ func (q *Query) oldConditions(v url.Values) {
 	v.Set("query", string(b))
 }
 
-// list asks for one page.
-func (c *Client) list(ctx context.Context, q Query, conditions func(url.Values)) (Page, error) {
+// list asks for one page, and returns it and the size of the answer.
+func (c *Client) list(ctx context.Context, q Query, conditions func(url.Values)) (page Page, size int, err error) {
 	v := url.Values{"count": {strconv.Itoa(q.Limit)}, "sort": {q.sort()}}
 	if q.Offset > 0 {
 		v.Set("offset", strconv.Itoa(q.Offset))
@@ -198,22 +205,30 @@ func (c *Client) list(ctx context.Context, q Query, conditions func(url.Values))
 	call := &call{op: "list", method: http.MethodGet, query: v, id: q.ID}
 	a, err := c.do(ctx, call)
 	if err != nil {
-		return Page{}, err
+		return Page{}, 0, err
 	}
-	var raw []json.RawMessage
-	if err := json.Unmarshal(a.body.statuses, &raw); err != nil || raw == nil {
-		return Page{}, call.unexpected(a.res, "it has no statuses")
+	if at := a.body.offset; at >= 0 && at != q.Offset { // of a cache, say, that knows one query from no other
+		return Page{}, 0, call.unexpected(a.res, fmt.Sprintf("it is the page at offset %d, not %d", at, q.Offset))
 	}
-	page := Page{Statuses: make([]customstatus.CustomUserStatus, len(raw)), Total: a.body.total}
-	for i, r := range raw {
-		if page.Statuses[i], err = parseStatus(r); err != nil {
-			return Page{}, call.unexpected(a.res, fmt.Sprintf("status %d: %v", i, err))
+	page = Page{Statuses: []customstatus.CustomUserStatus{}, Total: a.body.total}
+	dec := json.NewDecoder(bytes.NewReader(a.body.statuses))
+	if open, err := dec.Token(); err != nil || open != json.Delim('[') {
+		return Page{}, 0, call.unexpected(a.res, "it has no statuses")
+	}
+	for raw := (json.RawMessage{}); dec.More(); { // one at a time: of {} there can be millions
+		var s customstatus.CustomUserStatus
+		if err = dec.Decode(&raw); err == nil {
+			s, err = parseStatus(raw)
 		}
+		if err != nil {
+			return Page{}, 0, call.unexpected(a.res, fmt.Sprintf("status %d: %v", len(page.Statuses), err))
+		}
+		page.Statuses = append(page.Statuses, s)
 	}
-	page.Total = max(page.Total, len(raw))
+	page.Total = max(page.Total, len(page.Statuses))
 	page.Position, err = customstatus.ParsePosition(a.res.Header.Get("X-Catalog-Position"))
 	page.PositionKnown = err == nil
-	return page, nil
+	return page, a.size, nil
 }
 
 // sort returns the parameter. Rocket.Chat doesn't break ties by itself.
@@ -308,32 +323,51 @@ func (c *Client) All(ctx context.Context, q Query) iter.Seq2[customstatus.Custom
 	}
 }
 
+// What gather takes from a server that is wrong, or worse.
+const (
+	// leastStatusBytes is more than a status takes in memory beside its strings.
+	leastStatusBytes = 128
+	// maxIdlePages is how many answers without a new status gather bears in a row.
+	// Half of them suffice to go back to the first status of any catalog.
+	maxIdlePages = 64
+)
+
 // gather returns all matches. The position is the one before all pages; it is exact
 // if nothing has changed between the pages.
 func (c *Client) gather(ctx context.Context, q Query) (Page, error) {
 	q = Query{ID: q.ID, NameContains: q.NameContains, Sort: []customstatus.SortKey{{Field: customstatus.SortByID}}}
-	all, err := c.List(ctx, q)
+	all, size, err := c.sized(ctx, q)
 	if err != nil {
 		return Page{}, err
 	}
 	if len(all.Statuses) == 0 && all.Total > 0 { // to this server, count=0 is none
 		q.Limit = 100
-		if all, err = c.List(ctx, q); err != nil {
+		if all, size, err = c.sized(ctx, q); err != nil {
 			return Page{}, err
 		}
 	}
-	if len(all.Statuses) == 0 && all.Total > 0 {
+	byID := func(a, b customstatus.CustomUserStatus) int { return strings.Compare(a.ID, b.ID) }
+	switch {
+	case len(all.Statuses) == 0 && all.Total > 0:
 		return Page{}, fmt.Errorf("client: list: none of the %d statuses is in it: %w", all.Total, ErrUnexpectedAnswer)
+	case len(all.Statuses) < all.Total && !slices.IsSortedFunc(all.Statuses, byID):
+		return Page{}, fmt.Errorf("client: list: the first page is not sorted: %w", ErrUnexpectedAnswer)
 	}
-	offset, back := len(all.Statuses)-1, 1
+	offset, back, idle := len(all.Statuses)-1, 1, 0
 	for done := len(all.Statuses) >= all.Total; !done; {
 		// Deletions move what follows to the front. So each page begins with the
 		// last status of the one before, or further in front if that has moved.
 		last := all.Statuses[len(all.Statuses)-1].ID
 		q.Offset = offset
-		page, err := c.List(ctx, q)
+		page, more, err := c.sized(ctx, q)
 		if err != nil {
 			return Page{}, err
+		}
+		if size += more; size > c.opts.MaxListBytes {
+			return Page{}, fmt.Errorf("client: list: the pages have more than %d bytes: %w", c.opts.MaxListBytes, ErrUnexpectedAnswer)
+		}
+		if idle++; idle > maxIdlePages {
+			return Page{}, fmt.Errorf("client: list: the pages have no end: %w", ErrUnexpectedAnswer)
 		}
 		n := len(page.Statuses)
 		if offset > 0 && (n == 0 || page.Statuses[0].ID > last) {
@@ -342,13 +376,13 @@ func (c *Client) gather(ctx context.Context, q Query) (Page, error) {
 			continue
 		}
 		back = 1
-		byID := func(a, b customstatus.CustomUserStatus) int { return strings.Compare(a.ID, b.ID) }
 		done = offset+n >= page.Total
-		if n < 2 && !done || !slices.IsSortedFunc(all.Statuses, byID) || !slices.IsSortedFunc(page.Statuses, byID) {
+		if n < 2 && !done || !slices.IsSortedFunc(page.Statuses, byID) {
 			return Page{}, fmt.Errorf("client: list: the pages are not sorted, or too short: %w", ErrUnexpectedAnswer)
 		}
 		if i := slices.IndexFunc(page.Statuses, func(s customstatus.CustomUserStatus) bool { return s.ID > last }); i >= 0 {
 			all.Statuses = append(all.Statuses, page.Statuses[i:]...)
+			idle = 0
 		}
 		offset += n - 1
 	}

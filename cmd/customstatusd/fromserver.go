@@ -92,7 +92,8 @@ const (
 	fromSilence = time.Minute     // of a server, before and within an answer
 	fromRetries = 4
 	fromMaxWait = 2 * time.Minute
-	fromMaxSize = 512 << 20
+	fromMaxSize = 32 << 20  // bytes of one answer, enough for 200,000 statuses
+	fromMaxList = 128 << 20 // bytes of all answers
 )
 
 // importFromServer imports all statuses of a running server, and names the statuses of
@@ -171,6 +172,7 @@ func (p *process) fetch(ctx context.Context, base string, who client.Credentials
 		Retries:        fromRetries,
 		MaxWait:        fromMaxWait,
 		MaxAnswerBytes: fromMaxSize,
+		MaxListBytes:   fromMaxList,
 		OnRetry: func(err error, wait time.Duration) {
 			transport.clear()
 			fmt.Fprintf(p.stderr, "customstatusd: %s: %v; trying again in %v\n", base, err, wait.Round(10*time.Millisecond))
