@@ -177,13 +177,14 @@ func (s *sessions) begin(userID string, token tokenauth.Hash) (id string, made s
 	made = sessionRecord{tokenauth.HashOf(id), userID, token, now.Add(s.lifetime).Truncate(time.Second)}
 	s.mu.Lock()
 	var kept []sessionRecord
-	same := 0
+	same, recheck := 0, func() {}
 	for _, r := range slices.Backward(s.records) {
 		if _, valid := s.tokens.tokens.Find(r.UserID, r.TokenHash); !valid || !now.Before(r.ExpiresAt) {
 			continue
 		}
 		if r.UserID == userID && r.TokenHash == token {
 			if same++; same >= maxSessions {
+				recheck = s.recheck // a stream of a session that ends, ends with it
 				continue
 			}
 		}
@@ -192,6 +193,7 @@ func (s *sessions) begin(userID string, token tokenauth.Hash) (id string, made s
 	slices.Reverse(kept)
 	s.set(append(kept, made))
 	s.mu.Unlock()
+	recheck()
 	if err := s.save(); err != nil {
 		s.log.Error("the sessions can't be saved, so they end with the server", "error", err)
 	}

@@ -256,9 +256,13 @@ func TestSessionsAreBounded(t *testing.T) {
 	others := s.signIn(other)
 	first := s.signIn(made)
 	second := s.signIn(made)
+	ended := 0
+	s.sessions.onEnd(func() { ended++ })
 	for range maxSessions - 1 {
+		require.Zero(t, ended)
 		s.sessions.begin(made.userID, tokenauth.HashOf(made.token))
 	}
+	require.Equal(t, 1, ended, "the streams of a session that ends are asked at once")
 	require.Len(t, s.sessions.records, maxSessions+1)
 	require.Equal(t, 401, s.do("GET", sessionPath, "", "Cookie", first).status)
 	require.Equal(t, 200, s.do("GET", sessionPath, "", "Cookie", second).status)
