@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/pprof"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -55,21 +57,24 @@ func (c *adminConfig) onThisMachine() string {
 
 // The limits of the operator's listener.
 const (
-	adminTimeout    = 10 * time.Second // for headers, bodies and scrapes
-	profileTimeout  = 2 * time.Minute  // for answers; a profile lasts as long as its client wants
+	adminTimeout    = 10 * time.Second // for headers and bodies
+	profileTimeout  = 2 * time.Minute  // for answers
+	profileMost     = 5 * time.Minute  // that a profile may last
 	adminRequests   = 8                // at once
+	adminProfiles   = 4                // at once, besides
 	adminHeaders    = 16 << 10         // bytes
 	adminLastAnswer = 250 * time.Millisecond
 )
 
 // admin is the operator's listener. All methods of a nil *admin do nothing.
 type admin struct {
-	exporter *exporter
-	server   *http.Server
-	loopback bool
-	running  chan struct{} // has a value for each request
-	health   atomic.Pointer[health]
-	ending   atomic.Bool
+	exporter  *exporter
+	server    *http.Server
+	loopback  bool
+	running   chan struct{} // has a value for each request
+	profiling chan struct{} // has a value for each profile, so that none holds up a readiness check
+	health    atomic.Pointer[health]
+	ending    atomic.Bool
 }
 
 // listenAdmin begins to serve for the operator, before there is a catalog: a server may
@@ -83,7 +88,7 @@ func listenAdmin(ctx context.Context, config *serveConfig, replaced replacing) (
 		return nil, err
 	}
 	log := replaced.log
-	a := &admin{running: make(chan struct{}, adminRequests)}
+	a := &admin{running: make(chan struct{}, adminRequests), profiling: make(chan struct{}, adminProfiles)}
 	var revision func(context.Context) (customstatus.Revision, error)
 	if config.store.shared() {
 		revision = a.storeRevision
@@ -169,14 +174,14 @@ func (a *admin) close() {
 
 func (a *admin) handler(profiles bool) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", a.exporter.page)
-	mux.HandleFunc("GET /readyz", a.ready)
+	mux.Handle("GET /metrics", atMost(a.running, a.exporter.page.ServeHTTP))
+	mux.Handle("GET /readyz", atMost(a.running, a.ready))
 	if profiles {
 		// Not pprof.Cmdline: the address of a store may have a password.
-		mux.HandleFunc("/debug/pprof/", pprof.Index)
-		mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
-		mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+		mux.Handle("/debug/pprof/", atMost(a.profiling, notForEver(pprof.Index)))
+		mux.Handle("/debug/pprof/profile", atMost(a.profiling, notForEver(pprof.Profile)))
+		mux.Handle("/debug/pprof/trace", atMost(a.profiling, notForEver(pprof.Trace)))
+		mux.Handle("/debug/pprof/symbol", atMost(a.profiling, pprof.Symbol))
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if a.loopback && !isLocal(r.Host) {
@@ -184,14 +189,36 @@ func (a *admin) handler(profiles bool) http.Handler {
 			http.Error(w, "this listener is only for this machine, by its address or localhost", http.StatusForbidden)
 			return
 		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// atMost refuses requests when places is full.
+func atMost(places chan struct{}, next http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
-		case a.running <- struct{}{}:
-			defer func() { <-a.running }()
-			mux.ServeHTTP(w, r)
+		case places <- struct{}{}:
+			defer func() { <-places }()
+			next(w, r)
 		default:
 			http.Error(w, "too many requests at once", http.StatusServiceUnavailable)
 		}
 	})
+}
+
+// notForEver refuses profiles that last too long. The server's timeout doesn't end them:
+// package pprof puts off the deadline by what is asked for.
+func notForEver(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if text := r.FormValue("seconds"); text != "" {
+			seconds, err := strconv.ParseFloat(text, 64)
+			if err != nil || !(seconds <= profileMost.Seconds()) { // NaN is not, either
+				http.Error(w, fmt.Sprintf("seconds is a number up to %v", profileMost.Seconds()), http.StatusBadRequest)
+				return
+			}
+		}
+		next(w, r)
+	}
 }
 
 // isLocal reports whether the host of a request is localhost or an IP address.

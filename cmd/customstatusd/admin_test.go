@@ -185,9 +185,23 @@ func TestAdminHosts(t *testing.T) {
 	require.Equal(t, http.StatusOK, a.ask("/readyz", "node1.example:9464").Code)
 }
 
-// More than a few requests at once are refused.
+// More than a few requests at once are refused. Profiles don't count: whoever may take
+// them must not make the server look as if it were not ready.
 func TestAdminIsBounded(t *testing.T) {
 	a := tryAdmin(t, openTemp(t))
+	a.server.Handler = a.handler(true)
+	for range adminProfiles {
+		a.profiling <- struct{}{}
+	}
+	require.Equal(t, http.StatusServiceUnavailable, a.ask("/debug/pprof/", "localhost").Code)
+	require.Equal(t, http.StatusOK, a.ask("/readyz", "localhost").Code)
+	<-a.profiling
+	for path, want := range map[string]int{
+		"": http.StatusOK, "profile?seconds=301": http.StatusBadRequest, "trace?seconds=1e9": http.StatusBadRequest,
+		"heap?seconds=100000": http.StatusBadRequest, "trace?seconds=NaN": http.StatusBadRequest, "trace?seconds=1e-9": http.StatusOK,
+	} {
+		require.Equal(t, want, a.ask("/debug/pprof/"+path, "localhost").Code, path)
+	}
 	for range adminRequests {
 		a.running <- struct{}{}
 	}
