@@ -37,11 +37,21 @@ func fileAt(path string) address { return address{kind: kindBolt, path: path} }
 // shared reports whether several servers can have the store open.
 func (a address) shared() bool { return a.kind != kindBolt }
 
+// isURL reports whether a path looks like the address of something on a server, which may
+// have a password. ./a://b is a path.
+func isURL(path string) bool {
+	scheme, _, found := strings.Cut(path, "://")
+	return found && !strings.Contains(scheme, "/")
+}
+
 // parseAddress reads the address of a store. Its errors never contain the password.
 func parseAddress(text string) (address, error) {
 	if path, ok := strings.CutPrefix(text, kindBolt+":"); ok {
 		if path == "" {
 			return address{}, errors.New("bolt: names no file")
+		}
+		if isURL(path) {
+			return address{}, errNotAFile
 		}
 		return fileAt(path), nil
 	}

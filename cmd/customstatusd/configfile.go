@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -39,6 +41,13 @@ func settable(cmd *cobra.Command) (flags []*pflag.Flag) {
 	return flags
 }
 
+// maxConfigFile is the greatest length of a configuration file in bytes.
+const maxConfigFile = 1 << 20
+
+// likeAKey matches what can be shown as a key. Without its space, "store:postgres://…" in
+// braces is a key for YAML, too.
+var likeAKey = regexp.MustCompile(`^[A-Za-z0-9_-]{1,40}$`)
+
 // setting is a value of a configuration file.
 type setting struct {
 	value string
@@ -61,8 +70,15 @@ func readConfigFile(path string, known []string) (map[string]setting, error) {
 		return nil, fmt.Errorf("--%s: %w", configName, err)
 	}
 	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxConfigFile+1))
+	if err != nil {
+		return nil, fmt.Errorf("--%s: %w", configName, err)
+	}
+	if len(text) > maxConfigFile {
+		return nil, usagef("%s: longer than %d bytes", path, maxConfigFile)
+	}
 	var document yaml.Node
-	decoder := yaml.NewDecoder(f)
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	if err := decoder.Decode(&document); err == io.EOF {
 		return nil, nil // it has only comments
 	} else if err != nil && strings.Contains(err.Error(), "unknown anchor") {
@@ -81,6 +97,9 @@ func readConfigFile(path string, known []string) (map[string]setting, error) {
 	settings := make(map[string]setting)
 	for i := 0; i < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
+		if key.Kind != yaml.ScalarNode || !likeAKey.MatchString(key.Value) {
+			return nil, usagef("%s: not a key; write KEY: VALUE, with a space behind the colon", at(key))
+		}
 		if !slices.Contains(known, key.Value) {
 			return nil, usagef("%s: unknown key %q; \"customstatusd %s\" lists the keys", at(key), key.Value, configName)
 		}

@@ -113,6 +113,11 @@ func TestConfigFileErrors(t *testing.T) {
 		"store: postgres://u:hunter2@h:x/d":          `c.yaml:1: store: a host is `,
 		"store: postgres://u:hunter2@h/d\nstore: ''": `c.yaml:2: store is there twice`,
 		"db: postgres://u:hunter2@h/d":               `c.yaml:1: db: this names a file`,
+		"db: POSTGRES://u:hunter2@h/d":               `c.yaml:1: db: this names a file`,
+		"store: bolt:mysql://u:hunter2@h/d":          `c.yaml:1: store: this names a file`,
+		"{store:postgres://u:hunter2@h/d}":           `c.yaml:1: not a key`,
+		"addr: &store x\n*store : y":                 `c.yaml:2: not a key`,
+		"# " + strings.Repeat("x", maxConfigFile):    `c.yaml: longer than 1048576 bytes`,
 	} {
 		for _, command := range []string{"config", "serve", "check"} {
 			if command == "check" && !strings.Contains(want, "unknown key") {

@@ -2,8 +2,6 @@ package main
 
 import (
 	"errors"
-	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -66,7 +64,7 @@ func (v *pathValue) Type() string { return "string" }
 
 // Set refuses the address of a store on a server, whose password errors would show.
 func (v *pathValue) Set(path string) error {
-	if scheme, _, isURL := strings.Cut(path, "://"); isURL && slices.Contains([]string{kindPostgres, "postgresql", kindEtcd}, scheme) {
+	if isURL(path) {
 		return errNotAFile
 	}
 	*v.at = fileAt(path)
