@@ -166,6 +166,21 @@ func TestOpenWithoutACluster(t *testing.T) {
 	require.ErrorContains(t, err, "check that a majority of the members is up")
 }
 
+// A login that gets no answer ends with its context.
+func TestOpenThatIsCancelled(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer silent.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		_, _ = silent.Accept() // it stays open
+		cancel()
+	}()
+	_, err = Open(ctx, clientv3.Config{Endpoints: []string{silent.Addr().String()}, Username: "chat", Password: "s3cret"}, nil)
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotContains(t, err.Error(), "s3cret")
+}
+
 // A host's client stays open, and may have no endpoints any more.
 func TestNewWithTheClientOfAHost(t *testing.T) {
 	t.Parallel()

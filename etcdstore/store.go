@@ -69,7 +69,7 @@ func Open(ctx context.Context, config clientv3.Config, opts *Options) (*Store, e
 	config.DialOptions = append([]grpc.DialOption{
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: complete.MemberTimeout}),
 	}, config.DialOptions...)
-	client, err := clientv3.New(config)
+	client, err := connect(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("etcdstore: connect: %w", err)
 	}
@@ -79,6 +79,32 @@ func Open(ctx context.Context, config clientv3.Config, opts *Options) (*Store, e
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// connect returns a client of the cluster. With a user and a password, the client logs
+// in before it is returned, and heeds no context but the one that it lives with.
+func connect(ctx context.Context, config clientv3.Config) (*clientv3.Client, error) {
+	if config.Context == nil {
+		config.Context = context.Background()
+	}
+	life, end := context.WithCancel(config.Context)
+	stop := context.AfterFunc(ctx, end)
+	config.Context = life
+	client, err := clientv3.New(config)
+	stopped := stop()
+	switch {
+	case err == nil && stopped:
+		return client, nil
+	case err == nil:
+		_ = client.Close() // its context is done
+		return nil, ctx.Err()
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	case errors.Is(err, context.DeadlineExceeded):
+		return nil, fmt.Errorf("no member of the cluster has answered within %v: %w", config.DialTimeout, err)
+	}
+	end()
+	return nil, err
 }
 
 // New returns the store under [Options.Prefix] in the cluster of a client that the
