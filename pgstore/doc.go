@@ -61,8 +61,9 @@
 //
 // A table has the commits of late; [Options] say how many. Watchers read what is
 // after their revision. LISTEN only wakes them: they also look from time to time,
-// and miss nothing when no notification comes. Through a pooler in transaction mode,
-// such as PgBouncer, set [Options.NoListen].
+// and miss nothing when no notification comes, or when the server or a pooler refuses
+// LISTEN. Through a pooler in transaction mode, such as PgBouncer, set
+// [Options.NoListen].
 //
 // # Versions side by side
 //

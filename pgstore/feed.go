@@ -148,11 +148,17 @@ func (f *feed) run() {
 }
 
 func (f *feed) follow() error {
+	pooled := func(read func(context.Context, *pgconn.PgConn) error) error { return f.s.with(f.ctx, read) }
 	if f.s.opts.NoListen {
-		return f.poll(f.sleep, func(read func(context.Context, *pgconn.PgConn) error) error { return f.s.with(f.ctx, read) })
+		return f.poll(f.sleep, pooled)
 	}
 	conn, err := f.listen()
-	if err != nil {
+	switch {
+	case err == nil:
+	case codeOf(err) != "" && isRefusal(err) && !isStandby(err): // by a pooler, or another engine
+		f.s.log.Warn("pgstore: LISTEN is refused, so the feed only looks from time to time; set NoListen", "error", err)
+		return f.poll(f.sleep, pooled)
+	default:
 		return err
 	}
 	defer func() {
