@@ -99,7 +99,11 @@ func (p *postgres) faults() []fault {
 			standby := p.server.Standby(true)
 			traffic := begin()
 			during(traffic, time.Duration(100+r.IntN(200))*time.Millisecond)
+			// Commits wait for it in vain, and their outcome is looked up.
+			standby.Freeze()
+			during(traffic, requestTimeout+requestTimeout/4)
 			p.server.Kill()
+			standby.Thaw()
 			p.failOver(standby)
 		}},
 	}
