@@ -22,21 +22,25 @@ import (
 func TestConsoleOfAHost(t *testing.T) {
 	t.Parallel()
 	b := newBrowser(t)
-	catalog, err := customstatus.Open(t.Context(), customstatus.NewMemoryStore(), nil)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, catalog.Close()) })
+	newCatalog := func(t *testing.T) *customstatus.Catalog {
+		catalog, err := customstatus.Open(t.Context(), customstatus.NewMemoryStore(), nil)
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, catalog.Close()) })
+		return catalog
+	}
+	catalog := newCatalog(t)
 	var all []customstatus.CustomUserStatus
 	for i := range 1100 {
 		all = append(all, customstatus.CustomUserStatus{Name: fmt.Sprintf("Status %04d", i), StatusType: customstatus.Busy})
 	}
-	_, err = catalog.Import(t.Context(), all)
+	_, err := catalog.Import(t.Context(), all)
 	require.NoError(t, err)
 
 	// Between two pages of the list, others delete much of the first and add to it, or delete
 	// so much that the second page is behind the end.
 	var lists, deletes atomic.Int32
 	deletes.Store(30)
-	var loggedOut, broken, odd atomic.Bool
+	var loggedOut, broken, odd, apart atomic.Bool
 	api := httpadapter.New(catalog, httpadapter.AuthenticatorFunc(func(r *http.Request) (httpadapter.Caller, error) {
 		if broken.Load() {
 			return httpadapter.Caller{}, errors.New("the table of users can't be read")
@@ -60,8 +64,16 @@ func TestConsoleOfAHost(t *testing.T) {
 		return httpadapter.Caller{UserID: "admin", MayManage: true}, err
 	}), &httpadapter.Options{Prefix: "/chat/rest/", Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(api.EndStreams)
+	elsewhere := httpadapter.New(newCatalog(t), httpadapter.AuthenticatorFunc(func(*http.Request) (httpadapter.Caller, error) {
+		return httpadapter.Caller{UserID: "admin"}, nil
+	}), &httpadapter.Options{Prefix: "/chat/rest/", Logger: slog.New(slog.DiscardHandler)})
+	t.Cleanup(elsewhere.EndStreams)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/chat/rest/", func(w http.ResponseWriter, r *http.Request) {
+		if apart.Load() && strings.HasSuffix(r.URL.Path, ".stream") {
+			elsewhere.ServeHTTP(w, r)
+			return
+		}
 		if odd.Load() {
 			fmt.Fprint(w, "null") // JSON, and no answer of the API
 			return
@@ -146,4 +158,9 @@ func TestConsoleOfAHost(t *testing.T) {
 	lists.Store(0)
 	a.open(server.URL + "/plain/")
 	a.until(`document.querySelector('.count')?.textContent === '873 statuses' && names()[3] === 'Status 0230'`)
+
+	// A stream of another catalog resets each list. The page doesn't go on without a pause.
+	apart.Store(true)
+	a.open(server.URL + "/plain/")
+	a.until(`$('connection').textContent.startsWith('The connection is lost')`)
 }

@@ -50,6 +50,7 @@ export class Catalog {
 	#source = null;
 	#timers = {};
 	#run = 0;
+	#resets = 0; // since the last change
 
 	// listen sets what is called after a change, and what is called with the code
 	// when the server refuses the login.
@@ -103,6 +104,7 @@ export class Catalog {
 		this.#disconnect();
 		this.statuses = new Map();
 		this.changed.clear();
+		this.#resets = 0;
 		this.loaded = false;
 		this.failure = null;
 	}
@@ -139,15 +141,17 @@ export class Catalog {
 		});
 		on('ready', () => {});
 		on('heartbeat', () => {});
-		on('reset', () => this.load());
+		on('reset', () => this.#reset(run));
 		for (const kind of ['created', 'updated']) {
 			on(kind, (status) => {
+				this.#resets = 0;
 				this.statuses.set(status._id, status);
 				this.changed.add(status._id);
 				this.#soon();
 			});
 		}
 		on('deleted', (status) => {
+			this.#resets = 0;
 			this.statuses.delete(status._id);
 			this.changed.delete(status._id);
 			this.#soon();
@@ -169,6 +173,14 @@ export class Catalog {
 			}
 		};
 		alive();
+	}
+
+	// #reset reads the catalog again. Where one server gives the list and another one the
+	// stream, of different catalogs, that never ends. So only the first time has no pause.
+	#reset(run) {
+		if (this.#resets++ === 0) return this.load();
+		this.#disconnect();
+		this.#again(run, () => this.load());
 	}
 
 	#connectedIs(yes) {
