@@ -22,8 +22,9 @@ import (
 	"github.com/customstatus/customstatus/httpadapter"
 )
 
-// TestMain holds every answer that a test provokes against the OpenAPI document. When
-// all tests have run, each answer in the document must have come up.
+// TestMain holds every answer that a test provokes against the OpenAPI document, and every
+// request that was not refused. When all tests have run, each answer in the document must
+// have come up.
 func TestMain(m *testing.M) {
 	d, err := readDocument()
 	if err != nil {
@@ -69,10 +70,10 @@ type observed struct {
 	problems []string
 }
 
-func (o *observed) observe(a httpadapter.Answer) {
+func (o *observed) observe(r httpadapter.Request, a httpadapter.Answer) {
 	header := a.Header.Clone()
 	header.Del("X-Request-Id")
-	key := sha256.Sum256(fmt.Append(nil, a.Method, a.Endpoint, a.Status, header, a.Body))
+	key := sha256.Sum256(fmt.Append(nil, r, a.Method, a.Endpoint, a.Status, header, a.Body))
 	o.mu.Lock()
 	known := o.answers[key]
 	o.answers[key] = true
@@ -81,13 +82,16 @@ func (o *observed) observe(a httpadapter.Answer) {
 		return
 	}
 	names, err := o.document.names(a)
+	if err == nil && a.Status < http.StatusBadRequest {
+		err = o.document.takes(r, a)
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, name := range names {
 		o.seen[name]++
 	}
 	if err != nil && len(o.problems) < 20 {
-		o.problems = append(o.problems, fmt.Sprintf("%s %s: %d %v %.300s: %v", a.Method, a.Endpoint, a.Status, a.Header, a.Body, err))
+		o.problems = append(o.problems, fmt.Sprintf("%s %s: %+.300v: %d %v %.300s: %v", a.Method, a.Endpoint, r, a.Status, a.Header, a.Body, err))
 	}
 }
 

@@ -3,6 +3,7 @@ package httpadapter
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -16,8 +17,14 @@ type Answer struct {
 	Body             string
 }
 
+// A Request is what an Answer was for.
+type Request struct {
+	Query, Body string // what the handler has read of the body
+	Form        bool   // the body is a form
+}
+
 // Observe gets every answer of a Recorded. TestMain sets it.
-var Observe = func(Answer) {}
+var Observe = func(Request, Answer) {}
 
 // Recorded is a Handler whose answers are observed.
 type Recorded struct{ *Handler }
@@ -39,10 +46,19 @@ func (h Recorded) Serve(ctx context.Context, listener net.Listener, handler http
 func Recording(next http.Handler, prefix string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		seen := &recorder{ResponseWriter: w}
+		read := new(bytes.Buffer)
+		if r.Body != nil && r.Body != http.NoBody {
+			r = r.WithContext(r.Context()) // not the server's own, whose body net/http closes
+			r.Body = struct {
+				io.Reader
+				io.Closer
+			}{io.TeeReader(r.Body, read), r.Body}
+		}
 		next.ServeHTTP(seen, r) // where it panics, there is no whole answer
 		if seen.status != 0 && !seen.failed {
 			path := cleanPath(r.URL.Path)
-			Observe(Answer{r.Method, strings.TrimPrefix(path, prefix), seen.status, seen.header, seen.body.String()})
+			form := (&exchange{r: r}).hasForm(read.Bytes())
+			Observe(Request{r.URL.RawQuery, read.String(), form}, Answer{r.Method, strings.TrimPrefix(path, prefix), seen.status, seen.header, seen.body.String()})
 		}
 	})
 }

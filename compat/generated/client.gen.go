@@ -1026,7 +1026,7 @@ type BodyTooLargeErrorType string
 // BodyTooLargeSuccess defines model for BodyTooLarge.Success.
 type BodyTooLargeSuccess bool
 
-// CreateBody A key whose value is null counts as absent. If the server accepts statuses without a type, statusType is not required.
+// CreateBody A key whose value is null counts as absent. If the server accepts statuses without a type, statusType is not required, and may be empty.
 type CreateBody struct {
 	// Metadata A string of the host's. It is there only if the server shows metadata.
 	Metadata *Metadata `json:"metadata,omitempty"`
@@ -1395,7 +1395,7 @@ type UnauthorizedStatus string
 // UnauthorizedSuccess defines model for Unauthorized.Success.
 type UnauthorizedSuccess bool
 
-// UpdateBody A key whose value is null counts as absent. If the server accepts statuses without a type, statusType is not required.
+// UpdateBody A key whose value is null counts as absent. If the server accepts statuses without a type, statusType is not required, and may be empty.
 type UpdateBody struct {
 	UnderscoreId string `json:"_id"`
 
