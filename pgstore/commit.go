@@ -141,7 +141,7 @@ func clampRevision(r customstatus.Revision) int64 {
 	return int64(r)
 }
 
-// attempt makes the commit, and finds out what became of it if there is no answer.
+// attempt makes the commit, and finds out whether it was made if there is no answer.
 // It waits for a connection until end.
 func (s *Store) attempt(ctx context.Context, end time.Time, call string, changes []customstatus.Change) (customstatus.Revision, error) {
 	limited, cancel := context.WithDeadline(ctx, end)

@@ -40,7 +40,7 @@ type Options struct {
 	// Timeout limits the wait for each answer of the database, for a connection,
 	// and for the lock of the catalog. A commit that can't be made for a cause that
 	// passes is tried again for as long. One without an answer waits as long again
-	// to find out what became of it. 0 is 10 seconds.
+	// to find out whether it was made. 0 is 10 seconds.
 	Timeout time.Duration
 
 	// NoListen says that the store must not use LISTEN, which keeps a connection

@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// user returns whom the server runs as, or nil for the user of this process.
+// user returns the user that the server runs as, or nil for that of this process.
 func user() *syscall.Credential {
 	if os.Getuid() != 0 {
 		return nil
