@@ -405,6 +405,10 @@ func TestFullCluster(t *testing.T) {
 	require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
 	require.Equal(t, 1, a.Len())
 	same(t, a)
+	late := newNode(t, cluster, Options{}) // which has no lease yet
+	_, err = late.create("while it is full")
+	require.ErrorContains(t, err, "make room")
+	require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
 
 	_, err = client.Delete(ctx, "foreign")
 	require.NoError(t, err)
@@ -420,5 +424,7 @@ func TestFullCluster(t *testing.T) {
 	}
 	_, err = a.create("while it is full")
 	require.NoError(t, err)
-	same(t, a)
+	_, err = late.create("when it has room")
+	require.NoError(t, err)
+	same(t, a, late)
 }

@@ -186,7 +186,7 @@ func (s *Store) try(ctx context.Context, p *plan) (revision customstatus.Revisio
 		return at, false, nil
 	case wasAborted:
 		if full {
-			return 0, false, fmt.Errorf("nothing was written: %w: make room in the cluster, and disarm its alarm with etcdctl", cause)
+			return 0, false, fmt.Errorf("nothing was written: %w", cause)
 		}
 		return 0, true, cause
 	case neverKnown:

@@ -165,8 +165,11 @@ func (s *Store) failed(ctx context.Context, does string, err error) error {
 
 // explain adds the remedy to an error that has one.
 func (s *Store) explain(err error) error {
-	if is(err, rpctypes.ErrPermissionDenied) {
+	switch {
+	case is(err, rpctypes.ErrPermissionDenied):
 		return fmt.Errorf("%w: the user needs a role with read and write access to the prefix %q", err, s.keys.prefix)
+	case is(err, rpctypes.ErrNoSpace):
+		return fmt.Errorf("%w: make room in the cluster, and disarm its alarm with etcdctl", err)
 	}
 	return err
 }
