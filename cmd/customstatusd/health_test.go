@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -270,3 +271,14 @@ func (s *failingStore) Commit(ctx context.Context, changes []customstatus.Change
 
 // discard is a log that nobody reads.
 var discard = slog.New(slog.DiscardHandler)
+
+// The check of a server that accepts and never answers says so.
+func TestHealthCheckWithoutAnswer(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer ln.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err = new(process).healthCheck(ctx, &serveConfig{addr: ln.Addr().String()})
+	require.EqualError(t, err, "the server has not answered in time")
+}

@@ -64,16 +64,24 @@ func (p *process) healthCheck(ctx context.Context, config *serveConfig) error {
 		if request := (*url.Error)(nil); errors.As(err, &request) {
 			err = request.Err
 		}
-		return err
+		return noAnswer(err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
 	if err != nil {
-		return err
+		return noAnswer(err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("the server answered %s: %s", resp.Status, text)
 	}
 	_, err = fmt.Fprintf(p.stdout, "%s\n", text)
+	return err
+}
+
+// noAnswer says what the end of a wait means.
+func noAnswer(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errors.New("the server has not answered in time")
+	}
 	return err
 }

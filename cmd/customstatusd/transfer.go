@@ -323,8 +323,8 @@ func (p *process) backupCommand() *cobra.Command {
 		Use:   "backup [FILE]",
 		Short: "Write a copy of the database",
 		Long: `Writes a copy of the database, as it is at one instant, to FILE. Without FILE, or with
-"-", it writes to standard output. FILE appears when it is complete. It is a database
-like the original. A backup has no tokens.
+"-", it writes to standard output, if that is no terminal. FILE appears when it is
+complete. It is a database like the original. A backup has no tokens.
 
 While a server runs, backup asks the server. If the file at the path is not the file
 of the server any more, backup copies that of the server, with a warning. A server can
@@ -333,9 +333,12 @@ start while backup works.
 A shared store has no file: use its own means, such as pg_dump or "etcdctl snapshot
 save", or export.`,
 	}, database.backup)
-	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+	cmd.PreRunE = func(cmd *cobra.Command, args []string) error {
 		if v := cmd.Flags().Lookup("store").Value.(*addressValue); v.at.shared() {
 			return fmt.Errorf("backup: %w", errNoFile)
+		}
+		if (len(args) == 0 || args[0] == "-") && isTerminal(p.stdout) {
+			return usagef("a backup is no text for a terminal; name a FILE")
 		}
 		return nil
 	}
