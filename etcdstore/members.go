@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 
@@ -113,10 +114,24 @@ func (s *Store) ask(ctx context.Context, each time.Duration, call func(context.C
 			pause = min(2*pause, lastPause)
 		}
 		if ctx.Err() != nil {
-			return fmt.Errorf("no member of the cluster has answered: %w: check that a majority of the members is up", last)
+			return &silence{last}
 		}
 	}
 }
+
+// silence says that no member has answered in time. It is a [net.Error], and not
+// [context.DeadlineExceeded]: the limit need not be that of the caller's context.
+type silence struct{ last error }
+
+func (s *silence) Error() string {
+	return fmt.Sprintf("no member of the cluster has answered: %v: check that a majority of the members is up", s.last)
+}
+
+func (s *silence) Unwrap() error   { return s.last }
+func (s *silence) Timeout() bool   { return true }
+func (s *silence) Temporary() bool { return true }
+
+var _ net.Error = (*silence)(nil)
 
 // within gives a call the time that a member has.
 func within(ctx context.Context, each time.Duration, call func(context.Context) error) error {

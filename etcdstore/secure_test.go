@@ -164,6 +164,10 @@ func TestOpenWithoutACluster(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	_, err = Open(ctx, clientv3.Config{Endpoints: []string{"127.0.0.1:1"}}, silent(Options{Timeout: 300 * time.Millisecond}))
 	require.ErrorContains(t, err, "check that a majority of the members is up")
+	require.NotErrorIs(t, err, context.DeadlineExceeded, "the caller has set no deadline")
+	late := net.Error(nil)
+	require.ErrorAs(t, err, &late)
+	require.True(t, late.Timeout())
 }
 
 // A login that gets no answer ends with its context.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"runtime"
 	"runtime/debug"
@@ -198,8 +199,12 @@ var reasons = []struct {
 	{"needs_reopen", customstatus.ErrNeedsReopen},
 	{"damaged", customstatus.ErrDamaged},
 	{"not_exclusive", customstatus.ErrNotExclusive},
-	{"timeout", context.DeadlineExceeded},
+	{timeoutName, context.DeadlineExceeded},
 }
+
+// timeoutName is the reason of every error that says it is one of a time limit. A store
+// that has a limit of its own does not blame the caller's context.
+const timeoutName = "timeout"
 
 // otherName is the value of a label for all that has no name of its own.
 const otherName = "other"
@@ -213,6 +218,10 @@ func (c *Collector) failed(operation string, err error) {
 			c.storeErrors.WithLabelValues(operation, reason.name).Inc()
 			return
 		}
+	}
+	if late := (net.Error)(nil); errors.As(err, &late) && late.Timeout() {
+		c.storeErrors.WithLabelValues(operation, timeoutName).Inc()
+		return
 	}
 	c.storeErrors.WithLabelValues(operation, otherName).Inc()
 }

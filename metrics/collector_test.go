@@ -3,6 +3,7 @@ package metrics_test
 import (
 	"context"
 	"errors"
+	"net"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -146,6 +147,8 @@ func TestStoreErrors(t *testing.T) {
 		"no answer":     {errors.Join(errors.New("lost"), customstatus.ErrOutcomeUnknown), "outcome_unknown"},
 		"not exclusive": {customstatus.ErrNotExclusive, "not_exclusive"},
 		"too late":      {context.DeadlineExceeded, "timeout"},
+		"silence":       {&net.DNSError{Err: "no answer", IsTimeout: true}, "timeout"},
+		"no such host":  {&net.DNSError{Err: "no such host"}, "other"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var heard []error
