@@ -175,7 +175,7 @@ func (p *process) fetch(ctx context.Context, base string, who client.Credentials
 		MaxListBytes:   fromMaxList,
 		OnRetry: func(err error, wait time.Duration) {
 			transport.clear()
-			fmt.Fprintf(p.stderr, "customstatusd: %s: %v; trying again in %v\n", base, err, wait.Round(10*time.Millisecond))
+			fmt.Fprintf(p.stderr, "customstatusd: %s: %s; trying again in %v\n", base, plain(err), wait.Round(10*time.Millisecond))
 		},
 	})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"runtime"
 	"runtime/debug"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -43,12 +44,26 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	case err == nil:
 		return exitOK
 	case errors.As(err, &usage):
-		fmt.Fprintf(stderr, "customstatusd: %s%v\n", prefix(cmd), err)
+		fmt.Fprintf(stderr, "customstatusd: %s%s\n", prefix(cmd), plain(err))
 		return exitUsage
 	case !errors.Is(err, errReported):
-		fmt.Fprintf(stderr, "customstatusd: %v\n", err)
+		fmt.Fprintf(stderr, "customstatusd: %s\n", plain(err))
 	}
 	return exitFailure
+}
+
+// plain returns the text of an error for a terminal. A part of the text can be from a
+// server, or from whoever answers in its place.
+func plain(err error) string {
+	var text strings.Builder
+	for _, r := range err.Error() {
+		if r == '\n' || r == '\t' || strconv.IsPrint(r) {
+			text.WriteRune(r)
+		} else {
+			text.WriteString(strings.Trim(strconv.QuoteRune(r), "'"))
+		}
+	}
+	return text.String()
 }
 
 // prefix names the command in front of an error about its command line.
