@@ -163,6 +163,7 @@ func TestAnswersOfOthers(t *testing.T) {
 		"too much":                 {200, `{"success":true,"x":"` + strings.Repeat("x", 2000) + `"}`, nil, list, []error{client.ErrUnexpectedAnswer}, nil, 4},
 		"a redirect of a write":    {307, "", []string{"Location", "/elsewhere"}, create, []error{client.ErrUnexpectedAnswer}, unknown, 1},
 		"no such endpoint":         {404, `{"success":false,"error":"API endpoint not found"}`, nil, list, []error{errors.ErrUnsupported}, unknown, 1},
+		"no such method":           {405, `{"success":false,"error":"Method not allowed"}`, nil, list, []error{errors.ErrUnsupported}, unknown, 1},
 		"old 401":                  {401, `{"status":"error","message":"You must be logged in to do this."}`, nil, list, []error{client.ErrUnauthorized}, client.ErrUnexpectedAnswer, 1},
 		"new 401":                  {401, `{"success":false,"error":"You must be logged in to do this."}`, nil, list, []error{client.ErrUnauthorized}, client.ErrUnexpectedAnswer, 1},
 		"new 403":                  {403, `{"success":false,"error":"User does not have the permissions required for this action [error-unauthorized]"}`, nil, create, []error{client.ErrForbidden}, unknown, 1},

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -83,4 +85,30 @@ func FuzzDecode(f *testing.F) {
 			require.NotEmpty(t, s.ID)
 		}
 	})
+}
+
+// A redirect is followed within an origin, for reads, and not without an end.
+func TestRedirects(t *testing.T) {
+	for name, tt := range map[string]struct {
+		method, from, to string
+		before           int
+		follow           bool
+	}{
+		"a path":         {http.MethodGet, "http://x/a", "http://x/b", 1, true},
+		"a write":        {http.MethodPost, "http://x/a", "http://x/b", 1, false},
+		"another host":   {http.MethodGet, "http://x/a", "http://y/a", 1, false},
+		"another port":   {http.MethodGet, "http://x/a", "http://x:81/a", 1, false},
+		"another scheme": {http.MethodGet, "http://x/a", "https://x/a", 1, false},
+		"the tenth":      {http.MethodGet, "http://x/a", "http://x/b", 10, false},
+	} {
+		request := func(address string) *http.Request {
+			r, err := http.NewRequestWithContext(t.Context(), tt.method, address, nil)
+			require.NoError(t, err)
+			return r
+		}
+		via := slices.Repeat([]*http.Request{request(tt.from)}, tt.before)
+		require.Equal(t, tt.follow, checkRedirect(nil)(request(tt.to), via) == nil, name)
+		err := checkRedirect(func(*http.Request, []*http.Request) error { return io.EOF })(request(tt.to), via)
+		require.Equal(t, tt.follow, errors.Is(err, io.EOF), "%s: the host's own rule counts, too", name)
+	}
 }

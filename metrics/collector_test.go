@@ -174,6 +174,21 @@ func TestStoreErrors(t *testing.T) {
 	}
 }
 
+// A failure that has just begun is not 0 seconds old, which would mean that there is none.
+func TestFreshFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // whose clock stands still
+		c := metrics.NewCollector(nil)
+		registry := register(t, c)
+		store := &faultyStore{Store: customstatus.NewMemoryStore()}
+		catalog := open(t, c, store)
+		failure := errors.New("no space left on device")
+		store.commit.Store(&failure)
+		_, err := catalog.Create(t.Context(), customstatus.Fields{Name: "a", StatusType: customstatus.Busy})
+		require.ErrorIs(t, err, failure)
+		require.Positive(t, scrape(t, registry).value(t, "customstatus_commits_failing_seconds"))
+	})
+}
+
 // The host's own functions hear what the collector hears, and each kind of failure is
 // counted for its operation.
 func TestObserverOfTheHost(t *testing.T) {
@@ -233,6 +248,9 @@ func TestSharedStore(t *testing.T) {
 		c := metrics.NewCollector(&metrics.Options{StoreTimeout: time.Second,
 			StoreRevision: func(ctx context.Context) (customstatus.Revision, error) {
 				asked.Add(1)
+				if deadline, bounded := ctx.Deadline(); !bounded || time.Until(deadline) != time.Second {
+					t.Error("the question has no end, or a wrong one")
+				}
 				return (*store.Load())(ctx)
 			}})
 		answer := func(q question) { store.Store(&q) }
