@@ -137,6 +137,29 @@ func TestTwoServersOnPostgres(t *testing.T) {
 	require.Equal(t, []string{"five"}, names)
 }
 
+// Where servers must not make tables, somebody else makes them with what a command prints.
+func TestSchemaForPostgres(t *testing.T) {
+	t.Parallel()
+	server, _ := onPostgres(t)
+	database := server.NewDatabase()
+	server.Exec("postgres", "CREATE ROLE chat LOGIN; REVOKE ALL ON DATABASE "+database+" FROM PUBLIC; GRANT CONNECT ON DATABASE "+database+" TO chat")
+	store := strings.Replace(server.DSN(database), "postgres@", "chat@", 1)
+	file := filepath.Join(t.TempDir(), "one.jsonl")
+	require.NoError(t, os.WriteFile(file, []byte(`{"name":"one","statusType":"away"}`), 0o600))
+	_, errs := command(t, exitFailure, "import", "--store", store, file)
+	require.Contains(t, errs, "permission denied for database")
+	sql, _ := command(t, exitOK, "schema", "--role", "chat")
+	server.Exec(database, sql)
+	command(t, exitOK, "import", "--store", store, file)
+	require.Contains(t, cli(t, "export", "--store", store), `"name":"one"`)
+
+	sql, _ = command(t, exitOK, "schema", "--schema", "other")
+	require.Contains(t, sql, `CREATE SCHEMA IF NOT EXISTS "other";`)
+	require.NotContains(t, sql, "GRANT")
+	_, errs = command(t, exitUsage, "schema", "--schema", "O'Hara")
+	require.Contains(t, errs, "is not 1 to 48 lower-case letters")
+}
+
 // While the database is away, lists are answered, writes fail, and the health check says
 // so. All heals by itself.
 func TestPostgresAway(t *testing.T) {

@@ -65,7 +65,7 @@ Exit codes: 0 success, 1 failure, 2 a command line that can't be understood.`,
 		}
 	}
 	add("serving", p.serveCommand(), p.configCommand(), p.tokenCommand(), p.healthCheckCommand())
-	add("data", p.importCommand(), p.exportCommand(), p.copyCommand(), p.backupCommand(), p.checkCommand(), p.salvageCommand())
+	add("data", p.importCommand(), p.exportCommand(), p.copyCommand(), p.backupCommand(), p.checkCommand(), p.salvageCommand(), p.schemaCommand())
 	add("", storesCommand(), p.versionCommand(), p.manCommand())
 	addConfigFile(root)
 	root.InitDefaultCompletionCmd()

@@ -50,6 +50,20 @@ func openPostgres(ctx context.Context, a address, create bool, log *slog.Logger)
 	return store, nil
 }
 
+// schemaSQL returns the statements that make a schema in PostgreSQL and, if a role is
+// named, those that give the role what a server needs.
+func schemaSQL(schema, role string) (string, error) {
+	sql, err := pgstore.SchemaSQL(schema)
+	if err != nil {
+		return "", &usageError{err.Error()} // the name is at fault
+	}
+	if role == "" {
+		return sql, nil
+	}
+	grants, err := pgstore.GrantSQL(schema, role)
+	return sql + "\n" + grants, err
+}
+
 func openEtcd(ctx context.Context, a address, create bool, log *slog.Logger) (customstatus.SharedStore, error) {
 	config := clientv3.Config{Username: a.user}
 	var err error

@@ -141,6 +141,8 @@ others count. Three more parameters are ours:
     schema=NAME     the schema of the tables; the default is customstatus
     catalog=NAME    the catalog, of which a schema has any number
     listen=false    for a pooler in transaction mode
+The first server makes the tables. "customstatusd schema" prints the statements, for a
+database in which servers must not make them.
 
 etcd: all keys begin with the PREFIX; the default is customstatus. The parameters are
     tls=true               use TLS, and trust what the system trusts
