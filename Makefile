@@ -36,6 +36,7 @@ lint: ## gofmt, go vet, staticcheck, go fix
 	@unformatted=$$(gofmt -l .)
 	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
 	go vet $(PACKAGES)
+	go vet -tags nocluster,nometrics ./cmd/customstatusd/...
 	go tool staticcheck $(PACKAGES)
 	go fix -diff $(PACKAGES)
 
