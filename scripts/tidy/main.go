@@ -3,6 +3,9 @@
 // without go.work, and with the other modules by version. It is ours because
 // "go mod tidy -diff" requires go.sum to have the checksums of this
 // repository's own modules, which change with every commit.
+//
+// It also checks that go.work.sum is complete, because otherwise the first command in a
+// clone changes that file.
 package main
 
 import (
@@ -31,7 +34,23 @@ func run(t *tree.Tree, env []string, scratch string) error {
 		}
 		fmt.Println("tidy", m.Path)
 	}
-	return errors.Join(failed...)
+	return errors.Join(append(failed, checkWorkspace(t.Root))...)
+}
+
+func checkWorkspace(root string) error {
+	file := filepath.Join(root, "go.work.sum")
+	before, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if _, err := tree.Run(root, nil, "go", "list", "-m", "all"); err != nil {
+		return err
+	}
+	after, err := os.ReadFile(file)
+	if err != nil || bytes.Equal(before, after) {
+		return err
+	}
+	return errors.New("go.work.sum: lines were missing; they are in the file now, so commit it")
 }
 
 func check(t *tree.Tree, m tree.Module, env []string, dir string) error {
