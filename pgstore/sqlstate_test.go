@@ -204,9 +204,10 @@ func TestSQLStates(t *testing.T) {
 		database := server.NewDatabase()
 		server.Exec("postgres", "ALTER DATABASE "+database+" SET synchronous_commit = off")
 		s := open(t, server.DSN(database), pgstore.Options{})
+		// What counts is the setting at the end of the transaction.
 		server.Exec(database, `CREATE TABLE seen (value text);
 			CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO seen VALUES (current_setting('synchronous_commit')); RETURN NULL; END $$;
-			CREATE TRIGGER note AFTER INSERT ON customstatus.commits FOR EACH ROW EXECUTE FUNCTION note()`)
+			CREATE CONSTRAINT TRIGGER note AFTER INSERT ON customstatus.commits DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION note()`)
 		commit(t, s, create("a", "x"))
 		require.Equal(t, []string{"on"}, server.Exec(database, "SELECT value FROM seen"))
 	})
