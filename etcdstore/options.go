@@ -19,7 +19,9 @@ type Options struct {
 	Prefix string
 
 	// Timeout limits each call of the store, except Watch and Close, but
-	// allows [Store.Load] that long for each page. 0 is eight seconds.
+	// allows [Store.Load] that long for each page. A Load or Revision that first
+	// decides a commit whose outcome was unknown may take as long again. 0 is eight
+	// seconds.
 	Timeout time.Duration
 	// MemberTimeout is how long one member of the cluster may take to answer.
 	// After that the store asks the next member. 0 is two seconds.
