@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -220,8 +221,27 @@ func TestSQLStates(t *testing.T) {
 			server.Exec("postgres", "ALTER SYSTEM "+sql)
 			server.Exec("postgres", "SELECT pg_reload_conf()")
 		}
+		probe := newSession(t, server.DSN("postgres"))
+		waits := make(chan struct{})
+		var met atomic.Bool
 		standbys("SET synchronous_standby_names = 'away'")
-		defer standbys("RESET synchronous_standby_names")
+		defer func() {
+			met.Store(true)
+			standbys("RESET synchronous_standby_names")
+			<-waits
+		}()
+		go func() {
+			defer close(waits)
+			for !met.Load() { // a commit returns, until the server has heard of the setting
+				if _, err := probe.c.Exec(t.Context(), "SELECT pg_logical_emit_message(true, 'probe', '')").ReadAll(); err != nil {
+					return
+				}
+			}
+		}()
+		eventually(t, "commits wait for the standby", func() bool {
+			met.Store(len(server.Exec("postgres", "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'")) > 0)
+			return met.Load()
+		})
 		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
 		require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
 		_, err = s.Load(t.Context())
