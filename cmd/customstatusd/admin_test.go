@@ -151,6 +151,13 @@ func (s *deafStore) Revision(ctx context.Context) (customstatus.Revision, error)
 	return s.SharedStore.Revision(ctx)
 }
 
+func (s *deafStore) Commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
+	if err := s.failure.Load(); err != nil {
+		return 0, *err
+	}
+	return s.SharedStore.Commit(ctx, changes)
+}
+
 func TestReadinessOfSharedStore(t *testing.T) {
 	store := &deafStore{SharedStore: storetest.NewSharedMemory().Open()}
 	db, err := openOver(t.Context(), store, customstatus.Options{Logger: slog.New(slog.DiscardHandler)})
@@ -161,7 +168,12 @@ func TestReadinessOfSharedStore(t *testing.T) {
 	failure := errors.New("connection refused")
 	store.failure.Store(&failure)
 	a.says("store unreachable")
+	_, err = db.catalog.Create(t.Context(), customstatus.Fields{Name: "a", StatusType: customstatus.Busy})
+	require.Error(t, err)
+	require.Contains(t, a.ask("/readyz", "localhost").Body.String(), `{"status":"writes fail",`, "the graver reason")
 	store.failure.Store(nil)
+	_, err = db.catalog.Create(t.Context(), customstatus.Fields{Name: "a", StatusType: customstatus.Busy})
+	require.NoError(t, err)
 	a.says("ok")
 }
 

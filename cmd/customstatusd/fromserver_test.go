@@ -240,7 +240,7 @@ func TestImportFromRefusals(t *testing.T) {
 		"wrong token, old":    {&rocketChat{old: true}, "wrong", "the user id or the token is wrong"},
 		"second factor": {&rocketChat{before: answer(400, "application/json", `{"success":false,"error":"TOTP Required [totp-required]","errorType":"totp-required","details":{"method":"totp","codeGenerated":false,"availableMethods":["totp","email"]}}`)},
 			fromToken, "the login wants a second factor"},
-		"another host":   {&rocketChat{before: answer(301, "text/html", "moved", "Location", "https://elsewhere.example/")}, fromToken, `a redirect to https://elsewhere.example/`},
+		"another host":   {&rocketChat{before: answer(301, "text/html", "moved", "Location", "https://elsewhere.example/")}, fromToken, `a redirect to https://elsewhere.example/": not an answer of the API; give --from the address that it redirects to`},
 		"login page":     {&rocketChat{before: answer(403, "text/html", "<html>log in")}, fromToken, "is --from the address of a Rocket.Chat"},
 		"other software": {&rocketChat{path: "/somewhere"}, fromToken, "is --from the address of a Rocket.Chat"},
 	} {
@@ -336,7 +336,10 @@ func TestUnencrypted(t *testing.T) {
 func TestImportFromWarns(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	for base, want := range map[string]bool{"http://chat.example": true, "https://chat.example": false} {
+	for base, want := range map[string]bool{
+		"http://chat.example": true, "http://192.0.2.1:80": true, "https://chat.example": false,
+		"http://localhost:3000": false, "http://127.0.0.1:3000": false, "http://[::1]:3000": false,
+	} {
 		var errs bytes.Buffer
 		_, err := (&process{stderr: &errs}).fetch(ctx, base, client.Credentials{UserID: fromUser, Token: fromToken})
 		require.ErrorIs(t, err, context.Canceled)

@@ -99,7 +99,7 @@ func New(opts *Options) *Handler {
 	if h.next == nil {
 		h.next = http.NotFoundHandler()
 	}
-	all, digest := readFiles()
+	all, digest := readFiles(web)
 	assets := "console-" + digest + "/"
 	importMap := fmt.Sprintf(modules, assets)
 	hash := sha256.Sum256([]byte(importMap))
@@ -126,14 +126,14 @@ func New(opts *Options) *Handler {
 func asDirectory(p string) string { return strings.TrimSuffix(path.Clean("/"+p), "/") + "/" }
 
 // readFiles returns what the page consists of but itself, and a digest of that.
-func readFiles() (all map[string][]byte, digest string) {
+func readFiles(from fs.FS) (all map[string][]byte, digest string) {
 	all = make(map[string][]byte)
 	sum := sha256.New()
-	err := fs.WalkDir(web, "web", func(name string, entry fs.DirEntry, err error) error {
+	err := fs.WalkDir(from, "web", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || contentType(name) == "" || name == "web/index.html" {
 			return err
 		}
-		content, err := fs.ReadFile(web, name)
+		content, err := fs.ReadFile(from, name)
 		if path.Ext(name) == ".js" {
 			content = notForReading.ReplaceAll(content, nil)
 		}

@@ -103,6 +103,7 @@ func TestCaching(t *testing.T) {
 			again := get(h, http.MethodGet, target, "Accept-Encoding", "gzip", "If-None-Match", match)
 			require.Equal(t, http.StatusNotModified, again.Code, match)
 			require.Equal(t, tag, again.Header().Get("ETag"))
+			require.Empty(t, again.Header().Get("Content-Encoding"))
 			require.Zero(t, again.Body.Len())
 		}
 		require.Equal(t, http.StatusOK, get(h, http.MethodGet, target, "If-None-Match", tag).Code)
@@ -143,6 +144,8 @@ func TestPolicy(t *testing.T) {
 			header.Get("Content-Security-Policy"))
 		require.Equal(t, "nosniff", header.Get("X-Content-Type-Options"))
 		require.Equal(t, "no-referrer", header.Get("Referrer-Policy"))
+		require.Equal(t, "same-origin", header.Get("Cross-Origin-Opener-Policy"))
+		require.Equal(t, "same-origin", header.Get("Cross-Origin-Resource-Policy"))
 	}
 }
 
