@@ -94,7 +94,7 @@ func NewCollector(opts *Options) *Collector {
 		}),
 		storeErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "store_errors_total",
-			Help: "Errors of the store, by what the catalog wanted of it and by the kind of error.",
+			Help: "Errors of the store, by the operation that failed and the kind of error.",
 		}, []string{"operation", "reason"}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Subsystem: "http", Name: "requests_total",
