@@ -189,7 +189,7 @@ func idleInput(t *testing.T, text string) io.Reader {
 // An import doesn't wait for more input when the server has gone.
 func TestImportServerGone(t *testing.T) {
 	near, far := net.Pipe()
-	client := &servedDatabase{func(context.Context) (net.Conn, error) { return near, nil }}
+	client := &servedDatabase{dial: func(context.Context) (net.Conn, error) { return near, nil }}
 	const line = `{"name":"a","statusType":"busy"}`
 	go func() {
 		got := bufio.NewScanner(far)
@@ -226,7 +226,7 @@ func TestImportAnswerCut(t *testing.T) {
 				io.WriteString(w, answer.body)
 			}))
 			defer srv.Close()
-			client := &servedDatabase{func(ctx context.Context) (net.Conn, error) {
+			client := &servedDatabase{dial: func(ctx context.Context) (net.Conn, error) {
 				return new(net.Dialer).DialContext(ctx, "tcp", srv.Listener.Addr().String())
 			}}
 			_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"), importOptions{}, noParts)
@@ -237,7 +237,7 @@ func TestImportAnswerCut(t *testing.T) {
 
 // A request that reaches no server has done nothing.
 func TestImportReachesNobody(t *testing.T) {
-	client := &servedDatabase{func(context.Context) (net.Conn, error) { return nil, os.ErrNotExist }}
+	client := &servedDatabase{dial: func(context.Context) (net.Conn, error) { return nil, os.ErrNotExist }}
 	_, err := client.importFrom(t.Context(), strings.NewReader("{}\n"), importOptions{}, noParts)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
@@ -427,4 +427,18 @@ func TestImportWithoutTheFile(t *testing.T) {
 		require.ErrorContains(t, err, "the server that holds the file: ", "%+v", opts)
 	}
 	require.NoError(t, os.Rename(local.path+".old", local.path))
+}
+
+// A server that hangs ends the commands that it answers at once otherwise.
+func TestControlOfAServerThatHangs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db.sock")
+	ln, err := listenControl(t.Context(), path)
+	require.NoError(t, err)
+	defer ln.Close()
+	client, err := dialControl(t.Context(), path)
+	require.NoError(t, err)
+	client.patience = 50 * time.Millisecond
+	for _, ask := range []func(context.Context) error{client.state, client.reload} {
+		require.EqualError(t, ask(t.Context()), "the server that holds the file: it has not answered for 50ms")
+	}
 }

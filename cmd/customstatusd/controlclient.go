@@ -11,14 +11,18 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/customstatus/customstatus"
 )
 
 // servedDatabase is a database that a server holds.
 type servedDatabase struct {
-	dial func(context.Context) (net.Conn, error)
+	dial     func(context.Context) (net.Conn, error)
+	patience time.Duration // for what a server answers at once
 }
+
+const controlPatience = 30 * time.Second
 
 // dialControl returns the database of the server that listens on the control socket
 // at path, or an error if there is none.
@@ -29,10 +33,21 @@ func dialControl(ctx context.Context, path string) (*servedDatabase, error) {
 		return nil, err
 	}
 	probe.Close()
-	return &servedDatabase{dial}, nil
+	return &servedDatabase{dial, controlPatience}, nil
 }
 
 func (db *servedDatabase) close() error { return nil }
+
+// ask sends a request that the server answers at once, unless it hangs.
+func (db *servedDatabase) ask(ctx context.Context, method, path string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, db.patience, fmt.Errorf("it has not answered for %v", db.patience))
+	defer cancel()
+	body, err := db.do(ctx, method, path, nil)
+	if err != nil {
+		return err
+	}
+	return body.Close()
+}
 
 // do sends a request to the server, with the body unless it is nil. The caller
 // closes the body of the answer.
@@ -197,18 +212,10 @@ func readReports(r io.Reader, opts importOptions, said func(importParts)) (impor
 
 // state returns what keeps the server from writing to its file.
 func (db *servedDatabase) state(ctx context.Context) error {
-	body, err := db.do(ctx, http.MethodGet, "/state", nil)
-	if err != nil {
-		return err
-	}
-	return body.Close()
+	return db.ask(ctx, http.MethodGet, "/state")
 }
 
 // reload makes the server read its tokens again.
 func (db *servedDatabase) reload(ctx context.Context) error {
-	body, err := db.do(ctx, http.MethodPost, "/reload", nil)
-	if err != nil {
-		return err
-	}
-	return body.Close()
+	return db.ask(ctx, http.MethodPost, "/reload")
 }

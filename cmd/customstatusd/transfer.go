@@ -357,7 +357,9 @@ func (p *process) writeCommand(cmd *cobra.Command, content func(database, contex
 		if err != nil {
 			return fmt.Errorf("%s: %w", cmd.Name(), err)
 		}
-		if err := db.state(ctx); err != nil {
+		if err, silent := db.state(ctx), (*unanswered)(nil); errors.As(err, &silent) {
+			return fmt.Errorf("%s: %w", cmd.Name(), errors.Join(err, db.close()))
+		} else if err != nil {
 			fmt.Fprintf(p.stderr, "customstatusd: %s: warning: this is what the server has, and not what is at %v: %v\n", cmd.Name(), at, err)
 		}
 		write := func(w io.Writer) error { return content(db, ctx, w) }
