@@ -81,3 +81,52 @@ func ExampleClient_Follow() {
 	// all 0 statuses
 	// created Lunch
 }
+
+// keepCopy keeps statuses as the server has them, and shows them after each change. It ends
+// with the error of ctx, or when the server refuses.
+func keepCopy(ctx context.Context, c *client.Client, show func(map[string]customstatus.CustomUserStatus)) error {
+	statuses := make(map[string]customstatus.CustomUserStatus)
+	for update, err := range c.Follow(ctx, customstatus.Position{}) {
+		if err != nil {
+			return err
+		}
+		if update.Reset {
+			clear(statuses)
+		}
+		for _, status := range update.Statuses {
+			statuses[status.ID] = status
+		}
+		for _, change := range update.Changes {
+			if change.Kind == customstatus.Deleted {
+				delete(statuses, change.ID())
+			} else {
+				statuses[change.ID()] = change.After
+			}
+		}
+		show(statuses)
+	}
+	return nil
+}
+
+func ExampleClient_Follow_copy() {
+	server, stop := newServer()
+	defer stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	c, err := client.New(server.URL, &client.Options{Credentials: client.Credentials{UserID: "admin", Token: "secret"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = keepCopy(ctx, c, func(statuses map[string]customstatus.CustomUserStatus) {
+		fmt.Println(len(statuses))
+		if len(statuses) == 1 {
+			cancel()
+		} else if _, err := c.Create(ctx, customstatus.Fields{Name: "Lunch", StatusType: customstatus.Away}); err != nil {
+			log.Fatal(err)
+		}
+	})
+	fmt.Println(err)
+	// Output:
+	// 0
+	// 1
+	// context canceled
+}
