@@ -139,7 +139,9 @@ func (p *process) tokenList(tokens string, database address) error {
 		return fmt.Errorf("token list: %w", err)
 	}
 	records, _, err := readTokens(at)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintf(p.stderr, "customstatusd: token list: there is no tokens file %s\n", at.path)
+	} else if err != nil {
 		return fmt.Errorf("token list: %w", err)
 	}
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
