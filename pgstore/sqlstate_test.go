@@ -147,7 +147,7 @@ func TestSQLStates(t *testing.T) {
 	})
 
 	t.Run("40003, the server doesn't know", func(t *testing.T) {
-		s, database, book := begin(t, pgstore.Options{Timeout: 2 * time.Second})
+		s, database, book := begin(t, pgstore.Options{Timeout: time.Second})
 		server.Exec(database, `CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'planted' USING ERRCODE = '40003'; END $$;
 			CREATE TRIGGER fail BEFORE INSERT ON customstatus.commits FOR EACH ROW EXECUTE FUNCTION fail()`)
 		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
@@ -159,7 +159,7 @@ func TestSQLStates(t *testing.T) {
 	})
 
 	t.Run("25006, a database that takes no writes", func(t *testing.T) {
-		s, database, _ := begin(t, pgstore.Options{Timeout: 2 * time.Second})
+		s, database, _ := begin(t, pgstore.Options{Timeout: time.Second})
 		server.Exec("postgres", "ALTER DATABASE "+database+" SET default_transaction_read_only = on")
 		server.Exec(database, "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
 		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
@@ -244,8 +244,6 @@ func TestSQLStates(t *testing.T) {
 		})
 		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
 		require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
-		_, err = s.Load(t.Context())
-		require.ErrorContains(t, err, "unknown outcome")
 		standbys("RESET synchronous_standby_names")
 		holds(t, s, 1, "x")
 		works(t, s)
@@ -276,7 +274,7 @@ func TestSQLStates(t *testing.T) {
 	})
 
 	t.Run("too late by the server's clock", func(t *testing.T) {
-		s, database, _ := begin(t, pgstore.Options{Timeout: 2 * time.Second})
+		s, database, _ := begin(t, pgstore.Options{Timeout: time.Second})
 		server.Exec(database, `CREATE FUNCTION customstatus.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '2 hours' $$;
 			ALTER FUNCTION customstatus.commit_1 SET search_path = customstatus, pg_catalog`)
 		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
