@@ -85,7 +85,7 @@ func TestSlashes(t *testing.T) {
 	}
 	require.Equal(t, http.StatusOK, s.do(request{as: manager, path: "/" + createPath + "/", body: `{"name":"a","statusType":"busy"}`}).status)
 
-	for prefix, path := range map[string]string{"//chat//": "/chat/", "/chat": "/chat/", "//": "/"} {
+	for prefix, path := range map[string]string{"//chat//": "/chat/", "/chat": "/chat/", "//": "/", "/x/.././chat": "/chat/", "/..": "/"} {
 		s := newServer(t, setup{adapter: httpadapter.Options{Prefix: prefix}})
 		s.prefix = path
 		require.Len(t, s.list(""), 2, prefix)

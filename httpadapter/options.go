@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"path"
 	"time"
 
 	"github.com/customstatus/customstatus"
@@ -23,8 +24,8 @@ const (
 type Options struct {
 	// Prefix is the path that the endpoints are under, as the Handler sees it:
 	// behind [http.StripPrefix], without the part that was stripped. New adds a
-	// slash that is missing at either end. Empty is [DefaultPrefix], and "/" is
-	// the root.
+	// slash that is missing at either end, and resolves "." and "..". Empty is
+	// [DefaultPrefix], and "/" is the root.
 	Prefix string
 
 	// Logger receives the server's failures. Nil is [slog.Default].
@@ -78,7 +79,7 @@ type Options struct {
 }
 
 func (h *Handler) configure(opts *Options) {
-	h.prefix = cleanPath("/"+opts.Prefix) + "/"
+	h.prefix = cleanPath(path.Clean("/"+opts.Prefix)) + "/" // clients never send dots
 	if opts.Prefix == "" {
 		h.prefix = DefaultPrefix
 	}
