@@ -37,10 +37,6 @@ const sessionsVersion = 1
 // the oldest.
 const maxSessions = 100
 
-// maxSessionsFile is the greatest length in bytes of a file that is read: some 100,000
-// sessions.
-const maxSessionsFile = 32 << 20
-
 type sessionRecord struct {
 	IDHash    tokenauth.Hash `json:"idHash"`
 	UserID    string         `json:"userId"`
@@ -129,20 +125,9 @@ func openSessions(database string, lifetime time.Duration, tokens *tokenFile, lo
 }
 
 func readSessions(path, database string) ([]sessionRecord, error) {
-	f, info, err := openRegular(path)
+	text, _, err := readTrusted(path, database)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close()
-	if err := trusted(path, database, info); err != nil {
-		return nil, err
-	}
-	text, err := io.ReadAll(io.LimitReader(f, maxSessionsFile+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(text) > maxSessionsFile {
-		return nil, fmt.Errorf("%s: longer than %d bytes", path, maxSessionsFile)
 	}
 	var read sessionRecords
 	dec := json.NewDecoder(bytes.NewReader(text))

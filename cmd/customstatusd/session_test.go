@@ -364,7 +364,7 @@ func TestSessionsFileIsNoObstacle(t *testing.T) {
 		"an unknown key":  func() { require.NoError(t, os.WriteFile(path, []byte(`{"version":1,"tokens":[]}`), 0o600)) },
 		"too long": func() {
 			require.NoError(t, os.WriteFile(path, []byte(`{"version":1}`), 0o600))
-			require.NoError(t, os.Truncate(path, maxSessionsFile+1))
+			require.NoError(t, os.Truncate(path, maxRecords+1))
 		},
 		"a directory": func() { require.NoError(t, os.Mkdir(path, 0o700)) },
 		"a link":      func() { require.NoError(t, os.Symlink(s.tokensPath(), path)) },

@@ -54,15 +54,7 @@ func (r tokenRecord) hashDigits() string { return hex.EncodeToString(r.Hash[:]) 
 func readTokens(at place) (tokenRecords, os.FileInfo, error) {
 	path := at.path
 	var records tokenRecords
-	f, info, err := openRegular(path)
-	if err != nil {
-		return records, nil, err
-	}
-	defer f.Close()
-	if err := trusted(path, at.database, info); err != nil {
-		return records, nil, err
-	}
-	text, err := io.ReadAll(f)
+	text, info, err := readTrusted(path, at.database)
 	if err != nil {
 		return records, nil, err
 	}
@@ -104,10 +96,16 @@ func editTokens(at place, edit func(*tokenRecords) error) error {
 	if err != nil {
 		return err
 	}
+	text, err := json.MarshalIndent(records, "", "  ")
+	if err == nil && len(text) >= maxRecords {
+		err = fmt.Errorf("%s: there are too many tokens for %d bytes", path, maxRecords)
+	}
+	if err != nil {
+		return err
+	}
 	return writeFileLike(path, true, directory, func(w io.Writer) error {
-		enc := json.NewEncoder(w)
-		enc.SetIndent("", "  ")
-		return enc.Encode(records)
+		_, err := w.Write(append(text, '\n'))
+		return err
 	})
 }
 

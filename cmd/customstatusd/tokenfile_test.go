@@ -162,6 +162,24 @@ func TestTokenFileOfManyTokens(t *testing.T) {
 	}
 }
 
+// A file that something else fills does not fill the memory, and logins go on.
+func TestTokenFileIsBounded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.tokens")
+	made := add(t, path, "alice")
+	f, err := openTokens(at(path), discard)
+	require.NoError(t, err)
+	require.NoError(t, os.Truncate(path, maxRecords+1))
+	require.ErrorContains(t, f.reload(), "x.tokens: longer than 33554432 bytes")
+	_, err = f.Login(t.Context(), made.userID, made.token)
+	require.NoError(t, err)
+	require.NoError(t, os.Remove(path))
+	require.ErrorContains(t, editTokens(at(path), func(r *tokenRecords) error {
+		r.addToken("alice", true, strings.Repeat("x", maxRecords))
+		return nil
+	}), "there are too many tokens")
+	require.NoFileExists(t, path)
+}
+
 func TestTokenFileRefuses(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.tokens")
 	hash := tokenauth.HashOf("x").String()
