@@ -35,7 +35,7 @@
 // # Limits
 //
 // The statuses from a server have no [customstatus.CustomUserStatus.Revision], because
-// the wire doesn't have it. An answer has at most [Options.MaxAnswerBytes]. Redirects
-// of reads are followed within the same origin. Other redirects are errors, so
-// that the token never goes to another host.
+// the wire doesn't have it, and have metadata only if the server shows it. An answer has
+// at most [Options.MaxAnswerBytes]. Redirects of reads are followed within the same
+// origin. Other redirects are errors, so that the token never goes to another host.
 package client

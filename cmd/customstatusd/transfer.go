@@ -96,7 +96,9 @@ customstatusd, over its REST API. It needs no permission there but a login:
 FILE has the token, or the two headers that serve --credentials-file writes. Without
 --token-file the token is in $CUSTOMSTATUS_FROM_TOKEN. It is never an argument, and no
 message shows it. In Rocket.Chat, a user makes a personal access token under My Account.
-Ids and times are kept. If the server limits requests, import waits as long as it asks.
+Ids and times are kept. Metadata comes only from a server that shows it, such as a
+customstatusd with --metadata. If the server limits requests, import waits as long as it
+asks.
 With --on-conflict update, run it again until the switch: it brings what has changed
 there, with the time of the update, and overwrites what has changed here. Each time it
 names the statuses that only the catalog has, at most 100 of them, because they may have
