@@ -14,6 +14,7 @@ import (
 // build makes a program of the repository, and returns its path.
 func build(t *testing.T, command string) string {
 	t.Helper()
+	ofThisTree()
 	program := filepath.Join(t.TempDir(), filepath.Base(command))
 	run(t, root, nil, "go", "build", "-o", program, "./"+command)
 	return program

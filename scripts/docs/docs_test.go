@@ -16,9 +16,14 @@ import (
 // root is the directory of the repository.
 const root = "../.."
 
+// ofThisTree keeps go test from showing a result of other pages or other programs. It
+// looks only at files of this module, and at variables; scripts/test sets this one.
+func ofThisTree() { os.Getenv("CUSTOMSTATUS_TREE") }
+
 // files returns the names of the files that git has or would add, from the root.
 func files(t *testing.T, patterns ...string) []string {
 	t.Helper()
+	ofThisTree()
 	out, err := exec.CommandContext(t.Context(), "git", append([]string{"-C", root, "ls-files", "--cached", "--others", "--exclude-standard", "--"}, patterns...)...).Output()
 	if err != nil {
 		t.Fatal(err)
