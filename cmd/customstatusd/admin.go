@@ -71,8 +71,9 @@ type admin struct {
 	exporter  *exporter
 	server    *http.Server
 	loopback  bool
-	running   chan struct{} // has a value for each request
-	profiling chan struct{} // has a value for each profile, so that none holds up a readiness check
+	running   chan struct{} // has a value for each readiness check
+	scraping  chan struct{} // has one for each scrape, so that none holds up a readiness check
+	profiling chan struct{} // has one for each profile
 	health    atomic.Pointer[health]
 	ending    atomic.Bool
 }
@@ -88,7 +89,7 @@ func listenAdmin(ctx context.Context, config *serveConfig, replaced replacing) (
 		return nil, err
 	}
 	log := replaced.log
-	a := &admin{running: make(chan struct{}, adminRequests), profiling: make(chan struct{}, adminProfiles)}
+	a := &admin{running: make(chan struct{}, adminRequests), scraping: make(chan struct{}, adminRequests), profiling: make(chan struct{}, adminProfiles)}
 	var revision func(context.Context) (customstatus.Revision, error)
 	if config.store.shared() {
 		revision = a.storeRevision
@@ -174,7 +175,10 @@ func (a *admin) close() {
 
 func (a *admin) handler(profiles bool) http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", atMost(a.running, a.exporter.page.ServeHTTP))
+	mux.Handle("GET /metrics", atMost(a.scraping, func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(adminTimeout)) // a client that doesn't read
+		a.exporter.page.ServeHTTP(w, r)
+	}))
 	mux.Handle("GET /readyz", atMost(a.running, a.ready))
 	if profiles {
 		// Not pprof.Cmdline: the address of a store may have a password.
@@ -188,6 +192,10 @@ func (a *admin) handler(profiles bool) http.Handler {
 			// A page whose host's name leads to this machine could read the answer.
 			http.Error(w, "this listener is only for this machine, by its address or localhost", http.StatusForbidden)
 			return
+		}
+		if r.ContentLength != 0 {
+			// Otherwise net/http waits for a body that nobody wants, in the midst of an answer.
+			w.Header().Set("Connection", "close")
 		}
 		mux.ServeHTTP(w, r)
 	})

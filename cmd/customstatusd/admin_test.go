@@ -197,14 +197,18 @@ func TestAdminHosts(t *testing.T) {
 	require.Equal(t, http.StatusOK, a.ask("/readyz", "node1.example:9464").Code)
 }
 
-// More than a few requests at once are refused. Profiles don't count: whoever may take
-// them must not make the server look as if it were not ready.
+// More than a few requests at once are refused. Profiles and scrapes don't count for the
+// readiness check: they must not make the server look as if it were not ready.
 func TestAdminIsBounded(t *testing.T) {
 	a := tryAdmin(t, openTemp(t))
 	a.server.Handler = a.handler(true)
 	for range adminProfiles {
 		a.profiling <- struct{}{}
 	}
+	for range adminRequests {
+		a.scraping <- struct{}{}
+	}
+	require.Equal(t, http.StatusServiceUnavailable, a.ask("/metrics", "localhost").Code)
 	require.Equal(t, http.StatusServiceUnavailable, a.ask("/debug/pprof/", "localhost").Code)
 	require.Equal(t, http.StatusOK, a.ask("/readyz", "localhost").Code)
 	<-a.profiling

@@ -3,14 +3,18 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
@@ -102,4 +106,22 @@ func TestReadinessAtTheEnd(t *testing.T) {
 	code, err = s.wait()
 	require.NoError(t, err)
 	require.Equal(t, exitOK, code, s.log.text())
+}
+
+// Clients that send half a body take no places from others.
+func TestAdminWaitsForNoBody(t *testing.T) {
+	a := tryAdmin(t, openTemp(t))
+	server := httptest.NewServer(a.server.Handler)
+	defer server.Close()
+	for range adminRequests + 1 {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		require.NoError(t, err)
+		defer conn.Close()
+		require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+		_, err = io.WriteString(conn, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf")
+		require.NoError(t, err)
+		text, err := bufio.NewReader(conn).ReadString('\n')
+		require.NoError(t, err)
+		require.Equal(t, "HTTP/1.1 200 OK\r\n", text)
+	}
 }
