@@ -108,6 +108,7 @@ func newDaemon(t *testing.T, args ...string) *daemon {
 // give out by themselves, so nobody takes it while a server is away.
 func freeAddr(t *testing.T) string {
 	t.Helper()
+	os.Getenv("CUSTOMSTATUS_TREE") // scripts/test says by it that the servers may have changed
 	for {
 		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(20000+rand.IntN(12000)))
 		if ln, err := net.Listen("tcp", addr); err == nil {

@@ -23,6 +23,7 @@ func BuildServer(t *testing.T) string {
 	if path := strings.TrimSpace(string(work)); err != nil || path == "" || path == "off" {
 		t.Skip("without go.work there is no customstatusd of this tree")
 	}
+	os.Getenv("CUSTOMSTATUS_TREE") // scripts/test says by it that the program may have changed
 	program := filepath.Join(t.TempDir(), "customstatusd")
 	build := exec.Command("go", "build", "-o", program, "github.com/customstatus/customstatus/cmd/customstatusd")
 	if out, err := build.CombinedOutput(); err != nil {

@@ -38,6 +38,7 @@ type program struct {
 
 func build(t *testing.T) (path string) {
 	t.Helper()
+	os.Getenv("CUSTOMSTATUS_TREE") // scripts/test says by it that the program may have changed
 	path = filepath.Join(t.TempDir(), "customstatusd")
 	if runtime.GOOS == "windows" {
 		path += ".exe"
