@@ -2,11 +2,13 @@ package main
 
 import (
 	"bufio"
+	"compress/gzip"
 	"context"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -81,4 +83,27 @@ func TestSilenceOverHTTP2(t *testing.T) {
 		require.ErrorContains(t, err, "nothing has come for 100ms")
 		server.Close()
 	}
+}
+
+// An answer that is small on the way and large in memory is given up. It would fill the
+// memory of the machine.
+func TestLargeAnswers(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Encoding", "gzip")
+		packed := gzip.NewWriter(w)
+		defer packed.Close()
+		_, _ = io.WriteString(packed, `{"statuses":[],"count":0,"offset":0,"total":0,`)
+		blank := make([]byte, 1<<20)
+		for i := range blank {
+			blank[i] = ' '
+		}
+		for range fromMaxSize / len(blank) {
+			_, _ = packed.Write(blank)
+		}
+		_, _ = io.WriteString(packed, `"success":true}`)
+	}))
+	defer server.Close()
+	_, errs := fromCommand(t, exitFailure, fromToken, "--db", filepath.Join(t.TempDir(), "x.db"), "--from", server.URL, "--user-id", fromUser)
+	require.Contains(t, errs, "it has more than 33554432 bytes")
 }
