@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/customstatus/customstatus/scripts/internal/tree"
 )
@@ -53,14 +54,7 @@ func run(t *tree.Tree, env []string, scratch string) error {
 	if err := s.install(); err != nil {
 		return fmt.Errorf("installing customstatusd: %w", err)
 	}
-	for _, m := range t.Modules {
-		if !m.IsRoot() {
-			if err := s.build(m); err != nil {
-				return fmt.Errorf("building %s: %w", m.Path, err)
-			}
-		}
-	}
-	return nil
+	return s.buildAll()
 }
 
 type stranger struct {
@@ -196,6 +190,27 @@ func (s stranger) install() error {
 	}
 	fmt.Print("customstatusd installs by version: ", out)
 	return nil
+}
+
+// buildAll builds the other modules, two at a time: to choose versions takes one processor.
+func (s stranger) buildAll() error {
+	failed := make([]error, len(s.tree.Modules))
+	places := make(chan struct{}, 2)
+	var building sync.WaitGroup
+	for i, m := range s.tree.Modules {
+		if m.IsRoot() {
+			continue
+		}
+		building.Go(func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			if err := s.build(m); err != nil {
+				failed[i] = fmt.Errorf("building %s: %w", m.Path, err)
+			}
+		})
+	}
+	building.Wait()
+	return errors.Join(failed...)
 }
 
 // build compiles all packages and tests of a module.
