@@ -74,9 +74,11 @@ func (b *tab) eval(body string, args ...any) string {
 		fmt.Sprintf(`(async (args) => {%s})(%s).then((v) => JSON.stringify(v ?? null))`, body, given), chromedp.EvalAwaitPromise))
 }
 
-// until waits until an expression of JavaScript is true.
+// until waits until an expression of JavaScript is true. An exception means not yet: the
+// page may not have the element yet.
 func (b *tab) until(expression string) {
 	b.t.Helper()
+	expression = fmt.Sprintf(`(() => { try { return %s } catch { return false } })()`, expression)
 	in(b, chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingInterval(50*time.Millisecond), chromedp.WithPollingTimeout(patience)))
 }
 
