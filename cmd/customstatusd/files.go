@@ -103,6 +103,13 @@ func readTrusted(path, database string) ([]byte, os.FileInfo, error) {
 	return text, info, err
 }
 
+// unchanged reports whether info is of the file that before is of, as it was then. The
+// inode alone does not tell: a new file can get that of a removed one. A nil before is
+// of no file.
+func unchanged(info, before os.FileInfo) bool {
+	return before != nil && os.SameFile(info, before) && info.Size() == before.Size() && info.ModTime().Equal(before.ModTime())
+}
+
 // openRegular opens a regular file to read it. It follows no link, and waits for no
 // writer of a pipe.
 func openRegular(path string) (*os.File, os.FileInfo, error) {

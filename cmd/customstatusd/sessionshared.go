@@ -50,7 +50,7 @@ func (s *sessions) readShared() {
 	s.mu.Lock()
 	before := s.info
 	s.mu.Unlock()
-	if before != nil && os.SameFile(info, before) && info.Size() == before.Size() && info.ModTime().Equal(before.ModTime()) {
+	if unchanged(info, before) {
 		return
 	}
 	records, err := readSessions(s.path, s.database)

@@ -180,15 +180,14 @@ func connect(ctx context.Context, path string) (net.Conn, error) {
 }
 
 // remove closes the socket and removes it, unless something else has taken its place.
-// Without a socket it does nothing. The inode alone does not tell: a file can get the
-// inode of a removed socket.
+// Without a socket it does nothing.
 func (l *controlListener) remove() error {
 	if l == nil {
 		return nil
 	}
 	_ = l.Close() // often it is closed already
 	there, err := os.Lstat(l.path)
-	if err == nil && os.SameFile(there, l.made) && there.Mode() == l.made.Mode() && there.ModTime().Equal(l.made.ModTime()) {
+	if err == nil && unchanged(there, l.made) {
 		err = os.Remove(l.path)
 	}
 	if errors.Is(err, fs.ErrNotExist) {

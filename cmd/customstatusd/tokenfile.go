@@ -277,8 +277,7 @@ func (f *tokenFile) refresh() {
 		info, err = os.Lstat(f.at.path)
 	}
 	if err == nil {
-		if f.failed == nil && os.SameFile(info, f.info) && info.Size() == f.info.Size() && info.ModTime().Equal(f.info.ModTime()) &&
-			f.loaded.Sub(f.info.ModTime()) > tokensSettle {
+		if f.failed == nil && unchanged(info, f.info) && f.loaded.Sub(f.info.ModTime()) > tokensSettle {
 			return
 		}
 		err = f.load()
