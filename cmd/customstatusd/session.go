@@ -37,6 +37,10 @@ const sessionsVersion = 1
 // the oldest.
 const maxSessions = 100
 
+// mostSessions is the greatest number of all sessions, so that their file stays below
+// maxRecords. A further session ends the oldest.
+const mostSessions = 50_000
+
 type sessionRecord struct {
 	IDHash    tokenauth.Hash `json:"idHash"`
 	UserID    string         `json:"userId"`
@@ -161,28 +165,39 @@ func (s *sessions) begin(userID string, token tokenauth.Hash) (id string, made s
 	now := s.now().UTC()
 	made = sessionRecord{tokenauth.HashOf(id), userID, token, now.Add(s.lifetime).Truncate(time.Second)}
 	s.mu.Lock()
-	var kept []sessionRecord
-	same, recheck := 0, func() {}
-	for _, r := range slices.Backward(s.records) {
-		if _, valid := s.tokens.tokens.Find(r.UserID, r.TokenHash); !valid || !now.Before(r.ExpiresAt) {
-			continue
-		}
-		if r.UserID == userID && r.TokenHash == token {
-			if same++; same >= maxSessions {
-				recheck = s.recheck // a stream of a session that ends, ends with it
-				continue
-			}
-		}
-		kept = append(kept, r)
-	}
-	slices.Reverse(kept)
+	kept, ended := s.room(s.records, made, now)
+	recheck := s.recheck
 	s.set(append(kept, made))
 	s.mu.Unlock()
-	recheck()
+	if ended && recheck != nil { // a stream of a session that ends, ends with it
+		recheck()
+	}
 	if err := s.save(); err != nil {
 		s.log.Error("the sessions can't be saved, so they end with the server", "error", err)
 	}
 	return id, made
+}
+
+// room returns the records that stay when a session is added, and whether a session ends
+// for it before its time.
+func (s *sessions) room(records []sessionRecord, made sessionRecord, now time.Time) (kept []sessionRecord, ended bool) {
+	same := 0
+	for _, r := range slices.Backward(records) {
+		if _, valid := s.tokens.tokens.Find(r.UserID, r.TokenHash); !valid || !now.Before(r.ExpiresAt) {
+			continue
+		}
+		twin := r.UserID == made.UserID && r.TokenHash == made.TokenHash
+		if twin && same == maxSessions-1 || len(kept) == mostSessions-1 {
+			ended = true
+			continue
+		}
+		if twin {
+			same++
+		}
+		kept = append(kept, r)
+	}
+	slices.Reverse(kept)
+	return kept, ended
 }
 
 // end ends the session with the id, if there is one. On error the session is over, but

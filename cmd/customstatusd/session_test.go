@@ -269,6 +269,30 @@ func TestSessionsAreBounded(t *testing.T) {
 	require.Equal(t, 200, s.do("GET", sessionPath, "", "Cookie", others).status)
 }
 
+// The sessions of all tokens together fit into a file that a restart can read.
+func TestAllSessionsAreBounded(t *testing.T) {
+	s, made := newSite(t, (*httptest.Server).Start)
+	now := time.Now()
+	var records []sessionRecord
+	for i := range mostSessions/maxSessions + 1 {
+		token := tokenauth.Token{UserID: fmt.Sprintf("%064d", i), Hash: tokenauth.HashOf(fmt.Sprint(i))}
+		require.NoError(t, s.tokens.tokens.Add(token))
+		for j := range maxSessions {
+			records = append(records, sessionRecord{tokenauth.HashOf(fmt.Sprint(i, j)), token.UserID, token.Hash, now.Add(time.Hour)})
+		}
+	}
+	kept, ended := s.sessions.room(records, sessionRecord{UserID: made.userID, TokenHash: tokenauth.HashOf(made.token)}, now)
+	require.True(t, ended)
+	require.Equal(t, records[len(records)-mostSessions+1:], kept)
+	_, ended = s.sessions.room(kept[1:], kept[0], now)
+	require.False(t, ended)
+	s.sessions.set(kept)
+	require.NoError(t, s.sessions.save())
+	read, err := readSessions(s.sessions.path, s.sessions.database)
+	require.NoError(t, err)
+	require.Len(t, read, len(kept))
+}
+
 func TestSessionCookieIsSecureUnderTLS(t *testing.T) {
 	s, made := newSite(t, (*httptest.Server).StartTLS)
 	s.server.Client().Transport.(*http.Transport).TLSClientConfig.MinVersion = tls.VersionTLS12
