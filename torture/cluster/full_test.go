@@ -44,7 +44,7 @@ func TestDiskFull(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			e := tt.start(t)
-			l := &ledger{}
+			l := &ledger{made: make(map[string]bool), failed: make(map[string]bool)}
 			c := startCluster(t, e.place(t, "full")...)
 			l.write(c, func(writes, _ int) bool { return writes == 5 })
 			e.fill(t)
@@ -106,9 +106,6 @@ func (l *ledger) write(c *cluster, enough func(writes, failed int) bool) {
 				l.mu.Lock()
 				switch {
 				case err == nil:
-					if l.made == nil {
-						l.made, l.failed = make(map[string]bool), make(map[string]bool)
-					}
 					l.made[status.ID] = true
 					writes++
 				case errors.Is(err, customstatus.ErrOutcomeUnknown):
