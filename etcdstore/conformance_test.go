@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -25,13 +26,19 @@ func (c compacter) Compact(ctx context.Context, upTo customstatus.Revision) erro
 	return err
 }
 
+// patience is how long the stores wait. The contract says nothing of time, and a store
+// must not leave a member that a busy machine has made slow.
+const patience = 30 * time.Second
+
 func conforms(t *testing.T, cluster *etcdtest.Cluster) {
 	client := cluster.Client(t)
 	var places atomic.Int64
 	storetest.RunShared(t, func(t *testing.T) storetest.SharedOpener {
 		prefix := fmt.Sprintf("/place%d/", places.Add(1))
 		return func() (customstatus.SharedStore, error) {
-			s, err := etcdstore.New(client, &etcdstore.Options{Prefix: prefix})
+			s, err := etcdstore.New(client, &etcdstore.Options{
+				Prefix: prefix, Timeout: 2 * patience, MemberTimeout: patience, ProgressInterval: patience,
+			})
 			return compacter{s, client}, err
 		}
 	})

@@ -60,14 +60,15 @@ func TestFigures(t *testing.T) {
 	require.Equal(t, 3.0, families["customstatus_commit_writes"].GetMetric()[0].GetHistogram().GetSampleSum(), "writes, not changes")
 
 	stop, ended := watch(t, catalog)
-	require.Equal(t, 1.0, scrape(t, registry).value(t, "customstatus_watchers"))
+	await(t, registry, 1, "customstatus_watchers")
 	stop()
 	<-ended
 	require.NoError(t, catalog.Close())
 	require.Equal(t, 5.0, scrape(t, registry).value(t, "customstatus_changes_total"), "after Close")
 }
 
-// watch begins a loop over the feed and returns when the catalog counts it.
+// watch begins a loop over the feed and returns when it has the whole catalog. The
+// catalog counts the loop a moment later.
 func watch(t *testing.T, catalog *customstatus.Catalog) (stop func(), ended <-chan struct{}) {
 	ctx, cancel := context.WithCancel(t.Context())
 	t.Cleanup(cancel)

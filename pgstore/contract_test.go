@@ -12,11 +12,13 @@ import (
 	"github.com/customstatus/customstatus/storetest"
 )
 
-// catalogs returns a function that opens stores on a new catalog for each place.
+// catalogs returns a function that opens stores on a new catalog for each place. The
+// contract says nothing of time, and so the stores have patience on a busy machine.
 func catalogs(dsn string, opts pgstore.Options) func(t *testing.T) storetest.SharedOpener {
 	var last atomic.Int64
 	return func(t *testing.T) storetest.SharedOpener {
 		opts := opts
+		opts.Timeout = patience
 		opts.Catalog = fmt.Sprintf("%s %d", t.Name(), last.Add(1))
 		return func() (customstatus.SharedStore, error) { return pgstore.Open(t.Context(), dsn, &opts) }
 	}
