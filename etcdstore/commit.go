@@ -259,21 +259,18 @@ func (s *Store) settle(ctx context.Context) error {
 // decide finds out what became of the commit in doubt. If it has not been made, decide
 // makes sure that it never will be.
 func (s *Store) decide(ctx context.Context) (verdict, customstatus.Revision, error) {
-	verdict, at, err := undecided, int64(0), error(nil)
-	if !s.doubt.answered {
+	var verdict verdict
+	var at int64
+	var err error
+	if s.doubt.answered {
+		verdict, at, err = s.look(ctx)
+	} else {
 		verdict, at, err = s.abort(ctx, put(s.doubt.key, []byte(aborted(s.doubt.number)), s.doubt.lease))
-	}
-	if s.doubt.answered || is(err, rpctypes.ErrNoSpace) {
-		// A cluster that is out of space may have put it all the same.
-		if verdict, at, err = s.look(ctx); verdict == undecided && err == nil {
-			if s.doubt.answered {
-				verdict, at = wasAborted, s.doubt.last
-			} else if s.doubt.last > 0 {
-				verdict, _, err = s.abort(ctx, remove(s.doubt.key))
-			}
+		if is(err, rpctypes.ErrNoSpace) {
+			verdict, at, err = s.decideWithoutSpace(ctx)
 		}
 	}
-	if verdict == undecided {
+	if verdict == undecided || err != nil {
 		return undecided, 0, err
 	}
 	s.opts.Logger.Info("etcdstore: decided a commit that had no answer", "made", verdict == wasMade, "known", verdict != neverKnown)
@@ -286,45 +283,69 @@ func (s *Store) decide(ctx context.Context) (verdict, customstatus.Revision, err
 	return verdict, customstatus.Revision(at), nil
 }
 
-// abort makes op, which stops the commit in doubt, unless the marker says that the
-// commit was made. It returns the marker's etcd revision.
-func (s *Store) abort(ctx context.Context, op *pb.RequestOp) (decided verdict, at int64, err error) {
-	d := s.doubt
-	req := &pb.TxnRequest{
-		Compare: []*pb.Compare{modIs(d.key, d.last)},
-		Success: []*pb.RequestOp{op},
-		Failure: []*pb.RequestOp{get(d.key)},
+// decideWithoutSpace is decide in a cluster in which nothing can be put.
+func (s *Store) decideWithoutSpace(ctx context.Context) (verdict, int64, error) {
+	verdict, at, err := s.look(ctx) // the cluster may have made the commit, or the stop, all the same
+	if verdict == undecided && err == nil {
+		verdict, at, err = s.abort(ctx, remove(s.doubt.key))
 	}
+	if err == nil && (verdict == neverKnown || at == 0) {
+		// Without the marker, the first commit of the session could be made once there
+		// is space again. Without the lease, it can't.
+		err = s.revokeLease(ctx, s.doubt.session, s.opts.MemberTimeout)
+	}
+	return verdict, at, err
+}
+
+// abort makes op, which stops the commit in doubt, unless the marker says that the
+// commit was made. It returns the marker's etcd revision, or 0 for a marker that is gone.
+func (s *Store) abort(ctx context.Context, op *pb.RequestOp) (decided verdict, at int64, err error) {
+	d, expected := s.doubt, s.doubt.last
 	var strange error
 	err = s.ask(ctx, s.opts.MemberTimeout, func(ctx context.Context, m member) error {
-		resp, err := pb.NewKVClient(m).Txn(ctx, req)
-		switch {
-		case is(err, rpctypes.ErrLeaseNotFound):
-			decided = neverKnown
-			return nil
-		case err != nil:
-			return err
-		case resp.Succeeded:
-			decided, at = wasAborted, resp.Header.Revision
-			return nil
+		for {
+			resp, err := pb.NewKVClient(m).Txn(ctx, &pb.TxnRequest{
+				Compare: []*pb.Compare{modIs(d.key, expected)},
+				Success: []*pb.RequestOp{op},
+				Failure: []*pb.RequestOp{get(d.key)},
+			})
+			switch {
+			case is(err, rpctypes.ErrLeaseNotFound):
+				decided = neverKnown
+				return nil
+			case err != nil:
+				return err
+			case resp.Succeeded && op.GetRequestDeleteRange() != nil:
+				decided, at = wasAborted, 0
+				return nil
+			case resp.Succeeded && resp.Header.Revision != d.last:
+				decided, at = wasAborted, resp.Header.Revision
+				return nil
+			case resp.Succeeded:
+				// A restored cluster uses revisions again, and has just used the one
+				// that the commit in doubt compares.
+				expected = d.last
+				continue
+			}
+			kv := markerOf(resp)
+			if decided, at, strange = d.read(kv); decided != undecided || strange != nil {
+				return nil
+			}
+			expected = kv.ModRevision
 		}
-		decided, at, strange = d.read(markerOf(resp))
-		return nil
 	})
 	if err == nil {
 		err = strange
-	}
-	if op.GetRequestDeleteRange() != nil {
-		at = 0
 	}
 	return decided, at, err
 }
 
 // look reads the marker of the commit in doubt.
 func (s *Store) look(ctx context.Context) (decided verdict, at int64, err error) {
+	d := s.doubt
 	var strange error
 	err = s.ask(ctx, s.opts.MemberTimeout, func(ctx context.Context, m member) error {
-		resp, err := pb.NewKVClient(m).Range(ctx, &pb.RangeRequest{Key: s.doubt.key})
+		resp, err := pb.NewKVClient(m).Range(ctx, &pb.RangeRequest{Key: d.key})
 		if err != nil {
 			return err
 		}
@@ -332,7 +353,15 @@ func (s *Store) look(ctx context.Context) (decided verdict, at int64, err error)
 		if len(resp.Kvs) > 0 {
 			kv = resp.Kvs[0]
 		}
-		decided, at, strange = s.doubt.read(kv)
+		switch decided, at, strange = d.read(kv); {
+		case !d.answered, strange != nil:
+		case kv == nil && d.last == 0 && time.Now().Before(d.ends):
+			decided = wasAborted // the marker was never put, or else it would be there
+		case decided == undecided && kv.ModRevision == d.last:
+			decided, at = wasAborted, d.last
+		case decided == undecided: // what it was made in, if anything, is lost
+			decided = wasAborted
+		}
 		return nil
 	})
 	if err == nil {
@@ -341,19 +370,19 @@ func (s *Store) look(ctx context.Context) (decided verdict, at int64, err error)
 	return decided, at, err
 }
 
-// read returns what a marker says. The marker may not be there, or as it was before the
-// commit. Then it says nothing.
+// read returns what a marker says, and at which revision of etcd. A marker that was
+// written before the commit says nothing.
 func (d *doubt) read(kv *mvccpb.KeyValue) (decided verdict, at int64, err error) {
 	switch {
-	case kv == nil && d.last == 0 && d.answered && time.Now().Before(d.ends):
-		return undecided, 0, nil // it was never put, or else it would be there
 	case kv == nil:
 		return neverKnown, 0, nil
+	case kv.ModRevision == d.last: // even if it is a stop: the commit may still come
+		return undecided, 0, nil
 	case string(kv.Value) == made(d.number):
 		return wasMade, kv.ModRevision, nil
 	case string(kv.Value) == aborted(d.number):
 		return wasAborted, kv.ModRevision, nil
-	case kv.ModRevision == d.last:
+	case kv.ModRevision < d.last: // the cluster was restored from a snapshot
 		return undecided, 0, nil
 	default:
 		return undecided, 0, fmt.Errorf("somebody else has written the marker %q", kv.Key)
@@ -373,11 +402,19 @@ func (s *Store) revoke() {
 	if s.doubt != nil {
 		session = s.doubt.session
 	}
-	err := s.ask(ctx, time.Second, func(ctx context.Context, m member) error {
+	if err := s.revokeLease(ctx, session, time.Second); err != nil {
+		s.opts.Logger.Info("etcdstore: the lease of the marker is left to run out", "error", err)
+	}
+}
+
+// revokeLease makes sure that no commit of the session is made from now on.
+func (s *Store) revokeLease(ctx context.Context, session *session, each time.Duration) error {
+	err := s.ask(ctx, each, func(ctx context.Context, m member) error {
 		_, err := pb.NewLeaseClient(m).LeaseRevoke(ctx, &pb.LeaseRevokeRequest{ID: session.lease})
 		return err
 	})
-	if err != nil && !is(err, rpctypes.ErrLeaseNotFound) {
-		s.opts.Logger.Info("etcdstore: the lease of the marker is left to run out", "error", err)
+	if is(err, rpctypes.ErrLeaseNotFound) {
+		return nil
 	}
+	return err
 }

@@ -11,6 +11,7 @@ import (
 	pb "go.etcd.io/etcd/api/v3/etcdserverpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -373,12 +374,12 @@ func TestNoSpace(t *testing.T) {
 				require.NoError(t, err)
 				commits++
 			}
-			met := false
+			var first *pb.TxnRequest
 			w.set(func(_ string, req any, send func() error) error {
 				txn, _ := req.(*pb.TxnRequest)
 				switch {
-				case isCommit(req) && !met:
-					met = true
+				case isCommit(req) && first == nil:
+					first = proto.Clone(txn).(*pb.TxnRequest)
 					return tt.commit(req, send)
 				case isStop(req) && tt.stop != nil && txn.Success[0].GetRequestPut() != nil:
 					return tt.stop(send)
@@ -398,6 +399,12 @@ func TestNoSpace(t *testing.T) {
 				require.ErrorIs(t, err, tt.want)
 			}
 			require.Equal(t, tt.want == nil, load(t, s)["a"].ID != "")
+			if tt.stop != nil { // the commit can arrive late
+				m, err := s.members.current()
+				require.NoError(t, err)
+				resp, err := pb.NewKVClient(m).Txn(ctx, first)
+				require.True(t, err != nil || !resp.Succeeded, "what was decided is final")
+			}
 			_, err = s.Commit(ctx, []customstatus.Change{create("b", "y")})
 			require.NoError(t, err)
 			replays(t, s, commits+1)
@@ -440,6 +447,88 @@ func TestStrangeMarker(t *testing.T) {
 			_, err = s.Commit(ctx, []customstatus.Change{create("b", "y")})
 			require.NoError(t, err)
 			require.NotContains(t, load(t, s), "a")
+		})
+	}
+}
+
+// A cluster that was restored from a snapshot has the marker as it was before, and uses
+// revisions again: also the one that a commit in doubt compares.
+func TestRestoredWhileInDoubt(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, nil)
+	const never = 9
+	for _, tt := range []struct {
+		name    string
+		answer  error // to the commit
+		full    bool  // stops can't be put
+		late    int   // the commit arrives after so many stops
+		refused bool
+	}{
+		{name: "late before any stop", answer: errCut, late: 0},
+		{name: "late after the first stop", answer: errCut, late: 1},
+		{name: "late after the second stop", answer: errCut, late: 2},
+		{name: "late after the third stop", answer: errCut, late: 3},
+		{name: "late after all", answer: errCut, late: never},
+		{name: "no answer, and no space", answer: errCut, full: true, late: never},
+		{name: "no space", answer: rpctypes.ErrGRPCNoSpace, late: never, refused: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := &wire{}
+			s := openOn(t, cluster, w, Options{Prefix: "/" + tt.name + "/", Timeout: time.Minute})
+			must(s.Commit(ctx, []customstatus.Change{create("a", "x")}))
+			snapshot := cluster.Snapshot()
+			must(s.Commit(ctx, []customstatus.Change{create("lost", "lost")}))
+
+			var first *pb.TxnRequest
+			arrive := func() {
+				m, err := s.members.current()
+				require.NoError(t, err)
+				_, err = pb.NewKVClient(m).Txn(ctx, first, grpc.WaitForReady(true))
+				if status.Code(err) != codes.NotFound { // the lease
+					require.NoError(t, err)
+				}
+			}
+			stops := 0
+			w.set(func(_ string, req any, send func() error) error {
+				switch txn, _ := req.(*pb.TxnRequest); {
+				case isCommit(req) && first == nil:
+					first = proto.Clone(txn).(*pb.TxnRequest)
+					cluster.Restore(snapshot)
+					if tt.late == 0 {
+						arrive()
+					}
+					return tt.answer
+				case isStop(req) && tt.full && txn.Success[0].GetRequestPut() != nil:
+					return rpctypes.ErrGRPCNoSpace
+				case isStop(req):
+					err := send()
+					if err == nil {
+						if stops++; stops == tt.late {
+							arrive()
+						}
+					}
+					return err
+				}
+				return send()
+			})
+			revision, err := s.Commit(ctx, []customstatus.Change{create("b", "y")})
+			w.set(nil)
+			if tt.late == never {
+				arrive()
+			}
+			commits := 2
+			if tt.refused {
+				require.True(t, is(err, rpctypes.ErrNoSpace), err)
+				require.NotErrorIs(t, err, customstatus.ErrOutcomeUnknown)
+				require.NotContains(t, load(t, s), "b")
+				commits--
+			} else {
+				require.NoError(t, err)
+				require.Equal(t, revision, load(t, s)["b"].Revision)
+			}
+			must(s.Commit(ctx, []customstatus.Change{create("c", "z")}))
+			require.NotContains(t, load(t, s), "lost")
+			replays(t, s, commits+1)
 		})
 	}
 }
