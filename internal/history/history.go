@@ -126,10 +126,13 @@ func (l *Log[T]) Follow(ctx context.Context, after Position, shown func() uint64
 	return func(yield func(T, error) bool) {
 		var none T
 		one := make([]Entry[T], 1) // most batches have one entry
+		done := ctx.Done()         // to ask the channel is cheaper for thousands of readers than to ask ctx
 		for seen, sync := after, sync; ; {
-			if err := ctx.Err(); err != nil {
-				yield(none, err)
+			select {
+			case <-done:
+				yield(none, ctx.Err())
 				return
+			default:
 			}
 			next := seen
 			batch, more, err := l.Since(&next, shown, one[:0])
@@ -164,12 +167,12 @@ func (l *Log[T]) Follow(ctx context.Context, after Position, shown func() uint64
 				select {
 				case <-more:
 				case <-again:
-				case <-ctx.Done():
+				case <-done:
 				}
 			case more != nil:
 				select {
 				case <-more:
-				case <-ctx.Done():
+				case <-done:
 				}
 			}
 		}
@@ -180,7 +183,14 @@ func (l *Log[T]) Follow(ctx context.Context, after Position, shown func() uint64
 // if the log does not know the position.
 func (c *contents[T]) find(p Position) (int, bool) {
 	if c.base.Revision <= p.Revision && p.Revision <= c.reached {
-		i := sort.Search(len(c.entries), func(i int) bool { return c.entries[i].After.Revision > p.Revision })
+		i := len(c.entries)
+		// Almost all readers have seen all entries but the last.
+		for near := max(0, i-2); i > near && c.entries[i-1].After.Revision > p.Revision; {
+			i--
+		}
+		if i > 0 && c.entries[i-1].After.Revision > p.Revision {
+			i = sort.Search(i, func(i int) bool { return c.entries[i].After.Revision > p.Revision })
+		}
 		if c.before(i).Fingerprint == p.Fingerprint {
 			return i, true
 		}
