@@ -73,8 +73,13 @@ func (s *Store) Commit(ctx context.Context, changes []customstatus.Change) (cust
 func (s *Store) commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
 	call := s.call(changes)
 	end := time.Now().Add(s.opts.Timeout)
+	var last error
 	for limit := firstWait; ; limit = min(2*limit, lastWait) {
 		revision, err := s.attempt(ctx, end, call, changes)
+		if last != nil && errors.As(err, new(*late)) {
+			return 0, last // which says what took so long
+		}
+		last = err
 		// Others may have failed for the same cause, and must not all come at once.
 		wait := limit/2 + mathrand.N(limit/2)
 		if err == nil || !errors.As(err, new(*passing)) || time.Now().Add(wait).After(end) {
@@ -96,6 +101,11 @@ func (s *Store) commit(ctx context.Context, changes []customstatus.Change) (cust
 type passing struct{ error }
 
 func (p *passing) Unwrap() error { return p.error }
+
+// late is the cause of an attempt that had no time left to get a connection.
+type late struct{ error }
+
+func (l *late) Unwrap() error { return l.error }
 
 // call returns the arguments of commit_1 that are the same in each attempt.
 func (s *Store) call(changes []customstatus.Change) string {
@@ -149,7 +159,10 @@ func (s *Store) attempt(ctx context.Context, end time.Time, call string, changes
 	conn, err := s.acquireLive(limited)
 	if err != nil {
 		failed := fmt.Errorf("no connection, nothing was written: %w", s.describe(ctx, err))
-		if mayConnect(err) {
+		switch {
+		case limited.Err() != nil && ctx.Err() == nil:
+			failed = &late{failed}
+		case mayConnect(err):
 			failed = &passing{failed}
 		}
 		return 0, failed

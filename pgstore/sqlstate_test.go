@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/customstatus/customstatus"
@@ -133,10 +134,11 @@ func TestSQLStates(t *testing.T) {
 		works(t, s)
 	})
 
+	const failing = `CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'planted' USING ERRCODE = '40001'; END $$;
+		CREATE TRIGGER fail BEFORE INSERT ON customstatus.commits FOR EACH ROW EXECUTE FUNCTION fail()`
 	t.Run("40001, a trigger that always fails so", func(t *testing.T) {
 		s, database, book := begin(t, pgstore.Options{Timeout: 2 * time.Second})
-		server.Exec(database, `CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'planted' USING ERRCODE = '40001'; END $$;
-			CREATE TRIGGER fail BEFORE INSERT ON customstatus.commits FOR EACH ROW EXECUTE FUNCTION fail()`)
+		server.Exec(database, failing)
 		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
 		definite(t, err, "40001")
 		require.Greater(t, strings.Count(book.String(), "tried again"), 3)
@@ -144,6 +146,26 @@ func TestSQLStates(t *testing.T) {
 		server.Exec(database, "DROP TRIGGER fail ON customstatus.commits")
 		works(t, s)
 		holds(t, s, 2)
+	})
+
+	t.Run("40001, and then no connection is free", func(t *testing.T) {
+		database := server.NewDatabase()
+		pool, err := pgxpool.New(t.Context(), server.DSN(database)+"&pool_max_conns=1")
+		require.NoError(t, err)
+		defer pool.Close()
+		book := new(logbook)
+		s, err := pgstore.New(t.Context(), pool, &pgstore.Options{Timeout: time.Second, NoListen: true, Logger: book.logger()})
+		require.NoError(t, err)
+		defer s.Close()
+		server.Exec(database, failing)
+		done := start(t, s, create("a", "x"))
+		eventually(t, "the commit is tried again", func() bool { return strings.Contains(book.String(), "tried again") })
+		held, err := pool.Acquire(t.Context())
+		require.NoError(t, err)
+		err = <-done
+		held.Release()
+		definite(t, err, "40001")
+		holds(t, s, 0)
 	})
 
 	t.Run("40003, the server doesn't know", func(t *testing.T) {
