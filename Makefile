@@ -26,10 +26,12 @@ run: ## the single binary, on 127.0.0.1:3000
 # The benchmarks are left out: their rivals take long to compile, and are tested
 # by others. So are the clients: the server that they use is another process. So are
 # the tests of dashboards and pages, which have no goroutines of ours.
-race: ## all tests under the race detector; fails if too little is covered
-	@scripts/test -without benchmarks -without compat/clients -without compat/monitoring -without scripts/docs -race -cover | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
+race: ## all tests under the race detector
+	@scripts/test -without benchmarks -without compat/clients -without compat/monitoring -without scripts/docs -race
 
-cover: ## how much of the library and the adapter their tests cover
+# Without the race detector, under which counting what is covered takes as long as the
+# tests.
+cover: ## fails if the tests of the library and the adapter cover too little
 	@go test -cover . ./httpadapter | scripts/coverage 90 $(MODULE) $(MODULE)/httpadapter
 
 lint: ## gofmt, go vet, staticcheck, go fix
