@@ -53,8 +53,8 @@ func fullPlan() plan {
 			// Long enough for the garbage collector to run.
 			{bench: "Benchmark(Create|Update|Rename).*", time: 250 * time.Millisecond},
 			{bench: "Benchmark(Latency|HTTP).*", time: 500 * time.Millisecond},
-			// As many as there are descriptors for.
-			{bench: "BenchmarkStreams", time: time.Second, sizes: []int{9000}},
+			// As many as there are descriptors for. A change takes a tenth of a second.
+			{bench: "BenchmarkStreams", time: 4 * time.Second, sizes: []int{9000}},
 			{of: "cluster", bench: "BenchmarkCluster.*", time: time.Second, sizes: []int{10_000, 100_000}},
 		},
 	}
