@@ -190,7 +190,7 @@ func (s *Store) try(ctx context.Context, p *plan) (revision customstatus.Revisio
 		}
 		return 0, true, cause
 	case neverKnown:
-		return 0, false, fmt.Errorf("%w: the lease of the marker has run out: %w", customstatus.ErrOutcomeUnknown, cause)
+		return 0, false, fmt.Errorf("%w: the marker of the commit is gone: %w", customstatus.ErrOutcomeUnknown, cause)
 	default:
 		return 0, false, fmt.Errorf("%w: %w: %w", customstatus.ErrOutcomeUnknown, cause, err)
 	}
@@ -262,12 +262,22 @@ func (s *Store) decide(ctx context.Context) (verdict, customstatus.Revision, err
 	var verdict verdict
 	var at int64
 	var err error
-	if s.doubt.answered {
+	if d := s.doubt; d.answered {
 		verdict, at, err = s.look(ctx)
 	} else {
-		verdict, at, err = s.abort(ctx, put(s.doubt.key, []byte(aborted(s.doubt.number)), s.doubt.lease))
+		verdict, at, err = s.abort(ctx, put(d.key, []byte(aborted(d.number)), d.lease))
 		if is(err, rpctypes.ErrNoSpace) {
-			verdict, at, err = s.decideWithoutSpace(ctx)
+			// The cluster may have put the stop all the same.
+			if verdict, at, err = s.look(ctx); verdict == undecided && err == nil {
+				verdict, at, err = s.abort(ctx, remove(d.key))
+			}
+		}
+		if err == nil && at == 0 {
+			// The marker is gone, or older than it was. Only without the lease is it
+			// certain that no commit of the session comes late.
+			if err = s.revokeLease(ctx, d.session, s.opts.MemberTimeout); err == nil && verdict == undecided {
+				verdict = wasAborted
+			}
 		}
 	}
 	if verdict == undecided || err != nil {
@@ -283,56 +293,35 @@ func (s *Store) decide(ctx context.Context) (verdict, customstatus.Revision, err
 	return verdict, customstatus.Revision(at), nil
 }
 
-// decideWithoutSpace is decide in a cluster in which nothing can be put.
-func (s *Store) decideWithoutSpace(ctx context.Context) (verdict, int64, error) {
-	verdict, at, err := s.look(ctx) // the cluster may have made the commit, or the stop, all the same
-	if verdict == undecided && err == nil {
-		verdict, at, err = s.abort(ctx, remove(s.doubt.key))
-	}
-	if err == nil && (verdict == neverKnown || at == 0) {
-		// Without the marker, the first commit of the session could be made once there
-		// is space again. Without the lease, it can't.
-		err = s.revokeLease(ctx, s.doubt.session, s.opts.MemberTimeout)
-	}
-	return verdict, at, err
-}
-
 // abort makes op, which stops the commit in doubt, unless the marker says that the
-// commit was made. It returns the marker's etcd revision, or 0 for a marker that is gone.
+// commit was made. It returns the marker's etcd revision. That is 0 if the marker is
+// gone, or if the marker is older than it was before the commit: then the cluster was
+// restored from a snapshot, and abort has stopped nothing.
 func (s *Store) abort(ctx context.Context, op *pb.RequestOp) (decided verdict, at int64, err error) {
-	d, expected := s.doubt, s.doubt.last
+	d := s.doubt
+	req := &pb.TxnRequest{
+		Compare: []*pb.Compare{modIs(d.key, d.last)},
+		Success: []*pb.RequestOp{op},
+		Failure: []*pb.RequestOp{get(d.key)},
+	}
 	var strange error
 	err = s.ask(ctx, s.opts.MemberTimeout, func(ctx context.Context, m member) error {
-		for {
-			resp, err := pb.NewKVClient(m).Txn(ctx, &pb.TxnRequest{
-				Compare: []*pb.Compare{modIs(d.key, expected)},
-				Success: []*pb.RequestOp{op},
-				Failure: []*pb.RequestOp{get(d.key)},
-			})
-			switch {
-			case is(err, rpctypes.ErrLeaseNotFound):
-				decided = neverKnown
-				return nil
-			case err != nil:
-				return err
-			case resp.Succeeded && op.GetRequestDeleteRange() != nil:
-				decided, at = wasAborted, 0
-				return nil
-			case resp.Succeeded && resp.Header.Revision != d.last:
-				decided, at = wasAborted, resp.Header.Revision
-				return nil
-			case resp.Succeeded:
-				// A restored cluster uses revisions again, and has just used the one
-				// that the commit in doubt compares.
-				expected = d.last
-				continue
-			}
-			kv := markerOf(resp)
-			if decided, at, strange = d.read(kv); decided != undecided || strange != nil {
-				return nil
-			}
-			expected = kv.ModRevision
+		resp, err := pb.NewKVClient(m).Txn(ctx, req)
+		switch {
+		case is(err, rpctypes.ErrLeaseNotFound):
+			decided = neverKnown
+			return nil
+		case err != nil:
+			return err
+		case resp.Succeeded && op.GetRequestDeleteRange() != nil:
+			decided = wasAborted
+			return nil
+		case resp.Succeeded:
+			decided, at = wasAborted, resp.Header.Revision
+			return nil
 		}
+		decided, at, strange = d.read(markerOf(resp))
+		return nil
 	})
 	if err == nil {
 		err = strange
@@ -359,7 +348,7 @@ func (s *Store) look(ctx context.Context) (decided verdict, at int64, err error)
 			decided = wasAborted // the marker was never put, or else it would be there
 		case decided == undecided && kv.ModRevision == d.last:
 			decided, at = wasAborted, d.last
-		case decided == undecided: // what it was made in, if anything, is lost
+		case decided == undecided: // the cluster was restored since, without the commit
 			decided = wasAborted
 		}
 		return nil
@@ -370,13 +359,13 @@ func (s *Store) look(ctx context.Context) (decided verdict, at int64, err error)
 	return decided, at, err
 }
 
-// read returns what a marker says, and at which revision of etcd. A marker that was
-// written before the commit says nothing.
+// read returns what a marker says, and at which revision of etcd. A marker that is as it
+// was before the commit, or older, says nothing.
 func (d *doubt) read(kv *mvccpb.KeyValue) (decided verdict, at int64, err error) {
 	switch {
 	case kv == nil:
 		return neverKnown, 0, nil
-	case kv.ModRevision == d.last: // even if it is a stop: the commit may still come
+	case kv.ModRevision == d.last:
 		return undecided, 0, nil
 	case string(kv.Value) == made(d.number):
 		return wasMade, kv.ModRevision, nil

@@ -456,21 +456,21 @@ func TestStrangeMarker(t *testing.T) {
 func TestRestoredWhileInDoubt(t *testing.T) {
 	t.Parallel()
 	cluster := etcdtest.Start(t, nil)
-	const never = 9
+	const stop, revoke = "/etcdserverpb.KV/Txn", "/etcdserverpb.Lease/LeaseRevoke"
 	for _, tt := range []struct {
 		name    string
 		answer  error // to the commit
 		full    bool  // stops can't be put
-		late    int   // the commit arrives after so many stops
+		before  string
+		after   string // the commit arrives before or after this call, or when all is over
 		refused bool
 	}{
-		{name: "late before any stop", answer: errCut, late: 0},
-		{name: "late after the first stop", answer: errCut, late: 1},
-		{name: "late after the second stop", answer: errCut, late: 2},
-		{name: "late after the third stop", answer: errCut, late: 3},
-		{name: "late after all", answer: errCut, late: never},
-		{name: "no answer, and no space", answer: errCut, full: true, late: never},
-		{name: "no space", answer: rpctypes.ErrGRPCNoSpace, late: never, refused: true},
+		{name: "late before the stop", answer: errCut, before: stop},
+		{name: "late after the stop", answer: errCut, after: stop},
+		{name: "late after the lease is gone", answer: errCut, after: revoke},
+		{name: "late after all", answer: errCut},
+		{name: "no answer, and no space", answer: errCut, full: true},
+		{name: "no space", answer: rpctypes.ErrGRPCNoSpace, refused: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := &wire{}
@@ -480,32 +480,21 @@ func TestRestoredWhileInDoubt(t *testing.T) {
 			must(s.Commit(ctx, []customstatus.Change{create("lost", "lost")}))
 
 			var first *pb.TxnRequest
-			arrive := func() {
-				m, err := s.members.current()
-				require.NoError(t, err)
-				_, err = pb.NewKVClient(m).Txn(ctx, first, grpc.WaitForReady(true))
-				if status.Code(err) != codes.NotFound { // the lease
-					require.NoError(t, err)
-				}
-			}
-			stops := 0
-			w.set(func(_ string, req any, send func() error) error {
+			w.set(func(method string, req any, send func() error) error {
 				switch txn, _ := req.(*pb.TxnRequest); {
 				case isCommit(req) && first == nil:
 					first = proto.Clone(txn).(*pb.TxnRequest)
 					cluster.Restore(snapshot)
-					if tt.late == 0 {
-						arrive()
-					}
 					return tt.answer
 				case isStop(req) && tt.full && txn.Success[0].GetRequestPut() != nil:
 					return rpctypes.ErrGRPCNoSpace
-				case isStop(req):
+				case isStop(req), method == revoke:
+					if method == tt.before {
+						arrive(t, s, first)
+					}
 					err := send()
-					if err == nil {
-						if stops++; stops == tt.late {
-							arrive()
-						}
+					if err == nil && method == tt.after {
+						arrive(t, s, first)
 					}
 					return err
 				}
@@ -513,9 +502,7 @@ func TestRestoredWhileInDoubt(t *testing.T) {
 			})
 			revision, err := s.Commit(ctx, []customstatus.Change{create("b", "y")})
 			w.set(nil)
-			if tt.late == never {
-				arrive()
-			}
+			arrive(t, s, first)
 			commits := 2
 			if tt.refused {
 				require.True(t, is(err, rpctypes.ErrNoSpace), err)
@@ -530,6 +517,56 @@ func TestRestoredWhileInDoubt(t *testing.T) {
 			require.NotContains(t, load(t, s), "lost")
 			replays(t, s, commits+1)
 		})
+	}
+}
+
+// What was decided in a restored cluster is final, whatever the revisions are at which
+// the store goes on.
+func TestRestoredBeforeItIsDecided(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, nil)
+	for lost := 1; lost <= 3; lost++ {
+		t.Run(fmt.Sprint("commits lost: ", lost), func(t *testing.T) {
+			w := &wire{}
+			opts := Options{Prefix: fmt.Sprintf("/%d/", lost), Timeout: 500 * time.Millisecond, MemberTimeout: 200 * time.Millisecond}
+			s := openOn(t, cluster, w, opts)
+			must(s.Commit(ctx, []customstatus.Change{create("a", "x")}))
+			snapshot := cluster.Snapshot()
+			for i := range lost {
+				must(s.Commit(ctx, []customstatus.Change{create(fmt.Sprint("lost", i), fmt.Sprint("lost", i))}))
+			}
+			var first *pb.TxnRequest
+			w.set(func(_ string, req any, send func() error) error {
+				if isCommit(req) && first == nil {
+					first = proto.Clone(req.(*pb.TxnRequest)).(*pb.TxnRequest)
+				}
+				return errCut
+			})
+			_, err := s.Commit(ctx, []customstatus.Change{create("b", "y")})
+			require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
+			w.set(nil)
+			cluster.Restore(snapshot)
+			s.opts.Timeout, s.opts.MemberTimeout = time.Minute, time.Minute
+			for i := range 5 {
+				require.NotContains(t, load(t, s), "b")
+				arrive(t, s, first)
+				must(s.Commit(ctx, []customstatus.Change{create(fmt.Sprint(i), fmt.Sprint(i))}))
+				arrive(t, s, first)
+			}
+			require.NotContains(t, load(t, s), "b")
+			replays(t, s, 6)
+		})
+	}
+}
+
+// arrive delivers a transaction of a commit late. The cluster may refuse it.
+func arrive(t *testing.T, s *Store, txn *pb.TxnRequest) {
+	t.Helper()
+	m, err := s.members.current()
+	require.NoError(t, err)
+	_, err = pb.NewKVClient(m).Txn(ctx, txn, grpc.WaitForReady(true))
+	if !is(err, rpctypes.ErrLeaseNotFound) {
+		require.NoError(t, err)
 	}
 }
 
