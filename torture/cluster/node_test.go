@@ -49,23 +49,37 @@ func (k task) open(ctx context.Context) (customstatus.SharedStore, error) {
 	})
 }
 
+// catalog opens the node's catalog. On a busy machine that takes longer than a request
+// may, so it is tried again.
+func (k task) catalog() (store customstatus.SharedStore, catalog *customstatus.Catalog, err error) {
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	for end := time.Now().Add(endless); ; {
+		if store, err = k.open(context.Background()); err == nil {
+			if k.Flaw != "" {
+				store = &flawed{SharedStore: store, flaw: k.Flaw}
+			}
+			catalog, err = customstatus.OpenShared(context.Background(), store, &customstatus.Options{Logger: log})
+			if err == nil {
+				return store, catalog, nil
+			}
+			err = errors.Join(err, store.Close())
+		}
+		if time.Now().After(end) {
+			return nil, nil, err
+		}
+		log.Warn("the node opens its catalog again", "error", err)
+	}
+}
+
 // serveNode runs a node until standard input ends.
 func serveNode(text string) error {
 	var k task
 	if err := json.Unmarshal([]byte(text), &k); err != nil {
 		return err
 	}
-	store, err := k.open(context.Background())
+	store, catalog, err := k.catalog()
 	if err != nil {
 		return err
-	}
-	if k.Flaw != "" {
-		store = &flawed{SharedStore: store, flaw: k.Flaw}
-	}
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	catalog, err := customstatus.OpenShared(context.Background(), store, &customstatus.Options{Logger: log})
-	if err != nil {
-		return errors.Join(err, store.Close())
 	}
 	server := rpc.NewServer()
 	if err := server.RegisterName("Node", &Node{store: store, catalog: catalog, watches: make(map[int]*watch)}); err != nil {
