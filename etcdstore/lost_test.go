@@ -528,8 +528,7 @@ func TestRestoredBeforeItIsDecided(t *testing.T) {
 	for lost := 1; lost <= 3; lost++ {
 		t.Run(fmt.Sprint("commits lost: ", lost), func(t *testing.T) {
 			w := &wire{}
-			opts := Options{Prefix: fmt.Sprintf("/%d/", lost), Timeout: 500 * time.Millisecond, MemberTimeout: 200 * time.Millisecond}
-			s := openOn(t, cluster, w, opts)
+			s := openOn(t, cluster, w, Options{Prefix: fmt.Sprintf("/%d/", lost), Timeout: time.Minute, MemberTimeout: time.Minute})
 			must(s.Commit(ctx, []customstatus.Change{create("a", "x")}))
 			snapshot := cluster.Snapshot()
 			for i := range lost {
@@ -542,11 +541,12 @@ func TestRestoredBeforeItIsDecided(t *testing.T) {
 				}
 				return errCut
 			})
+			s.opts.Timeout = 500 * time.Millisecond
 			_, err := s.Commit(ctx, []customstatus.Change{create("b", "y")})
 			require.ErrorIs(t, err, customstatus.ErrOutcomeUnknown)
+			s.opts.Timeout = time.Minute
 			w.set(nil)
 			cluster.Restore(snapshot)
-			s.opts.Timeout, s.opts.MemberTimeout = time.Minute, time.Minute
 			for i := range 5 {
 				require.NotContains(t, load(t, s), "b")
 				arrive(t, s, first)

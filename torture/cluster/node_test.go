@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"log/slog"
+	"net"
 	"net/rpc"
 	"os"
 	"sync"
@@ -50,7 +51,7 @@ func (k task) open(ctx context.Context) (customstatus.SharedStore, error) {
 }
 
 // catalog opens the node's catalog. On a busy machine that takes longer than a request
-// may, so it is tried again.
+// may, so catalog tries again after a timeout.
 func (k task) catalog() (store customstatus.SharedStore, catalog *customstatus.Catalog, err error) {
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	for end := time.Now().Add(endless); ; {
@@ -64,10 +65,13 @@ func (k task) catalog() (store customstatus.SharedStore, catalog *customstatus.C
 			}
 			err = errors.Join(err, store.Close())
 		}
-		if time.Now().After(end) {
+		var late net.Error
+		timeout := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &late) && late.Timeout()
+		if !timeout || time.Now().After(end) {
 			return nil, nil, err
 		}
 		log.Warn("the node opens its catalog again", "error", err)
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 
