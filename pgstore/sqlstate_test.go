@@ -73,7 +73,7 @@ func TestSQLStates(t *testing.T) {
 	}
 
 	t.Run("55P03, the lock is held for too long", func(t *testing.T) {
-		s, database, _ := begin(t, pgstore.Options{Timeout: time.Second})
+		s, database, _ := begin(t, pgstore.Options{Timeout: 8 * time.Second})
 		other := newSession(t, server.DSN(database))
 		other.exec(lockHead)
 		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
@@ -154,7 +154,7 @@ func TestSQLStates(t *testing.T) {
 		require.NoError(t, err)
 		defer pool.Close()
 		book := new(logbook)
-		s, err := pgstore.New(t.Context(), pool, &pgstore.Options{Timeout: time.Second, NoListen: true, Logger: book.logger()})
+		s, err := pgstore.New(t.Context(), pool, &pgstore.Options{Timeout: 4 * time.Second, NoListen: true, Logger: book.logger()})
 		require.NoError(t, err)
 		defer s.Close()
 		server.Exec(database, failing)
@@ -169,7 +169,7 @@ func TestSQLStates(t *testing.T) {
 	})
 
 	t.Run("40003, the server doesn't know", func(t *testing.T) {
-		s, database, book := begin(t, pgstore.Options{Timeout: time.Second})
+		s, database, book := begin(t, pgstore.Options{Timeout: 4 * time.Second})
 		server.Exec(database, `CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'planted' USING ERRCODE = '40003'; END $$;
 			CREATE TRIGGER fail BEFORE INSERT ON customstatus.commits FOR EACH ROW EXECUTE FUNCTION fail()`)
 		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
@@ -181,7 +181,7 @@ func TestSQLStates(t *testing.T) {
 	})
 
 	t.Run("25006, a database that takes no writes", func(t *testing.T) {
-		s, database, _ := begin(t, pgstore.Options{Timeout: time.Second})
+		s, database, _ := begin(t, pgstore.Options{Timeout: 4 * time.Second})
 		server.Exec("postgres", "ALTER DATABASE "+database+" SET default_transaction_read_only = on")
 		server.Exec(database, "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
 		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
@@ -296,7 +296,7 @@ func TestSQLStates(t *testing.T) {
 	})
 
 	t.Run("too late by the server's clock", func(t *testing.T) {
-		s, database, _ := begin(t, pgstore.Options{Timeout: time.Second})
+		s, database, _ := begin(t, pgstore.Options{Timeout: 4 * time.Second})
 		server.Exec(database, `CREATE FUNCTION customstatus.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT pg_catalog.clock_timestamp() + interval '2 hours' $$;
 			ALTER FUNCTION customstatus.commit_1 SET search_path = customstatus, pg_catalog`)
 		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
@@ -311,7 +311,7 @@ func TestServerDiesAndComesBack(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t, nil)
 	database := server.NewDatabase()
-	opts := pgstore.Options{Timeout: time.Second, Logger: new(logbook).logger()}
+	opts := pgstore.Options{Timeout: 3 * time.Second, Logger: new(logbook).logger()}
 	a, b := open(t, server.DSN(database), opts), open(t, server.DSN(database), opts)
 	book := new(logbook)
 	patient := open(t, server.DSN(database), pgstore.Options{Timeout: patience, Logger: book.logger()})
