@@ -58,7 +58,7 @@ const (
 // If no answer comes, Commit asks the marker what became of the transaction, and stops
 // the transaction if it has not been made. Then Commit tries again until
 // [Options.Timeout] is over. [customstatus.ErrOutcomeUnknown] is returned when
-// the cluster doesn't answer in that time, or when the marker's lease has run out.
+// the cluster doesn't answer in that time, or when the marker is gone.
 // The next Load, Commit or Revision finishes what was begun here, if the cluster lets it.
 func (s *Store) Commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
 	revision, err := s.commit(ctx, changes)
