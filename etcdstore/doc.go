@@ -27,7 +27,7 @@
 // A commit without an answer may have been made, may be made later, or never. The store
 // asks its marker, which the transaction has put, and in the same step makes sure that
 // the transaction can't be made any more. Then it tries again. Only if the cluster can't
-// be asked in time, or the marker's lease has run out, does a commit return
+// be asked in time, or the marker is gone, does a commit return
 // [customstatus.ErrOutcomeUnknown].
 //
 // # The cluster
