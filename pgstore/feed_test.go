@@ -46,3 +46,22 @@ func TestFeedWithAHole(t *testing.T) {
 	commit(t, s, create("c", "z"))
 	works(t, s)
 }
+
+// A page of the feed must not read all later commits, also before the server has
+// gathered statistics. Then the server expects few rows, and likes to sort them.
+func TestFeedReadsNoMoreThanItsPage(t *testing.T) {
+	t.Parallel()
+	server := pgtest.Start(t, &pgtest.Options{Settings: []string{"autovacuum=off"}})
+	database := server.NewDatabase()
+	s := open(t, server.DSN(database), pgstore.Options{Logger: new(logbook).logger()})
+	commit(t, s, create("a", "x"))
+	server.Exec(database, `INSERT INTO customstatus.commits (catalog, revision, token, fingerprint, total, format, changes)
+		SELECT id, r, gen_random_uuid(), 0, r, 1, 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' FROM customstatus.catalogs, generate_series(2, 20000) r`)
+	c := newSession(t, server.DSN(database))
+	c.exec("BEGIN")
+	results, err := c.c.Exec(t.Context(), `SELECT count(f.*) FROM customstatus.catalogs h, customstatus.feed_1(h.id, 1000) f;
+		SELECT idx_tup_fetch FROM pg_stat_xact_user_tables WHERE schemaname = 'customstatus' AND relname = 'commits'`).ReadAll()
+	require.NoError(t, err)
+	require.Equal(t, "257", string(results[0].Rows[0][0]))
+	require.Equal(t, "257", string(results[1].Rows[0][0]), "rows that were read")
+}

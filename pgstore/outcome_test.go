@@ -17,7 +17,7 @@ import (
 // The bytes of a commit on their way to the server, and of its answer.
 var (
 	request = []byte("commit_1")
-	reply   = []byte("o_now")
+	reply   = []byte("commit_1\x00") // the name of its column
 )
 
 func TestLostConnections(t *testing.T) {

@@ -53,50 +53,61 @@ CREATE INDEX markers_at ON {schema}.markers (catalog, at);
 
 -- commit_1 makes a commit. It is one statement, so that no client can stop while it
 -- holds the lock. In READ COMMITTED, each query in it sees what the lock waited for.
+-- Each query and each expression takes the server a few microseconds, so they are few.
 CREATE FUNCTION {schema}.commit_1(
 	p_catalog bigint, p_format integer, p_known bigint, p_known_token uuid, p_token uuid,
 	p_until timestamptz, p_lock_timeout text, p_channel text, p_keep_commits bigint, p_keep_changes bigint,
 	p_kinds integer[], p_ids bytea[], p_befores bigint[], p_was bigint[], p_names bytea[], p_types bytea[],
-	p_metadata bytea[], p_times bigint[], p_hashes bigint[], p_changes bytea,
-	OUT o_revision bigint, OUT o_fingerprint bigint, OUT o_now timestamptz
+	p_metadata bytea[], p_times bigint[], p_hashes bigint[],
+	p_growth bigint, -- of the fingerprint: p_hashes - p_was, modulo 2^64
+	p_changes bytea,
+	OUT o_revision bigint, OUT o_fingerprint bigint,
+	OUT o_now bigint -- in microseconds since 1970
 ) LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
 DECLARE
-	head   {schema}.catalogs%ROWTYPE;
-	known  uuid;
-	sum    numeric := 0;
-	hash   bigint;
-	n      integer := cardinality(p_kinds);
-	i      integer := 1;
-	j      integer;
-	floor  bigint;
+	-- A field of a row costs more than a variable, and a PERFORM more than a default.
+	compact  bigint;
+	n_total  bigint;
+	newest   integer;
+	patience text := set_config('lock_timeout', p_lock_timeout, true);
+	arrived  timestamptz;
+	n        integer := cardinality(p_kinds);
+	i        integer := 1;
+	j        integer;
+	floor    bigint;
 BEGIN
-	PERFORM set_config('lock_timeout', p_lock_timeout, true);
 	IF current_setting('synchronous_commit') = 'off' THEN
 		PERFORM set_config('synchronous_commit', 'on', true);
 	END IF;
-	SELECT * INTO head FROM {schema}.catalogs c WHERE c.id = p_catalog FOR NO KEY UPDATE;
+	-- This takes the lock. The sum of the fingerprint is a numeric, because a bigint
+	-- would overflow; from -2^63 on, it is what the sum is modulo 2^64.
+	UPDATE {schema}.catalogs c
+		SET revision = c.revision + 1, token = p_token, format = p_format, changes = c.changes + n,
+			fingerprint = mod(c.fingerprint + p_growth::numeric + 27670116110564327424, 18446744073709551616) - 9223372036854775808
+		WHERE c.id = p_catalog AND c.format <= p_format AND (c.revision <> p_known OR c.token = p_known_token)
+		RETURNING c.revision, c.fingerprint, c.compacted, c.changes INTO o_revision, o_fingerprint, compact, n_total;
 	IF NOT FOUND THEN
-		RAISE EXCEPTION 'the catalog is gone' USING ERRCODE = 'CS005';
+		SELECT c.format INTO newest FROM {schema}.catalogs c WHERE c.id = p_catalog;
+		IF NOT FOUND THEN
+			RAISE EXCEPTION 'the catalog is gone' USING ERRCODE = 'CS005';
+		ELSIF newest > p_format THEN
+			RAISE EXCEPTION 'format %', newest USING ERRCODE = 'CS002';
+		END IF;
+		RAISE EXCEPTION 'another history' USING ERRCODE = 'CS003';
 	END IF;
-	IF head.format > p_format THEN
-		RAISE EXCEPTION 'format %', head.format USING ERRCODE = 'CS002';
-	END IF;
-	o_now := clock_timestamp();
-	IF o_now > p_until THEN
+	arrived := clock_timestamp();
+	IF arrived > p_until THEN
 		RAISE EXCEPTION 'the commit has arrived too late' USING ERRCODE = 'CS004';
-	END IF;
-	IF p_known = head.revision THEN
-		known := head.token;
-	ELSE
-		SELECT c.token INTO known FROM {schema}.commits c WHERE c.catalog = p_catalog AND c.revision = p_known;
 	END IF;
 	-- A position that is compacted can't be checked, so it is refused like one that is
 	-- lost. One before revision 0 is that of a store which has read nothing.
-	IF known IS DISTINCT FROM p_known_token AND p_known >= 0 THEN
-		RAISE EXCEPTION 'another history' USING ERRCODE = 'CS003';
+	IF p_known >= 0 AND p_known <> o_revision - 1 THEN
+		PERFORM FROM {schema}.commits c WHERE c.catalog = p_catalog AND c.revision = p_known AND c.token = p_known_token;
+		IF NOT FOUND THEN
+			RAISE EXCEPTION 'another history' USING ERRCODE = 'CS003';
+		END IF;
 	END IF;
-	o_revision := head.revision + 1;
-	INSERT INTO {schema}.markers (token, catalog, revision, at) VALUES (p_token, p_catalog, o_revision, o_now);
+	INSERT INTO {schema}.markers (token, catalog, revision, at) VALUES (p_token, p_catalog, o_revision, arrived);
 
 	-- The hash tells a status from one that had the revision in a history that is lost.
 	WHILE i <= n LOOP
@@ -106,69 +117,53 @@ BEGIN
 			WHILE j < n AND p_kinds[j + 1] = 1 LOOP
 				j := j + 1;
 			END LOOP;
-			INSERT INTO {schema}.statuses (catalog, id, name, type, metadata, updated_at, revision, hash, format)
-				SELECT p_catalog, u.id, u.name, u.type, u.metadata, u.updated_at, o_revision, u.hash, p_format
-				FROM unnest(p_ids[i:j], p_names[i:j], p_types[i:j], p_metadata[i:j], p_times[i:j], p_hashes[i:j])
-					AS u (id, name, type, metadata, updated_at, hash);
+			IF j = i THEN
+				INSERT INTO {schema}.statuses (catalog, id, name, type, metadata, updated_at, revision, hash, format)
+					VALUES (p_catalog, p_ids[i], p_names[i], p_types[i], p_metadata[i], p_times[i], o_revision, p_hashes[i], p_format);
+			ELSE
+				INSERT INTO {schema}.statuses (catalog, id, name, type, metadata, updated_at, revision, hash, format)
+					SELECT p_catalog, u.id, u.name, u.type, u.metadata, u.updated_at, o_revision, u.hash, p_format
+					FROM unnest(p_ids[i:j], p_names[i:j], p_types[i:j], p_metadata[i:j], p_times[i:j], p_hashes[i:j])
+						AS u (id, name, type, metadata, updated_at, hash);
+			END IF;
 			i := j;
 		WHEN 2 THEN
 			UPDATE {schema}.statuses s SET name = p_names[i], type = p_types[i], metadata = p_metadata[i],
 					updated_at = p_times[i], revision = o_revision, hash = p_hashes[i], format = p_format
-				FROM {schema}.statuses o
-				WHERE o.catalog = p_catalog AND o.id = p_ids[i] AND o.revision = p_befores[i] AND o.hash = p_was[i]
-					AND s.catalog = o.catalog AND s.id = o.id
-				RETURNING o.hash INTO hash;
+				WHERE s.catalog = p_catalog AND s.id = p_ids[i] AND s.revision = p_befores[i] AND s.hash = p_was[i];
 			IF NOT FOUND THEN
 				RAISE EXCEPTION '%', i USING ERRCODE = 'CS001';
 			END IF;
-			sum := sum - hash;
 		ELSE
 			DELETE FROM {schema}.statuses s
-				WHERE s.catalog = p_catalog AND s.id = p_ids[i] AND s.revision = p_befores[i] AND s.hash = p_was[i]
-				RETURNING s.hash INTO hash;
+				WHERE s.catalog = p_catalog AND s.id = p_ids[i] AND s.revision = p_befores[i] AND s.hash = p_was[i];
 			IF NOT FOUND THEN
 				RAISE EXCEPTION '%', i USING ERRCODE = 'CS001';
 			END IF;
-			sum := sum - hash;
 		END CASE;
 		i := i + 1;
 	END LOOP;
 
-	-- bigint would overflow. Deleted statuses have the hash 0.
-	FOREACH hash IN ARRAY p_hashes LOOP
-		sum := sum + hash;
-	END LOOP;
-	sum := mod(sum + head.fingerprint, 18446744073709551616);
-	IF sum < -9223372036854775808 THEN
-		sum := sum + 18446744073709551616;
-	ELSIF sum > 9223372036854775807 THEN
-		sum := sum - 18446744073709551616;
-	END IF;
-	o_fingerprint := sum;
-
 	INSERT INTO {schema}.commits (catalog, revision, token, fingerprint, total, format, changes)
-		VALUES (p_catalog, o_revision, p_token, o_fingerprint, head.changes + n, p_format, p_changes);
+		VALUES (p_catalog, o_revision, p_token, o_fingerprint, n_total, p_format, p_changes);
 	IF o_revision % 64 = 0 THEN
 		SELECT c.revision INTO floor FROM {schema}.commits c
-			WHERE c.catalog = p_catalog AND c.revision <= o_revision - p_keep_commits AND c.total <= head.changes + n - p_keep_changes
+			WHERE c.catalog = p_catalog AND c.revision <= o_revision - p_keep_commits AND c.total <= n_total - p_keep_changes
 			ORDER BY c.revision DESC LIMIT 1;
-		IF floor > head.compacted THEN
+		IF floor > compact THEN
 			-- A bounded part, so that others don't wait long.
-			floor := least(floor, head.compacted + 4096);
+			floor := least(floor, compact + 4096);
 			DELETE FROM {schema}.commits c WHERE c.catalog = p_catalog AND c.revision < floor;
-			head.compacted := floor;
+			UPDATE {schema}.catalogs c SET compacted = floor WHERE c.id = p_catalog;
 		END IF;
 		DELETE FROM {schema}.markers m WHERE m.token IN (
 			SELECT o.token FROM {schema}.markers o
-			WHERE o.catalog = p_catalog AND o.at < o_now - interval '1 hour' ORDER BY o.at LIMIT 1024);
+			WHERE o.catalog = p_catalog AND o.at < arrived - interval '1 hour' ORDER BY o.at LIMIT 1024);
 	END IF;
-	UPDATE {schema}.catalogs c
-		SET revision = o_revision, token = p_token, fingerprint = o_fingerprint, format = p_format,
-			compacted = head.compacted, changes = head.changes + n
-		WHERE c.id = p_catalog;
 	IF p_channel <> '' THEN
 		PERFORM pg_notify(p_channel, o_revision::text);
 	END IF;
+	o_now := extract(epoch FROM arrived) * 1000000;
 END $$;
 
 -- resolve_1 decides what became of a commit, and returns its revision, or null if
@@ -203,24 +198,31 @@ BEGIN
 END $$;
 
 -- feed_1 returns one row at least: the catalog and the commit at p_after. Up to 256
--- later commits follow, not many more than 4 MiB together.
+-- later commits follow, not many more than 4 MiB together. Without statistics, the
+-- planner would rather read and sort all later commits than follow the index.
 CREATE FUNCTION {schema}.feed_1(p_catalog bigint, p_after bigint)
 RETURNS TABLE (
 	o_standby boolean, o_head bigint, o_compacted bigint,
 	o_revision bigint, o_token uuid, o_fingerprint bigint, o_format integer, o_changes bytea
-) LANGUAGE plpgsql STABLE SET enable_seqscan = off AS $$
+) LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_bitmapscan = off AS $$
+DECLARE
+	size bigint := 0;
 BEGIN
-	RETURN QUERY
-	SELECT pg_is_in_recovery(), h.revision, h.compacted, c.revision, c.token, c.fingerprint, c.format,
-		CASE WHEN c.revision > p_after THEN c.changes END
-	FROM {schema}.catalogs h LEFT JOIN LATERAL (
+	SELECT pg_is_in_recovery(), h.revision, h.compacted INTO o_standby, o_head, o_compacted
+		FROM {schema}.catalogs h WHERE h.id = p_catalog;
+	IF NOT FOUND THEN
+		RETURN;
+	END IF;
+	FOR o_revision, o_token, o_fingerprint, o_format, o_changes IN
+		SELECT c.revision, c.token, c.fingerprint, c.format, CASE WHEN c.revision > p_after THEN c.changes END
+		FROM {schema}.commits c WHERE c.catalog = p_catalog AND c.revision >= p_after ORDER BY c.revision LIMIT 257
+	LOOP
+		RETURN NEXT;
 		-- The first commit after p_after always comes, whatever its size.
-		SELECT p.*, coalesce(sum(octet_length(p.changes)) FILTER (WHERE p.revision > p_after)
-			OVER (ORDER BY p.revision ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before
-		FROM (
-			SELECT * FROM {schema}.commits r
-			WHERE r.catalog = h.id AND r.revision >= p_after ORDER BY r.revision LIMIT 257
-		) p
-	) c ON c.before < 4194304
-	WHERE h.id = p_catalog ORDER BY c.revision;
+		size := size + coalesce(octet_length(o_changes), 0);
+		EXIT WHEN size >= 4194304;
+	END LOOP;
+	IF NOT FOUND THEN
+		RETURN NEXT; -- the catalog alone
+	END IF;
 END $$;

@@ -3,7 +3,6 @@ package pgstore_test
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -170,12 +169,16 @@ func TestSQLStates(t *testing.T) {
 
 	t.Run("40003, the server doesn't know", func(t *testing.T) {
 		s, database, book := begin(t, pgstore.Options{Timeout: 4 * time.Second})
-		server.Exec(database, `CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'planted' USING ERRCODE = '40003'; END $$;
+		// A sequence counts what is rolled back, too.
+		server.Exec(database, `CREATE SEQUENCE tries;
+			CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+				$$ BEGIN PERFORM nextval('tries'); RAISE EXCEPTION 'planted' USING ERRCODE = '40003'; END $$;
 			CREATE TRIGGER fail BEFORE INSERT ON customstatus.commits FOR EACH ROW EXECUTE FUNCTION fail()`)
 		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
 		definite(t, err, "40003")
-		tries := 1 + strings.Count(book.String(), "tried again")
-		require.Equal(t, []string{strconv.Itoa(tries)}, server.Exec(database, "SELECT count(*) FROM customstatus.markers WHERE revision IS NULL"))
+		require.Contains(t, book.String(), "tried again")
+		require.Equal(t, server.Exec(database, "SELECT last_value FROM tries"),
+			server.Exec(database, "SELECT count(*) FROM customstatus.markers WHERE revision IS NULL"))
 		server.Exec(database, "DROP TRIGGER fail ON customstatus.commits")
 		works(t, s)
 	})

@@ -26,6 +26,8 @@ type Store struct {
 	schema  string // quoted
 	catalog int64
 	channel string
+	// overheard says that the pool's configuration takes the notifications.
+	overheard bool
 
 	closing context.Context // done when the store is closed
 	close   context.CancelFunc
@@ -109,7 +111,8 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts *Options) (*Store, error)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{pool: pool, opts: own, log: own.Logger, schema: schema, pending: make(map[token]unsure)}
+	s := &Store{pool: pool, opts: own, log: own.Logger, schema: schema, pending: make(map[token]unsure),
+		overheard: pool.Config().ConnConfig.OnNotification != nil}
 	s.closing, s.close = context.WithCancel(context.Background())
 	err = s.prepare(ctx)
 	if err == nil {
