@@ -24,7 +24,7 @@ func TestLostConnections(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t, nil)
 	database := server.NewDatabase()
-	const limit = 1500 * time.Millisecond
+	const limit = 3 * time.Second // for a busy machine
 	for _, tt := range []struct {
 		name      string
 		direction faultproxy.Direction
@@ -144,7 +144,7 @@ func TestLateCommit(t *testing.T) {
 	server := pgtest.Start(t, nil)
 	database := server.NewDatabase()
 	p, dsn := through(t, server, database)
-	s := open(t, dsn, pgstore.Options{Timeout: 1500 * time.Millisecond})
+	s := open(t, dsn, pgstore.Options{Timeout: 3 * time.Second})
 	p.Set(faultproxy.ToServer, faultproxy.Rule{Action: faultproxy.Freeze, Pattern: request, Once: true})
 	_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
 	require.ErrorContains(t, err, "nothing was written")
@@ -169,7 +169,7 @@ func TestSyncAfterAnUnknownOutcome(t *testing.T) {
 	server := pgtest.Start(t, nil)
 	database := server.NewDatabase()
 	p, dsn := through(t, server, database)
-	c := clustered(t, open(t, dsn+"&pool_max_conns=1", pgstore.Options{Timeout: time.Second, NoListen: true, Logger: new(logbook).logger()}))
+	c := clustered(t, open(t, dsn+"&pool_max_conns=1", pgstore.Options{Timeout: 3 * time.Second, NoListen: true, Logger: new(logbook).logger()}))
 	p.Set(faultproxy.ToServer, faultproxy.Rule{Action: faultproxy.Freeze, Pattern: request, Once: true})
 	p.Refuse(true)
 	_, err := c.Create(t.Context(), customstatus.Fields{Name: "late", StatusType: customstatus.Busy})
@@ -214,7 +214,7 @@ func TestUnknownOutcomeOfACompactedCommit(t *testing.T) {
 	server := pgtest.Start(t, nil)
 	database := server.NewDatabase()
 	p, dsn := through(t, server, database)
-	opts := pgstore.Options{Timeout: 1500 * time.Millisecond, Logger: new(logbook).logger()}
+	opts := pgstore.Options{Timeout: 3 * time.Second, Logger: new(logbook).logger()}
 	s, other := open(t, dsn, opts), open(t, server.DSN(database), opts)
 	p.Set(faultproxy.ToClient, faultproxy.Rule{Action: faultproxy.Cut, Pattern: reply})
 	p.Refuse(true)

@@ -193,7 +193,7 @@ func TestSchemas(t *testing.T) {
 		pool, err := pgxpool.NewWithConfig(t.Context(), config)
 		require.NoError(t, err)
 		defer pool.Close()
-		s, err := pgstore.New(t.Context(), pool, &pgstore.Options{Timeout: time.Second})
+		s, err := pgstore.New(t.Context(), pool, &pgstore.Options{Timeout: 3 * time.Second})
 		require.NoError(t, err)
 		busy, err := pool.Acquire(t.Context())
 		require.NoError(t, err)

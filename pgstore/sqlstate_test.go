@@ -241,7 +241,7 @@ func TestSQLStates(t *testing.T) {
 	// The server shows the commit to others when the wait for the standby was broken off.
 	// A failover would lose it.
 	t.Run("what a synchronous standby doesn't have has not been made", func(t *testing.T) {
-		s, _, _ := begin(t, pgstore.Options{Timeout: time.Second})
+		s, _, _ := begin(t, pgstore.Options{Timeout: 3 * time.Second})
 		standbys := func(sql string) {
 			server.Exec("postgres", "ALTER SYSTEM "+sql)
 			server.Exec("postgres", "SELECT pg_reload_conf()")
@@ -350,7 +350,7 @@ func TestFrozenServer(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t, nil)
 	database := server.NewDatabase()
-	opts := pgstore.Options{Timeout: time.Second, PollInterval: 100 * time.Millisecond, Logger: new(logbook).logger()}
+	opts := pgstore.Options{Timeout: 3 * time.Second, PollInterval: 100 * time.Millisecond, Logger: new(logbook).logger()}
 	a := open(t, server.DSN(database), opts)
 	commit(t, a, create("a", "x"))
 	feed := follow(t, a, 1)
