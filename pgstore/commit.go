@@ -246,7 +246,7 @@ func (s *Store) send(ctx context.Context, c *pgconn.PgConn, id token, call strin
 	own.text(known.token.String())
 	own.text(id.String())
 	own.text(s.serverTime().Add(maxDelay).UTC().Format("2006-01-02 15:04:05.000000Z07:00"))
-	// One column, because a function in FROM costs the server more.
+	// A function in FROM costs the server more, so the answer is one column.
 	sql := readCommitted + "SELECT " + s.schema + ".commit_1(" + string(own.sql) + "," + call + ")"
 	ctx, cancel := context.WithTimeout(ctx, s.opts.Timeout)
 	defer cancel()

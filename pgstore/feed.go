@@ -212,7 +212,7 @@ func (f *feed) hear(conn *pgx.Conn, limit time.Duration) (bool, error) {
 // notification waits for a notification. It returns none if the host's pool takes
 // them itself.
 func (f *feed) notification(ctx context.Context, conn *pgx.Conn) (*pgconn.Notification, error) {
-	if f.s.overheard {
+	if f.s.hostListens {
 		return nil, conn.PgConn().WaitForNotification(ctx)
 	}
 	return conn.WaitForNotification(ctx)

@@ -47,8 +47,8 @@ func TestFeedWithAHole(t *testing.T) {
 	works(t, s)
 }
 
-// A page of the feed must not read all later commits, also before the server has
-// gathered statistics. Then the server expects few rows, and likes to sort them.
+// A page of the feed must not read all later commits, even before the server has
+// gathered statistics. Then the planner expects few rows, and prefers to sort them.
 func TestFeedReadsNoMoreThanItsPage(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t, &pgtest.Options{Settings: []string{"autovacuum=off"}})

@@ -113,6 +113,7 @@ func TestRecords(t *testing.T) {
 		require.Len(t, feed.commits, 256)
 		got := server.Exec(database, "SELECT min(revision) || ' ' || count(*) FROM customstatus.commits")
 		require.Equal(t, []string{"156 101"}, got, "the last hundred, and the one before")
+		require.Equal(t, []string{"156"}, server.Exec(database, "SELECT compacted FROM customstatus.catalogs"))
 		require.Equal(t, []string{"236"}, server.Exec(database, "SELECT count(*) FROM customstatus.markers"))
 		require.ErrorIs(t, follow(t, s, 155).ends(t), customstatus.ErrCompacted)
 		follow(t, s, 156).reaches(t, 256)

@@ -53,45 +53,49 @@ CREATE INDEX markers_at ON {schema}.markers (catalog, at);
 
 -- commit_1 makes a commit. It is one statement, so that no client can stop while it
 -- holds the lock. In READ COMMITTED, each query in it sees what the lock waited for.
--- Each query and each expression takes the server a few microseconds, so they are few.
+-- Each query and each expression costs a few microseconds, so there are few.
 CREATE FUNCTION {schema}.commit_1(
 	p_catalog bigint, p_format integer, p_known bigint, p_known_token uuid, p_token uuid,
 	p_until timestamptz, p_lock_timeout text, p_channel text, p_keep_commits bigint, p_keep_changes bigint,
 	p_kinds integer[], p_ids bytea[], p_befores bigint[], p_was bigint[], p_names bytea[], p_types bytea[],
 	p_metadata bytea[], p_times bigint[], p_hashes bigint[],
-	p_growth bigint, -- of the fingerprint: p_hashes - p_was, modulo 2^64
+	p_growth bigint, -- the sum of p_hashes minus that of p_was, modulo 2^64
 	p_changes bytea,
 	OUT o_revision bigint, OUT o_fingerprint bigint,
 	OUT o_now bigint -- in microseconds since 1970
 ) LANGUAGE plpgsql VOLATILE SET enable_seqscan = off AS $$
 DECLARE
-	-- A field of a row costs more than a variable, and a PERFORM more than a default.
-	compact  bigint;
-	n_total  bigint;
-	newest   integer;
-	patience text := set_config('lock_timeout', p_lock_timeout, true);
-	arrived  timestamptz;
-	n        integer := cardinality(p_kinds);
-	i        integer := 1;
-	j        integer;
-	floor    bigint;
+	-- Variables are cheaper than a row. lock_limit is never read: its default
+	-- sets lock_timeout, which is cheaper than a PERFORM.
+	lock_limit    text := set_config('lock_timeout', p_lock_timeout, true);
+	newest_format integer;
+	compacted_to  bigint;
+	all_changes   bigint;
+	arrived       timestamptz;
+	n             integer := cardinality(p_kinds);
+	i             integer := 1;
+	j             integer;
+	floor         bigint;
 BEGIN
 	IF current_setting('synchronous_commit') = 'off' THEN
 		PERFORM set_config('synchronous_commit', 'on', true);
 	END IF;
-	-- This takes the lock. The sum of the fingerprint is a numeric, because a bigint
-	-- would overflow; from -2^63 on, it is what the sum is modulo 2^64.
+	-- This takes the lock. The WHERE refuses a newer format, and another history at the
+	-- head. PostgreSQL checks it again on the row that it has waited for. The fingerprint
+	-- is computed as numeric, because bigint would overflow: 3 * 2^63 makes the sum
+	-- positive, and -2^63 brings the remainder back into the range of bigint.
 	UPDATE {schema}.catalogs c
 		SET revision = c.revision + 1, token = p_token, format = p_format, changes = c.changes + n,
 			fingerprint = mod(c.fingerprint + p_growth::numeric + 27670116110564327424, 18446744073709551616) - 9223372036854775808
 		WHERE c.id = p_catalog AND c.format <= p_format AND (c.revision <> p_known OR c.token = p_known_token)
-		RETURNING c.revision, c.fingerprint, c.compacted, c.changes INTO o_revision, o_fingerprint, compact, n_total;
+		RETURNING c.revision, c.fingerprint, c.compacted, c.changes INTO o_revision, o_fingerprint, compacted_to, all_changes;
 	IF NOT FOUND THEN
-		SELECT c.format INTO newest FROM {schema}.catalogs c WHERE c.id = p_catalog;
+		-- This only finds out why. It holds no lock.
+		SELECT c.format INTO newest_format FROM {schema}.catalogs c WHERE c.id = p_catalog;
 		IF NOT FOUND THEN
 			RAISE EXCEPTION 'the catalog is gone' USING ERRCODE = 'CS005';
-		ELSIF newest > p_format THEN
-			RAISE EXCEPTION 'format %', newest USING ERRCODE = 'CS002';
+		ELSIF newest_format > p_format THEN
+			RAISE EXCEPTION 'format %', newest_format USING ERRCODE = 'CS002';
 		END IF;
 		RAISE EXCEPTION 'another history' USING ERRCODE = 'CS003';
 	END IF;
@@ -145,14 +149,14 @@ BEGIN
 	END LOOP;
 
 	INSERT INTO {schema}.commits (catalog, revision, token, fingerprint, total, format, changes)
-		VALUES (p_catalog, o_revision, p_token, o_fingerprint, n_total, p_format, p_changes);
+		VALUES (p_catalog, o_revision, p_token, o_fingerprint, all_changes, p_format, p_changes);
 	IF o_revision % 64 = 0 THEN
 		SELECT c.revision INTO floor FROM {schema}.commits c
-			WHERE c.catalog = p_catalog AND c.revision <= o_revision - p_keep_commits AND c.total <= n_total - p_keep_changes
+			WHERE c.catalog = p_catalog AND c.revision <= o_revision - p_keep_commits AND c.total <= all_changes - p_keep_changes
 			ORDER BY c.revision DESC LIMIT 1;
-		IF floor > compact THEN
+		IF floor > compacted_to THEN
 			-- A bounded part, so that others don't wait long.
-			floor := least(floor, compact + 4096);
+			floor := least(floor, compacted_to + 4096);
 			DELETE FROM {schema}.commits c WHERE c.catalog = p_catalog AND c.revision < floor;
 			UPDATE {schema}.catalogs c SET compacted = floor WHERE c.id = p_catalog;
 		END IF;
@@ -199,7 +203,7 @@ END $$;
 
 -- feed_1 returns one row at least: the catalog and the commit at p_after. Up to 256
 -- later commits follow, not many more than 4 MiB together. Without statistics, the
--- planner would rather read and sort all later commits than follow the index.
+-- planner would sort all later commits. Without bitmap scans, it follows the index.
 CREATE FUNCTION {schema}.feed_1(p_catalog bigint, p_after bigint)
 RETURNS TABLE (
 	o_standby boolean, o_head bigint, o_compacted bigint,

@@ -96,6 +96,27 @@ func TestSQLStates(t *testing.T) {
 		holds(t, s, 2)
 	})
 
+	// A commit must heed what it finds after it has waited for the lock.
+	for _, tt := range []struct {
+		change string
+		want   error
+	}{
+		{"format = 2", pgstore.ErrNewerFormat},
+		{"token = gen_random_uuid()", customstatus.ErrConflict},
+	} {
+		t.Run("the head has changed meanwhile, "+tt.change, func(t *testing.T) {
+			s, database, _ := begin(t, pgstore.Options{})
+			commit(t, s, create("a", "x"))
+			other := newSession(t, server.DSN(database))
+			other.exec("BEGIN; UPDATE customstatus.catalogs SET " + tt.change)
+			done := start(t, s, create("b", "y"))
+			eventually(t, "the commit waits", func() bool { return len(server.Exec(database, waiting)) == 1 })
+			other.exec("COMMIT")
+			require.ErrorIs(t, <-done, tt.want)
+			require.Equal(t, []string{"1"}, server.Exec(database, "SELECT count(*) FROM customstatus.statuses"))
+		})
+	}
+
 	t.Run("57P01, an operator ends the session", func(t *testing.T) {
 		s, database, book := begin(t, pgstore.Options{})
 		other := newSession(t, server.DSN(database))

@@ -26,8 +26,9 @@ type Store struct {
 	schema  string // quoted
 	catalog int64
 	channel string
-	// overheard says that the pool's configuration takes the notifications.
-	overheard bool
+	// hostListens says that the configuration of the pool has an OnNotification, which
+	// takes the notifications.
+	hostListens bool
 
 	closing context.Context // done when the store is closed
 	close   context.CancelFunc
@@ -112,7 +113,7 @@ func New(ctx context.Context, pool *pgxpool.Pool, opts *Options) (*Store, error)
 		return nil, err
 	}
 	s := &Store{pool: pool, opts: own, log: own.Logger, schema: schema, pending: make(map[token]unsure),
-		overheard: pool.Config().ConnConfig.OnNotification != nil}
+		hostListens: pool.Config().ConnConfig.OnNotification != nil}
 	s.closing, s.close = context.WithCancel(context.Background())
 	err = s.prepare(ctx)
 	if err == nil {
