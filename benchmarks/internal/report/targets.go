@@ -266,7 +266,7 @@ func Targets() []Target {
 			Row: "create alone on a shared store", Claim: "≤ 1.1 × two statements in a transaction by hand", Limit: 1.1,
 			Format: formatRatio, Checks: shared("ClusterCreate", "ClusterCreate", Seconds, 10*thousand),
 			Why: "A commit also writes a marker, which tells what became of it if no answer comes, and the feed. In PostgreSQL that is one call of a function, which takes about 80 µs of the server's processor. " +
-				"In etcd it is four keys instead of two, which takes a tenth longer. Without the marker, etcdstore was no faster. The rest is the catalog, which plans the commit and waits for the watch to show it, on the two cores that etcd needs too. It would take more cores.",
+				"In etcd it is four keys instead of two, which takes a tenth longer. Without the marker it would be about 1.2 ×. The rest is the catalog, which plans the commit and waits for the watch to show it, on the two cores that etcd needs too. It would take more cores.",
 		}, {
 			Row: "create by 64 goroutines on a shared store", Claim: "on one node ≤ 0.15 × create alone by hand", Limit: 0.15,
 			Format: formatRatio, Checks: shared("ClusterCreate64", "ClusterCreate", Seconds, 10*thousand),
