@@ -121,7 +121,7 @@ BEGIN
 			WHILE j < n AND p_kinds[j + 1] = 1 LOOP
 				j := j + 1;
 			END LOOP;
-			IF j = i THEN
+			IF j = i THEN -- mostly so, and unnest costs more
 				INSERT INTO {schema}.statuses (catalog, id, name, type, metadata, updated_at, revision, hash, format)
 					VALUES (p_catalog, p_ids[i], p_names[i], p_types[i], p_metadata[i], p_times[i], o_revision, p_hashes[i], p_format);
 			ELSE

@@ -1,5 +1,5 @@
 // Command report runs all benchmarks in turns, summarises them with benchstat, and writes
-// docs/performance.md with its charts. A full run takes about 20 minutes on two cores,
+// docs/performance.md with its charts. A full run takes about 40 minutes on two cores,
 // which nothing else should use meanwhile.
 //
 // With -quick it runs each benchmark once, for an instant, to see whether the benchmarks
