@@ -315,6 +315,7 @@ func (c *Catalog) makeDurable(e *edit, group []*write) error {
 	info := CommitInfo{Writes: len(group), Changes: len(changes)}
 	start := time.Now()
 	info.Err = c.host.Try("the store panicked in Commit", func() (err error) {
+		defer c.health.Committing()()
 		info.Revision, err = c.source.Store().Commit(context.Background(), changes)
 		return err
 	})

@@ -105,6 +105,24 @@ func TestCommitsAreGrouped(t *testing.T) {
 	})
 }
 
+// Stats tells how long a commit has run that may never end.
+func TestCommittingSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGate()
+		c := open(t, g, nil)
+		require.Zero(t, c.Stats().CommittingSince)
+		for _, outcome := range []error{errors.New("no disk"), nil} {
+			created := goCreate(ctx, c, "a")
+			<-g.arrived
+			time.Sleep(time.Minute)
+			require.Equal(t, time.Minute, time.Since(c.Stats().CommittingSince))
+			g.proceed <- outcome
+			<-created
+			require.Zero(t, c.Stats().CommittingSince)
+		}
+	})
+}
+
 func TestGroupOnOneStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGate()

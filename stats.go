@@ -11,18 +11,17 @@ import (
 type Stats struct {
 	Statuses int
 	Position Position
-	// Revision is the revision that reads have reached. Over a shared store it
-	// may be beyond Position.Revision.
-	Revision Revision
+	Revision Revision // that reads have reached; over a shared store it may be beyond Position's
 
 	Watchers       int // loops over [Catalog.Watch] and [Catalog.Follow]
 	HistoryChanges int // changes kept for watchers
 	HistoryBytes   int // bytes that these changes take, about
 
-	PendingWrites int    // writes that wait for the next commit
-	Commits       uint64 // commits that succeeded
-	Changes       uint64 // changes that they made
-	FailedCommits uint64 // commits that failed because of the store
+	PendingWrites   int       // writes that wait for the next commit
+	Commits         uint64    // commits that succeeded
+	Changes         uint64    // changes that they made
+	FailedCommits   uint64    // commits that failed because of the store
+	CommittingSince time.Time // when the commit under way began, or zero
 
 	// CommitError is the error of the last commit, or of the load or reopening
 	// that a commit or [Catalog.Sync] needed first. Commits have failed since
@@ -66,8 +65,7 @@ type CommitInfo struct {
 
 // LoadInfo describes an attempt to load the store again.
 type LoadInfo struct {
-	// Rewound says that the store holds another history: what was read may be gone.
-	Rewound bool
+	Rewound bool // the store holds another history: what was read may be gone
 	Err     error
 }
 
@@ -88,7 +86,7 @@ func (c *Catalog) Stats() Stats {
 	stats := Stats{
 		Statuses: s.Len(), Position: positionOf(s.Position), Revision: Revision(s.Revision),
 		Watchers: int(c.watchers.Load()),
-		Commits:  f.Commits, Changes: f.Changes, FailedCommits: f.FailedCommits,
+		Commits:  f.Commits, Changes: f.Changes, FailedCommits: f.FailedCommits, CommittingSince: f.Committing,
 		CommitError: f.Commit.Err, CommitErrorSince: f.Commit.Since,
 		FeedError: f.Feed.Err, FeedErrorSince: f.Feed.Since,
 		Loads: f.Loads, Reopens: f.Reopens, Rewinds: f.Rewinds,

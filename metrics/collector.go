@@ -256,6 +256,7 @@ var figures = []figure{
 	counter("changes_total", "Changes that these commits made.", func(s customstatus.Stats) float64 { return float64(s.Changes) }),
 	counter("failed_commits_total", "Commits that failed because of the store.", func(s customstatus.Stats) float64 { return float64(s.FailedCommits) }),
 	gauge("commits_failing_seconds", "For how long commits have failed, or 0.", func(s customstatus.Stats) float64 { return since(s.CommitError, s.CommitErrorSince) }),
+	gauge("commit_running_seconds", "For how long the commit under way has run, or 0. A disk that hangs shows here before anything fails.", func(s customstatus.Stats) float64 { return age(s.CommittingSince) }),
 	gauge("feed_behind_seconds", "For how long the feed of a shared store has been gone, so that reads are late, or 0.", func(s customstatus.Stats) float64 { return since(s.FeedError, s.FeedErrorSince) }),
 	counter("loads_total", "Loads of the whole store, the one at the start included.", func(s customstatus.Stats) float64 { return float64(s.Loads) }),
 	counter("reopens_total", "Times that the store was opened again.", func(s customstatus.Stats) float64 { return float64(s.Reopens) }),
@@ -266,6 +267,14 @@ var figures = []figure{
 // begun is one.
 func since(err error, begin time.Time) float64 {
 	if err == nil {
+		return 0
+	}
+	return age(begin)
+}
+
+// age returns the time since begin in seconds, or 0 if begin is zero.
+func age(begin time.Time) float64 {
+	if begin.IsZero() {
 		return 0
 	}
 	return max(time.Since(begin).Seconds(), 0.001)

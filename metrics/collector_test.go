@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -45,6 +46,7 @@ func TestFigures(t *testing.T) {
 		"customstatus_changes_total":           5,
 		"customstatus_failed_commits_total":    0,
 		"customstatus_commits_failing_seconds": 0,
+		"customstatus_commit_running_seconds":  0,
 		"customstatus_feed_behind_seconds":     0,
 		"customstatus_loads_total":             1,
 		"customstatus_reopens_total":           0,
@@ -119,9 +121,11 @@ func TestSeveralCatalogs(t *testing.T) {
 type faultyStore struct {
 	customstatus.Store
 	commit, load atomic.Pointer[error]
+	hangs        time.Duration // of a commit
 }
 
 func (s *faultyStore) Commit(ctx context.Context, changes []customstatus.Change) (customstatus.Revision, error) {
+	time.Sleep(s.hangs)
 	if err := s.commit.Load(); err != nil {
 		return 0, *err
 	}
@@ -187,6 +191,24 @@ func TestFreshFailure(t *testing.T) {
 		_, err := catalog.Create(t.Context(), customstatus.Fields{Name: "a", StatusType: customstatus.Busy})
 		require.ErrorIs(t, err, failure)
 		require.Positive(t, scrape(t, registry).value(t, "customstatus_commits_failing_seconds"))
+	})
+}
+
+// A commit that hangs has not failed yet.
+func TestHangingCommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := metrics.NewCollector(nil)
+		registry := register(t, c)
+		catalog := open(t, c, &faultyStore{Store: customstatus.NewMemoryStore(), hangs: time.Minute})
+		running := func() float64 { return scrape(t, registry).value(t, "customstatus_commit_running_seconds") }
+		var wg sync.WaitGroup
+		wg.Go(func() { create(t, catalog, "a") })
+		synctest.Wait()
+		require.Positive(t, running(), "it has just begun")
+		time.Sleep(40 * time.Second)
+		require.Equal(t, 40.0, running())
+		wg.Wait()
+		require.Zero(t, running())
 	})
 }
 

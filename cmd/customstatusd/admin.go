@@ -254,7 +254,7 @@ func (a *admin) ready(w http.ResponseWriter, r *http.Request) {
 	case a.ending.Load():
 		body.Status = shuttingDown
 	case h != nil:
-		body = h.answer(r.Context())
+		body = h.answer()
 		if body.Status == statusOK && h.db.shared != nil && h.probe(r.Context()) != nil {
 			body.Status = storeUnreachable
 		}

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/customstatus/customstatus"
@@ -25,6 +24,11 @@ const (
 	// probeRarely is the greatest such time. The time grows while commits fail
 	// although the probes succeed.
 	probeRarely = 5 * time.Minute
+	// longCommit is how long a commit lasts when the disk hangs. Even one of 200,000
+	// statuses takes a few seconds.
+	longCommit = 30 * time.Second
+	// checkPatience is how long whoever asks waits for a check.
+	checkPatience = 3 * time.Second
 	// probeBytes is how much a probe writes. probeGrowth is how much longer its file
 	// is than the database, which is more than a commit of one status needs.
 	probeBytes  = 64 << 10
@@ -35,11 +39,13 @@ const (
 
 // health finds out whether writes to the catalog can succeed, without a write.
 type health struct {
-	db     *localDatabase
-	tokens func() error
-	now    func() time.Time
+	db       *localDatabase
+	tokens   func() error
+	now      func() time.Time
+	patience time.Duration
 
-	mu     sync.Mutex
+	turn chan struct{} // of the check that runs, which guards the rest
+
 	next   time.Time     // when the next probe may be made
 	every  time.Duration // the time between two probes
 	failed uint64        // the commits that had failed, and all loads, at the last probe
@@ -53,7 +59,7 @@ type health struct {
 // newHealth returns the health check of a database. The function tokens returns why
 // the tokens file can't be read, or nil.
 func newHealth(db *localDatabase, tokens func() error) *health {
-	return &health{db: db, tokens: tokens, now: time.Now, every: probeEvery}
+	return &health{db: db, tokens: tokens, now: time.Now, every: probeEvery, patience: checkPatience, turn: make(chan struct{}, 1)}
 }
 
 // wrap answers the health check and passes other requests to next. (A ServeMux would
@@ -66,7 +72,7 @@ func (h *health) wrap(next http.Handler) http.Handler {
 		}
 		allowed, body := r.Method == http.MethodGet || r.Method == http.MethodHead, healthAnswer{Status: statusOK}
 		if allowed && r.URL.Path == healthPath {
-			body = h.answer(r.Context())
+			body = h.answer()
 		}
 		if r.ContentLength != 0 {
 			// Without a deadline, net/http waits long for a body that nobody wants,
@@ -114,11 +120,33 @@ const (
 	readsLate     = "reads are late"
 )
 
-// answer returns what a health check says.
-func (h *health) answer(ctx context.Context) healthAnswer {
+// answer returns what a health check says. A disk may hang, and a check with it: whoever
+// asks meanwhile waits no longer than the check's patience.
+func (h *health) answer() healthAnswer {
+	patience := time.NewTimer(h.patience)
+	defer patience.Stop()
+	select {
+	case h.turn <- struct{}{}:
+	case <-patience.C:
+		return healthAnswer{Status: writesFail}
+	}
+	found := make(chan healthAnswer, 1)
+	go func() {
+		defer func() { <-h.turn }()
+		found <- h.check()
+	}()
+	select {
+	case body := <-found:
+		return body
+	case <-patience.C:
+		return healthAnswer{Status: writesFail}
+	}
+}
+
+func (h *health) check() healthAnswer {
 	body := healthAnswer{Status: statusOK}
 	var warnings []string
-	if problem := h.problem(ctx); problem != "" {
+	if problem := h.problem(); problem != "" {
 		body.Status = problem
 	}
 	if stats := h.db.catalog.Stats(); h.db.shared != nil {
@@ -143,10 +171,9 @@ func (h *health) answer(ctx context.Context) healthAnswer {
 }
 
 // problem returns why writes would fail now, or "".
-func (h *health) problem(ctx context.Context) string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	now := h.now()
+func (h *health) problem() string {
+	// Not the request's: that a client goes says nothing about the store.
+	ctx, now := context.Background(), h.now()
 	err := h.storeError(ctx)
 	if mustReopen(err) && !now.Before(h.next) {
 		// A write would make the catalog reopen the file. So does this, where
@@ -156,7 +183,7 @@ func (h *health) problem(ctx context.Context) string {
 		err = h.storeError(ctx)
 	}
 	switch {
-	case err == nil, ctx.Err() != nil:
+	case err == nil:
 		return h.commitProblem(ctx, now)
 	case mustReopen(err):
 		return restartNeeded
@@ -183,6 +210,9 @@ func mustReopen(err error) bool {
 // reason, such as a full disk, may have gone while nobody wrote. A probe finds out.
 func (h *health) commitProblem(ctx context.Context, now time.Time) string {
 	stats := h.db.catalog.Stats()
+	if begun := stats.CommittingSince; !begun.IsZero() && now.Sub(begun) > longCommit {
+		return writesFail
+	}
 	if stats.CommitError == nil {
 		h.every, h.probed = probeEvery, false
 		return ""

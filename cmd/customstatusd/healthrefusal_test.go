@@ -66,7 +66,7 @@ func TestHealthOfASharedStoreThatRefuses(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, catalog.Close()) })
 			c := newCheckup(t, &localDatabase{catalog: catalog, shared: store})
-			status := func() string { return c.answer(t.Context()).Status }
+			status := func() string { return c.answer().Status }
 			require.NoError(t, c.write("a"))
 			require.Equal(t, "ok", status())
 			store.err = tt.err

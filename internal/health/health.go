@@ -16,7 +16,8 @@ import (
 type Figures struct {
 	Commits, Changes, FailedCommits uint64
 	Loads, Reopens, Rewinds         uint64
-	Commit, Feed                    Outage // of commits, and of the feed
+	Commit, Feed                    Outage    // of commits, and of the feed
+	Committing                      time.Time // when the commit under way began, or zero
 }
 
 // Outage is a failure that still lasts. The zero value is no failure.
@@ -62,6 +63,18 @@ func (a *Account) since(err error) (now time.Time) {
 		now = a.host.Now()
 	}
 	return now
+}
+
+// Committing records that a commit is under way, until done is called.
+func (a *Account) Committing() (done func()) {
+	a.setCommitting(time.Now()) // its monotonic part survives a clock that is set
+	return func() { a.setCommitting(time.Time{}) }
+}
+
+func (a *Account) setCommitting(since time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.figures.Committing = since
 }
 
 // Commit counts an attempt to commit.
