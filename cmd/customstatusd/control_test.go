@@ -253,7 +253,7 @@ func (cutDatabase) export(_ context.Context, w io.Writer, _ string) error {
 
 // Half an export is an error and not a short export.
 func TestExportCutShort(t *testing.T) {
-	client := serveControl(t, cutDatabase{}, nil)
+	client := serveControl(t, cutDatabase{openTemp(t)}, nil)
 	require.Error(t, client.export(t.Context(), io.Discard, formatLines))
 }
 
@@ -270,7 +270,7 @@ func TestControlInterrupted(t *testing.T) {
 	for name, gone := range map[string]bool{"level=INFO": true, "level=ERROR": false} {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		var db database = cutDatabase{}
+		var db database = cutDatabase{openTemp(t)}
 		if gone {
 			cancel()
 			db = waitingDatabase{}
@@ -287,7 +287,7 @@ func TestControlInterrupted(t *testing.T) {
 
 func TestControlReload(t *testing.T) {
 	var err error
-	client := serveControl(t, cutDatabase{}, func() error { return err })
+	client := serveControl(t, cutDatabase{openTemp(t)}, func() error { return err })
 	require.NoError(t, client.reload(t.Context()))
 	err = errors.New("no such tokens")
 	require.ErrorContains(t, client.reload(t.Context()), "no such tokens")
@@ -304,18 +304,12 @@ func TestControlSocket(t *testing.T) {
 		info, err := os.Stat(path)
 		require.NoError(t, err)
 		require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
-		accepted := make(chan error, 1)
-		go func() {
-			conn, err := ln.Accept()
-			if err == nil {
-				err = conn.Close()
-			}
-			accepted <- err
-		}()
+		srv := &http.Server{Handler: controlHandler(openTemp(t), nil, slog.New(slog.DiscardHandler))}
+		go srv.Serve(ln)
+		defer srv.Close()
 		client, err := dialControl(t.Context(), path)
 		require.NoError(t, err)
 		require.NoError(t, client.close())
-		require.NoError(t, <-accepted)
 	}
 	t.Run("in place of one that a crash left", func(t *testing.T) {
 		dir := t.TempDir()
@@ -429,15 +423,16 @@ func TestImportWithoutTheFile(t *testing.T) {
 	require.NoError(t, os.Rename(local.path+".old", local.path))
 }
 
-// A server that hangs ends the commands that it answers at once otherwise.
+// A server that hangs takes connections and ends all commands.
 func TestControlOfAServerThatHangs(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db.sock")
 	ln, err := listenControl(t.Context(), path)
 	require.NoError(t, err)
 	defer ln.Close()
-	client, err := dialControl(t.Context(), path)
-	require.NoError(t, err)
-	client.patience = 50 * time.Millisecond
+	_, err = dialPatiently(t.Context(), path, 50*time.Millisecond)
+	require.EqualError(t, err, "the server that holds the file: it has not answered for 50ms")
+	require.ErrorAs(t, err, new(*silent))
+	client := &servedDatabase{func(ctx context.Context) (net.Conn, error) { return connect(ctx, path) }, 50 * time.Millisecond}
 	for _, ask := range []func(context.Context) error{client.state, client.reload} {
 		require.EqualError(t, ask(t.Context()), "the server that holds the file: it has not answered for 50ms")
 	}

@@ -25,22 +25,36 @@ type servedDatabase struct {
 const controlPatience = 30 * time.Second
 
 // dialControl returns the database of the server that listens on the control socket
-// at path, or an error if there is none.
+// at path, or an error if there is none. It returns a [*silent] if the server hangs:
+// later, nobody could tell that from a long import.
 func dialControl(ctx context.Context, path string) (*servedDatabase, error) {
+	return dialPatiently(ctx, path, controlPatience)
+}
+
+func dialPatiently(ctx context.Context, path string, patience time.Duration) (*servedDatabase, error) {
 	dial := func(ctx context.Context) (net.Conn, error) { return connect(ctx, path) }
 	probe, err := dial(ctx)
 	if err != nil {
 		return nil, err
 	}
-	probe.Close()
-	return &servedDatabase{dial, controlPatience}, nil
+	probe.Close() // a server that hangs has taken it all the same
+	db := &servedDatabase{dial, patience}
+	if err := db.state(ctx); errors.As(err, new(*unanswered)) {
+		return nil, err
+	}
+	return db, nil
 }
+
+// silent is the error of a server that hangs.
+type silent struct{ patience time.Duration }
+
+func (s *silent) Error() string { return fmt.Sprintf("it has not answered for %v", s.patience) }
 
 func (db *servedDatabase) close() error { return nil }
 
 // ask sends a request that the server answers at once, unless it hangs.
 func (db *servedDatabase) ask(ctx context.Context, method, path string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, db.patience, fmt.Errorf("it has not answered for %v", db.patience))
+	ctx, cancel := context.WithTimeoutCause(ctx, db.patience, &silent{db.patience})
 	defer cancel()
 	body, err := db.do(ctx, method, path, nil)
 	if err != nil {

@@ -66,7 +66,7 @@ func openDatabase(ctx context.Context, a address, create bool, rules customstatu
 	switch notTrusted := (*untrusted)(nil); {
 	case dialErr == nil:
 		return served, nil
-	case errors.As(dialErr, &notTrusted):
+	case errors.As(dialErr, &notTrusted), errors.As(dialErr, new(*silent)):
 		return nil, dialErr // or a server behind it would be passed over
 	}
 	opts := customstatus.Options{Rules: rules}
