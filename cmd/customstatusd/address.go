@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -214,7 +213,7 @@ func (a address) passwordOf() (string, error) {
 	if file == "" {
 		return a.password, nil
 	}
-	text, err := os.ReadFile(file)
+	text, err := readNamed(file)
 	if err != nil {
 		return "", fmt.Errorf("password-file: %w", err)
 	}

@@ -22,13 +22,25 @@ func loadCertificate(certFile, keyFile string) (*certificate, error) {
 	return c, c.reload()
 }
 
+func readKeyPair(certFile, keyFile string) (tls.Certificate, error) {
+	cert, err := readNamed(certFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := readNamed(keyFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
+}
+
 // reload reads the files again. If that fails, the certificate stays as it is. A nil
 // certificate has nothing to read.
 func (c *certificate) reload() error {
 	if c == nil {
 		return nil
 	}
-	cert, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	cert, err := readKeyPair(c.certFile, c.keyFile)
 	if err != nil {
 		return fmt.Errorf("certificate: %w", err)
 	}

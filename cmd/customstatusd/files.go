@@ -103,6 +103,24 @@ func readTrusted(path, database string) ([]byte, os.FileInfo, error) {
 	return text, info, err
 }
 
+// maxNamed is the greatest length in bytes of a file with a secret or a certificate.
+const maxNamed = 1 << 20
+
+// readNamed reads a file with a secret or a certificate that the operator has named. It
+// may be a pipe, and even a device that never ends.
+func readNamed(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxNamed+1))
+	if err == nil && len(text) > maxNamed {
+		err = fmt.Errorf("%s: longer than %d bytes", path, maxNamed)
+	}
+	return text, err
+}
+
 // unchanged reports whether info is of the file that before is of, as it was then. The
 // inode alone does not tell: a new file can get that of a removed one. A nil before is
 // of no file.

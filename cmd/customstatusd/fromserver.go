@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -55,7 +54,7 @@ func (p *process) credentials(r remote) (client.Credentials, error) {
 	text, place := "", "$"+fromTokenVariable
 	if r.tokenFile != "" {
 		place = r.tokenFile
-		raw, err := os.ReadFile(r.tokenFile)
+		raw, err := readNamed(r.tokenFile)
 		if err != nil {
 			return client.Credentials{}, fmt.Errorf("--token-file: %w", err)
 		}

@@ -323,7 +323,7 @@ func writeCredentials(path, tokens string, made newToken) error {
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("--credentials-file: %s is not a regular file", path)
 	}
-	old, err := os.ReadFile(path)
+	old, err := readNamed(path)
 	switch {
 	case err == nil && len(headerLines.FindSubmatch(old)) == 0:
 		return fmt.Errorf("--credentials-file: %s: %w, and has no credentials of an earlier start", path, fs.ErrExist)

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 
@@ -113,7 +112,7 @@ func (a address) tls() (*tls.Config, error) {
 	}
 	config := new(tls.Config)
 	if file := a.params.Get("ca"); file != "" {
-		pem, err := os.ReadFile(file)
+		pem, err := readNamed(file)
 		if err != nil {
 			return nil, fmt.Errorf("ca: %w", err)
 		}
@@ -123,7 +122,7 @@ func (a address) tls() (*tls.Config, error) {
 		}
 	}
 	if file := a.params.Get("cert"); file != "" {
-		pair, err := tls.LoadX509KeyPair(file, a.params.Get("key"))
+		pair, err := readKeyPair(file, a.params.Get("key"))
 		if err != nil {
 			return nil, fmt.Errorf("cert: %w", err)
 		}
