@@ -243,6 +243,38 @@ func TestCatchUpAsksAgainAfterARewind(t *testing.T) {
 	}
 }
 
+// A failover has lost commit 6, which the feed brings late: after the store has said that
+// it is at 5, and before anybody has heard that. The store must be asked again.
+func TestCatchUpAsksAgainWhenReadersAreFaster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v, end := opened(t)
+		defer end()
+		lost := errors.New("another history")
+		asked := 0
+		err := v.CatchUp(t.Context(), func(context.Context) (uint64, error) {
+			if asked++; asked == 2 {
+				return 0, lost
+			}
+			e := v.Edit(0)
+			v.Publish(e.Commit(6), "", 0, 0)
+			return 5, nil
+		}, nil)
+		require.ErrorIs(t, err, lost)
+
+		// With many commits it can go on for ever that readers are faster.
+		asked = 0
+		err = v.CatchUp(t.Context(), func(context.Context) (uint64, error) {
+			asked++
+			now := v.Revision()
+			e := v.Edit(0)
+			v.Publish(e.Commit(now+1), "", 0, 0)
+			return now, nil
+		}, nil)
+		require.NoError(t, err)
+		require.Equal(t, 4, asked)
+	})
+}
+
 // A load that began before the call shows the history before a failover, and so is not
 // the one that CatchUp needs.
 func TestCatchUpAfterAnOldLoad(t *testing.T) {

@@ -14,6 +14,9 @@ const (
 	lastDoubt  = 16 * time.Second
 )
 
+// maxPassed is how often CatchUp asks again because readers were faster than the answer.
+const maxPassed = 3
+
 // Await waits until readers see the revision. It gives up when the store is loaded
 // again, which the number of loads tells: the store may have lost the revision, so that
 // it never comes, and nothing that readers have seen. The store's feed need not notice
@@ -82,16 +85,21 @@ func (v *View[T, C]) AwaitOwn(ctx context.Context, revision, loads uint64, ask f
 // again. It asks again too when the store turns out to hold another history, and when
 // it is loaded before the revision comes, which it may have lost. The load
 // that showed it may have begun before the call, as may the first load that ends, so
-// neither is enough. A store that is behind after two loads is taken as it is. The
-// error is [sentinel.ErrClosed], or that of ctx or ask.
+// neither is enough. A store that is behind after two loads is taken as it is.
+//
+// Readers may have passed the revision before the answer is there: by a later commit, or
+// by one that the feed has brought late and the store has lost. So CatchUp asks again,
+// up to maxPassed times, because with many commits that can go on. The error is
+// [sentinel.ErrClosed], or that of ctx or ask.
 func (v *View[T, C]) CatchUp(ctx context.Context, ask func(context.Context) (uint64, error), reload func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(v.closing, cancel)()
-	for loaded := 0; loaded < 2; {
+	for loaded, passed := 0, 0; loaded < 2; {
 		before := v.current.Load()
 		revision, err := ask(ctx)
 		behind := err == nil && revision < before.Revision
+		beyond := v.Revision() > revision
 		switch {
 		case behind:
 			loads := v.loads.Load()
@@ -109,6 +117,8 @@ func (v *View[T, C]) CatchUp(ctx context.Context, ask func(context.Context) (uin
 			return err
 		case v.current.Load().Rewinds != before.Rewinds:
 			loaded = 0 // the revision was one of another history
+		case !behind && beyond && passed < maxPassed:
+			passed++
 		case !behind && v.Revision() >= revision:
 			return nil
 		case !behind: // a load has shown that the revision may be lost
