@@ -29,7 +29,10 @@ type Watcher struct {
 	// back says that the catalog may turn out to hold another history, of a
 	// lower revision, after a gap.
 	Back bool
-	Err  error
+	// Moves says that the watcher may go on at another catalog after a gap. That may
+	// have an older position for the same statuses.
+	Moves bool
+	Err   error
 }
 
 // Source has the methods of a catalog that watchers use.
@@ -144,7 +147,7 @@ func (w *Watcher) Replay(stays bool) (at map[customstatus.Revision]customstatus.
 	now := w.Start
 	for i := 0; ; i++ {
 		if page, gap := w.Gaps[i]; gap {
-			if page.Position.Revision < now.Position.Revision && !w.Back {
+			if page.Position.Revision < now.Position.Revision && !w.Back && !w.Moves {
 				return nil, fmt.Errorf("after a gap, revision %d follows %d", page.Position.Revision, now.Position.Revision)
 			}
 			now = page

@@ -69,7 +69,7 @@ func simulate(seed uint64, f flaw, ops int) *outcome {
 	join := func(name string, index int, begin func(*sync.WaitGroup, linear.Source, string) *linear.Watcher) {
 		s := &spectator{w: w, a: w.actor("%s", name), place: w.places[index]}
 		watcher := begin(&watching, s, linear.LastName)
-		watcher.Back = len(w.plan.failovers) > 0
+		watcher.Back, watcher.Moves = len(w.plan.failovers) > 0, true
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		o.watchers = append(o.watchers, watcher)

@@ -43,6 +43,9 @@ func (w *world) saw(watcher *linear.Watcher) error {
 	now := watcher.Start
 	for i := 0; ; i++ {
 		if page, gap := watcher.Gaps[i]; gap {
+			if !watcher.Back && !w.held(page.Position.Fingerprint, now.Position.Revision) {
+				return fmt.Errorf("after a gap, %v follows %v, and the store did not go back", page.Position, now.Position)
+			}
 			now = page
 		}
 		if have, known := held[now.Position.Fingerprint]; !known || !sameStatuses(have, now.Statuses) && (i == 0 || watcher.Gaps[i].Position == now.Position) {
@@ -66,6 +69,13 @@ func (w *world) saw(watcher *linear.Watcher) error {
 		}
 		now.Position = seen.Position()
 	}
+}
+
+// held reports whether the store held what has the fingerprint at the revision or later.
+func (w *world) held(f customstatus.Fingerprint, from customstatus.Revision) bool {
+	return from == 0 || slices.ContainsFunc(w.server.truth, func(e entry) bool {
+		return e.commit.Revision >= from && e.commit.Fingerprint == f
+	})
 }
 
 func sameChange(a, b customstatus.Change) bool {
