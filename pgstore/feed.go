@@ -77,10 +77,11 @@ func (f *feed) end(err error) {
 	}
 }
 
-// diverge ends the live feed.
+// diverge ends the live feed, because the database has another history.
 func (s *Store) diverge(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.known.torn = true
 	if s.feed != nil {
 		s.feed.end(err)
 	}

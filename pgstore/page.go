@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 
@@ -28,6 +30,7 @@ type memory struct {
 	last   position
 	tokens map[uint64]token
 	order  []uint64
+	torn   bool // some of the positions may be of a history that is lost
 }
 
 // loaded adds the position of everything that was read. The store had told of before
@@ -38,6 +41,12 @@ func (m *memory) loaded(p, before position) {
 	switch {
 	case p.revision < before.revision, m.contradicts(p), !there && p.revision > m.last.revision:
 		*m = memory{}
+	case m.torn:
+		// What was told of since the load began may be of either history. If it is
+		// lost, what the database shows next says so.
+		maps.DeleteFunc(m.tokens, func(r uint64, _ token) bool { return r < p.revision })
+		m.order = slices.DeleteFunc(m.order, func(r uint64) bool { return r < p.revision })
+		m.torn = false
 	}
 	m.add(p)
 }

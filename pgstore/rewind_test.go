@@ -123,6 +123,25 @@ func TestFeedMeetsAnotherHistory(t *testing.T) {
 	works(t, s)
 }
 
+// Whoever has been told a revision waits for what it stands for, and not for another
+// commit of the same number.
+func TestToldRevisionIsLost(t *testing.T) {
+	t.Parallel()
+	server, database, s, other := twoStores(t)
+	r := commit(t, other, create("a", "x"))
+	load(t, s)
+	commit(t, other, create("b", "lost"))
+	told, err := s.Revision(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, r+1, told)
+	rewind(server, database, r)
+	load(t, other)
+	commit(t, other, create("b", "kept"))
+	require.ErrorIs(t, follow(t, s, r).ends(t), customstatus.ErrCompacted)
+	load(t, s)
+	works(t, s)
+}
+
 // The revision of a history that the store has not read says nothing.
 func TestRevisionOfAnotherHistory(t *testing.T) {
 	t.Parallel()

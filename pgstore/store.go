@@ -303,7 +303,7 @@ func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
 		}
 		return nil
 	})
-	if err == nil && (head.revision < last || s.contradicts(head)) {
+	if err == nil && !s.tell(head, last) {
 		err = fmt.Errorf("the database has gone back to another history before revision %d", max(last, head.revision))
 		s.diverge(fmt.Errorf("%w: %w", customstatus.ErrCompacted, err))
 	}
@@ -311,6 +311,19 @@ func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
 		return 0, edge("revision", err)
 	}
 	return customstatus.Revision(head.revision), nil
+}
+
+// tell remembers a position that the store is about to tell of, so that a feed that brings
+// another commit there is noticed. It reports false for a position of another history than
+// that of what the store has told of. The store had told of last when it asked.
+func (s *Store) tell(p position, last uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.revision < last || s.known.contradicts(p) {
+		return false
+	}
+	s.known.add(p)
+	return true
 }
 
 // Close implements [customstatus.Store]. It waits for running methods, and not for

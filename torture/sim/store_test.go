@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -170,6 +171,9 @@ func (s *store) Commit(ctx context.Context, changes []customstatus.Change) (cust
 		case errors.Is(err, customstatus.ErrConflict):
 			return 0, err
 		case errors.Is(err, errHistory):
+			s.mu.Lock()
+			s.known.torn = true
+			s.mu.Unlock()
 			return 0, fmt.Errorf("%w: %w", customstatus.ErrConflict, err)
 		case errors.Is(err, errNoServer), errors.Is(err, errAborted):
 			return 0, injected(err) // nothing was written
@@ -305,6 +309,9 @@ func (s *store) Revision(ctx context.Context) (customstatus.Revision, error) {
 		defer s.mu.Unlock()
 		if at.revision < last || s.known.contradicts(at) {
 			err = errHistory
+			s.known.torn = true
+		} else {
+			s.known.add(at)
 		}
 	}
 	return at.revision, injected(err)
@@ -320,12 +327,17 @@ type position struct {
 type memory struct {
 	last   position
 	tokens map[customstatus.Revision]string
+	torn   bool
 }
 
 func (m *memory) loaded(p, before position) {
 	_, there := m.tokens[p.revision]
 	if p.revision < before.revision || m.contradicts(p) || !there && p.revision > m.last.revision {
 		*m = memory{}
+	}
+	if m.torn {
+		maps.DeleteFunc(m.tokens, func(r customstatus.Revision, _ string) bool { return r < p.revision })
+		m.torn = false
 	}
 	m.add(p)
 }
