@@ -65,7 +65,9 @@ type sessions struct {
 
 	// shared says that other servers have the file, too. They share a catalog, and a
 	// load balancer sends a browser to any of them.
-	shared bool
+	shared   bool
+	locking  chan struct{} // held by the goroutine that waits for the lock of a shared file
+	patience time.Duration // for that lock
 
 	saving sync.Mutex // held while the file is written, so that reads don't wait for that
 
@@ -116,7 +118,8 @@ func sessionsPath(database string) string { return strings.TrimSuffix(database, 
 // openSessions reads the file beside the database. A file that can't be read is no reason not to
 // start: its browsers sign in again. With a lifetime of 0 there are no sessions.
 func openSessions(database string, lifetime time.Duration, tokens *tokenFile, log *slog.Logger) *sessions {
-	s := &sessions{path: sessionsPath(database), database: database, lifetime: lifetime, tokens: tokens, log: log, now: time.Now}
+	s := &sessions{path: sessionsPath(database), database: database, lifetime: lifetime, tokens: tokens, log: log, now: time.Now,
+		locking: make(chan struct{}, 1), patience: sessionLockPatience}
 	if lifetime == 0 {
 		return s
 	}

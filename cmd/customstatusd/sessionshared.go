@@ -2,6 +2,9 @@ package main
 
 import (
 	"os"
+	"time"
+
+	"github.com/rogpeppe/go-internal/lockedfile"
 
 	"github.com/customstatus/customstatus/httpadapter/tokenauth"
 )
@@ -13,12 +16,52 @@ func (s *sessions) lockShared() (unlock func()) {
 	if !s.shared {
 		return func() {}
 	}
-	lock, err := lockTokens(place{given: s.path, path: s.path, database: s.database})
+	lock := s.lock()
 	s.readShared()
-	if err != nil {
+	if lock == nil {
 		return func() {}
 	}
 	return func() { _ = lock.Close() }
+}
+
+// sessionLockPatience is how long a browser that signs in waits for another server. One
+// that is frozen while it has the lock keeps it.
+const sessionLockPatience = 5 * time.Second
+
+// lock returns the lock of a shared file, or nil. Without it, two servers that save at the
+// same instant keep only what one of them saves. One goroutine at most waits beyond the
+// patience.
+func (s *sessions) lock() *lockedfile.File {
+	patience := time.NewTimer(s.patience)
+	defer patience.Stop()
+	got, late := make(chan *lockedfile.File), make(chan struct{})
+	defer close(late)
+	wait := func() {
+		defer func() { <-s.locking }()
+		lock, err := lockTokens(place{given: s.path, path: s.path, database: s.database})
+		if err != nil {
+			lock = nil
+		}
+		select {
+		case got <- lock:
+		case <-late:
+			if lock != nil {
+				_ = lock.Close()
+			}
+		}
+	}
+	for turn := s.locking; ; {
+		select {
+		case turn <- struct{}{}:
+			turn = nil
+			go wait()
+		case lock := <-got:
+			return lock
+		case <-patience.C:
+			s.log.Warn("the sessions are locked by another server", "waited", s.patience)
+			return nil
+		}
+	}
 }
 
 // refreshShared reads a shared file that has changed, at most once a second, and at once

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -80,4 +81,33 @@ func TestSharedSessions(t *testing.T) {
 		_, _, err := later.find(id)
 		require.NoError(t, err)
 	}
+}
+
+// A server that is frozen keeps the lock. Nobody waits for it for long, and it is enough
+// that one goroutine does.
+func TestSharedSessionsLockedForLong(t *testing.T) {
+	dir := t.TempDir()
+	log := slog.New(slog.DiscardHandler)
+	made := add(t, filepath.Join(dir, "x.tokens"), "alice")
+	tokens, err := openTokens(at(filepath.Join(dir, "x.tokens")), log)
+	require.NoError(t, err)
+	s := openSessions(filepath.Join(dir, "x"), time.Hour, tokens, log)
+	s.shared, s.patience = true, 20*time.Millisecond
+	lock, err := lockTokens(place{given: s.path, path: s.path, database: s.database})
+	require.NoError(t, err)
+	begin := func() string {
+		id, _ := s.begin(made.userID, tokenauth.HashOf(made.token))
+		return id
+	}
+	before := runtime.NumGoroutine()
+	for range 5 {
+		_, _, err := s.find(begin())
+		require.NoError(t, err)
+	}
+	require.LessOrEqual(t, runtime.NumGoroutine(), before+1)
+	require.NoError(t, lock.Close())
+	s.patience = patience
+	id := begin()
+	_, _, err = s.find(id)
+	require.NoError(t, err)
 }
