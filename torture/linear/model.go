@@ -162,7 +162,7 @@ func (s state) step(op operation, out result) (state, bool) {
 	}
 	switch op.kind {
 	case create, update, remove:
-		at, refused := s.check(op)
+		at, refused := s.check(op, out.refused == customstatus.ErrConflict)
 		if out.refused != nil || refused != nil {
 			return s, out.refused == refused
 		}
@@ -191,15 +191,20 @@ func (s state) step(op operation, out result) (state, bool) {
 }
 
 // check returns the index of the status that a write is about, or the sentinel
-// with which it has to be refused.
-func (s state) check(op operation) (at int, refused error) {
+// with which it has to be refused. If nobody has read the status since its revision
+// became unknown, whether the write conflicted tells whether it named the revision.
+func (s state) check(op operation, conflicted bool) (at int, refused error) {
 	at = -1
 	if op.kind != create {
 		at = s.byID(op.id)
 		if at < 0 {
 			return at, customstatus.ErrNotFound
 		}
-		if op.ifRevision != 0 && op.ifRevision != s.statuses[at].Revision {
+		have := s.statuses[at].Revision
+		if have == 0 && !conflicted {
+			have = op.ifRevision
+		}
+		if op.ifRevision != 0 && op.ifRevision != have {
 			return at, customstatus.ErrConflict
 		}
 	}
@@ -258,7 +263,7 @@ func (s state) maybe(op operation, out result) state {
 		}
 		return s
 	}
-	at, refused := s.check(op)
+	at, refused := s.check(op, false)
 	switch {
 	case refused != nil:
 		return s
