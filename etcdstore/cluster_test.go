@@ -251,8 +251,11 @@ func (w *watched) sees(t *testing.T, revision customstatus.Revision) time.Durati
 // revision. Every node must notice.
 func TestRestoredSnapshot(t *testing.T) {
 	t.Parallel()
-	for _, ahead := range []bool{false, true} {
-		t.Run(fmt.Sprintf("ahead %v", ahead), func(t *testing.T) {
+	for _, tt := range []struct {
+		ahead bool // of what is lost, before the nodes hear of it
+		bump  uint64
+	}{{}, {ahead: true}, {bump: 1_000_000_000}} {
+		t.Run(fmt.Sprintf("ahead %v, bump %d", tt.ahead, tt.bump), func(t *testing.T) {
 			cluster := etcdtest.Start(t, nil)
 			a, b := newNode(t, cluster, Options{}), newNode(t, cluster, Options{})
 			kept, err := a.create("kept")
@@ -276,10 +279,10 @@ func TestRestoredSnapshot(t *testing.T) {
 			cut := func(string, any, func() error) error { return errCut }
 			a.wire.set(cut)
 			b.wire.set(cut)
-			cluster.Restore(snapshot)
+			cluster.RestoreBumped(snapshot, tt.bump)
 			c := newNode(t, cluster, Options{})
 			require.Equal(t, 1, c.Len())
-			if ahead {
+			if tt.ahead {
 				for i := 0; c.Revision() <= gone.Revision; i++ {
 					_, err := c.create(fmt.Sprint("new ", i))
 					require.NoError(t, err)
@@ -302,6 +305,7 @@ func TestRestoredSnapshot(t *testing.T) {
 			require.NoError(t, err)
 			same(t, a, b, c)
 			require.Equal(t, a.Position(), c.Position())
+			require.GreaterOrEqual(t, uint64(a.Revision()), tt.bump)
 		})
 	}
 }

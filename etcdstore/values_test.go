@@ -408,7 +408,7 @@ func TestFragmentsOfOneCommit(t *testing.T) {
 			return true
 		}}
 		for range 2 { // what has been yielded is forgotten
-			got, w.at = nil, 5
+			got, w.at, w.seen = nil, 5, 5
 			for part := range slices.Chunk(events, size) {
 				require.Empty(t, got)
 				last := part[len(part)-1] == events[len(events)-1]

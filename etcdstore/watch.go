@@ -50,17 +50,19 @@ func (s *Store) watch(ctx context.Context, after customstatus.Revision, yield fu
 	if after > head {
 		return fmt.Errorf("%w: the last commit was %d", customstatus.ErrCompacted, head)
 	}
-	from := int64(after) + 1
+	seen := int64(after)
 	if after == head {
 		// There was no commit since. The cluster may have forgotten what others
 		// have written since.
-		from = cluster + 1
+		seen = cluster
 	}
 	m, err := s.members.current()
 	if err != nil {
 		return err
 	}
-	w := &watcher{Store: s, at: after, seen: from - 1, yield: yield}
+	// A member tells nothing of its progress before it has reached the revision at which
+	// the watch begins, and a cluster in which nobody writes never reaches its next one.
+	w := &watcher{Store: s, at: after, seen: seen, from: min(seen+1, cluster), yield: yield}
 	err = w.run(ctx, m)
 	if err != errLeft && ctx.Err() == nil && !errors.Is(err, customstatus.ErrCompacted) {
 		s.members.leave(m)
@@ -76,6 +78,7 @@ type watcher struct {
 	*Store
 	at    customstatus.Revision // of the last commit that was yielded
 	seen  int64                 // the cluster's revision up to which nothing is missing
+	from  int64                 // the cluster's revision at which the stream begins
 	yield func(customstatus.Commit) bool
 
 	events []*mvccpb.Event // the fragments so far
@@ -153,7 +156,7 @@ func (w *watcher) open(ctx context.Context, m member) (pb.Watch_WatchClient, cha
 		return failed(err)
 	}
 	err = stream.Send(&pb.WatchRequest{RequestUnion: &pb.WatchRequest_CreateRequest{CreateRequest: &pb.WatchCreateRequest{
-		Key: []byte(w.keys.revision), RangeEnd: end(w.keys.records), StartRevision: w.seen + 1, ProgressNotify: true, Fragment: true,
+		Key: []byte(w.keys.revision), RangeEnd: end(w.keys.records), StartRevision: w.from, ProgressNotify: true, Fragment: true,
 	}}})
 	if err != nil {
 		return failed(err)
@@ -226,8 +229,12 @@ func (w *watcher) take(resp *pb.WatchResponse) error {
 
 // takeRevision yields the commit that has made the events of one revision.
 func (w *watcher) takeRevision(events []*mvccpb.Event) error {
-	commit := customstatus.Commit{Revision: customstatus.Revision(events[0].Kv.ModRevision)}
-	w.seen = max(w.seen, events[0].Kv.ModRevision)
+	revision := events[0].Kv.ModRevision
+	if revision <= w.seen {
+		return nil
+	}
+	w.seen = revision
+	commit := customstatus.Commit{Revision: customstatus.Revision(revision)}
 	var before []customstatus.Revision
 	committed := false
 	for _, e := range events {

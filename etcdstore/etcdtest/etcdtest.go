@@ -85,7 +85,7 @@ func Start(t testing.TB, opts *Options) *Cluster {
 	t.Cleanup(c.Stop)
 	// Others may take a port between the look for a free one and its use.
 	for attempt := 1; ; attempt++ {
-		err := c.start("", fmt.Sprintf("cluster%d", attempt))
+		err := c.start("", fmt.Sprintf("cluster%d", attempt), 0)
 		if err == nil {
 			return c
 		}
@@ -96,14 +96,15 @@ func Start(t testing.TB, opts *Options) *Cluster {
 	}
 }
 
-// start starts all members with fresh directories, from a snapshot if there is one.
-func (c *Cluster) start(snapshot, name string) error {
+// start starts all members with fresh directories, from a snapshot if there is one, whose
+// revision grows by bump.
+func (c *Cluster) start(snapshot, name string, bump uint64) error {
 	if err := c.plan(name); err != nil {
 		return err
 	}
 	if snapshot != "" {
 		for _, m := range c.members {
-			if err := m.settings.restore(snapshot); err != nil {
+			if err := m.settings.restore(snapshot, bump); err != nil {
 				return err
 			}
 		}
@@ -320,10 +321,17 @@ func (c *Cluster) Snapshot() string {
 // leader.
 func (c *Cluster) Restore(snapshot string) {
 	c.t.Helper()
+	c.RestoreBumped(snapshot, 0)
+}
+
+// RestoreBumped is Restore with the flags --bump-revision and --mark-compacted of etcdutl,
+// unless bump is 0: the new cluster goes on with a revision that is greater by bump.
+func (c *Cluster) RestoreBumped(snapshot string, bump uint64) {
+	c.t.Helper()
 	started := c.members
 	c.Stop()
 	c.members = started
-	if err := c.start(snapshot, fmt.Sprintf("restored%d", time.Now().UnixNano())); err != nil {
+	if err := c.start(snapshot, fmt.Sprintf("restored%d", time.Now().UnixNano()), bump); err != nil {
 		c.t.Fatalf("etcdtest: restore: %v", err)
 	}
 }

@@ -146,10 +146,11 @@ func (s *settings) status() (member, leader uint64, err error) {
 	return status.Header.MemberId, status.Leader, nil
 }
 
-// restore makes the member's data from a snapshot.
-func (s *settings) restore(path string) error {
+// restore makes the member's data from a snapshot, whose revision grows by bump.
+func (s *settings) restore(path string, bump uint64) error {
 	return snapshot.NewV3(zap.NewNop()).Restore(snapshot.RestoreConfig{
 		SnapshotPath: path, Name: s.Name, OutputDataDir: filepath.Join(s.Dir, "data"),
 		PeerURLs: []string{s.peerURL()}, InitialCluster: s.Initial, InitialClusterToken: s.Token,
+		RevisionBump: bump, MarkCompacted: bump > 0,
 	})
 }
