@@ -39,8 +39,8 @@ func (h *History) Between(from, to int64, common, lost customstatus.Revision) *H
 	part := &History{Err: h.Err, stays: h.stays}
 	for _, o := range h.left {
 		// The store may have made it, gone back, and then found nothing.
-		if o.Call >= from && o.Call < to && o.Return >= to {
-			o.Return = math.MaxInt64
+		if o.Call < to && o.Return >= to {
+			o.Call, o.Return = max(o.Call, from), math.MaxInt64
 			part.Ops = append(part.Ops, o)
 		}
 	}
