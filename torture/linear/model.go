@@ -1,6 +1,7 @@
 package linear
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -162,7 +163,7 @@ func (s state) step(op operation, out result) (state, bool) {
 	}
 	switch op.kind {
 	case create, update, remove:
-		at, refused := s.check(op, out.refused == customstatus.ErrConflict)
+		at, refused := s.check(op, out.refused)
 		if out.refused != nil || refused != nil {
 			return s, out.refused == refused
 		}
@@ -191,17 +192,20 @@ func (s state) step(op operation, out result) (state, bool) {
 }
 
 // check returns the index of the status that a write is about, or the sentinel
-// with which it has to be refused. If nobody has read the status since its revision
-// became unknown, whether the write conflicted tells whether it named the revision.
-func (s state) check(op operation, conflicted bool) (at int, refused error) {
+// with which it has to be refused. If nobody has read the status since its id or its
+// revision became unknown, what the caller was told says whether it named them.
+func (s state) check(op operation, told error) (at int, refused error) {
 	at = -1
 	if op.kind != create {
 		at = s.byID(op.id)
+		if at < 0 && told != customstatus.ErrNotFound {
+			at = s.byID("")
+		}
 		if at < 0 {
 			return at, customstatus.ErrNotFound
 		}
 		have := s.statuses[at].Revision
-		if have == 0 && !conflicted {
+		if have == 0 && told != customstatus.ErrConflict {
 			have = op.ifRevision
 		}
 		if op.ifRevision != 0 && op.ifRevision != have {
@@ -226,7 +230,7 @@ func (s state) put(op operation, at int, t customstatus.CustomUserStatus) (state
 		return s, false
 	}
 	if at >= 0 {
-		if old := s.statuses[at]; t.ID != old.ID || t.UpdatedAt.Before(old.UpdatedAt) {
+		if old := s.statuses[at]; t.ID != cmp.Or(old.ID, op.id) || t.UpdatedAt.Before(old.UpdatedAt) {
 			return s, false
 		}
 	}
@@ -263,7 +267,7 @@ func (s state) maybe(op operation, out result) state {
 		}
 		return s
 	}
-	at, refused := s.check(op, false)
+	at, refused := s.check(op, nil)
 	switch {
 	case refused != nil:
 		return s
