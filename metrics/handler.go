@@ -54,8 +54,11 @@ var endpointNames = []string{"create", "update", "delete", "list", "stream", "op
 func Endpoint(r *http.Request) string {
 	path := strings.TrimRight(r.URL.Path, "/")
 	name, found := strings.CutPrefix(path[strings.LastIndexByte(path, '/')+1:], "custom-user-status.")
-	if name == "openapi.json" {
+	switch name {
+	case "openapi.json":
 		name = "openapi"
+	case "openapi": // there is no such path
+		found = false
 	}
 	if found && slices.Contains(endpointNames, name) {
 		return name

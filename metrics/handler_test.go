@@ -114,6 +114,7 @@ func TestEndpoint(t *testing.T) {
 		"/chat" + prefix + "list//":             "list",
 		"custom-user-status.stream":             "stream",
 		prefix + "openapi.json":                 "openapi",
+		prefix + "openapi":                      "other",
 		prefix + "other":                        "other",
 		prefix + "Create":                       "other",
 		prefix:                                  "other",
