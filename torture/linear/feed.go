@@ -343,7 +343,12 @@ func undone(ops []porcupine.Operation, id string, at time.Time) bool {
 		case op.kind == remove:
 			removed = removed || op.id == id
 		case op.kind == bulk:
-			made = made || slices.ContainsFunc(op.statuses, func(s customstatus.CustomUserStatus) bool { return s.ID == id })
+			for _, s := range op.statuses {
+				made = made || s.ID == id
+				if s.ID == id && s.UpdatedAt.Equal(at) { // an update may leave the time as it is
+					sameTime++
+				}
+			}
 		case out.unknown && op.kind == create:
 			made = true // it may be the one with the id
 		case out.unknown:
