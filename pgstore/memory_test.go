@@ -44,6 +44,9 @@ func TestMemoryOfLoads(t *testing.T) {
 			require.Equal(t, tt.want, m.last)
 			require.False(t, m.contradicts(tt.loaded))
 			require.Equal(t, tt.loaded.token, m.tokens[tt.loaded.revision])
+			late := at(tt.loaded.revision-1, 'x')
+			m.add(late)
+			require.NotEqual(t, late.token, m.tokens[late.revision], "the late answer to a commit")
 			for _, p := range tt.told {
 				require.Equal(t, m.tokens[p.revision] != token{}, slices.Contains(m.order, p.revision))
 				if p.revision != tt.loaded.revision {

@@ -30,7 +30,8 @@ type memory struct {
 	last   position
 	tokens map[uint64]token
 	order  []uint64
-	torn   bool // some of the positions may be of a history that is lost
+	torn   bool   // some of the positions may be of a history that is lost
+	floor  uint64 // the revision of the last load: older positions say nothing more
 }
 
 // loaded adds the position of everything that was read. The store had told of before
@@ -48,6 +49,7 @@ func (m *memory) loaded(p, before position) {
 		m.order = slices.DeleteFunc(m.order, func(r uint64) bool { return r < p.revision })
 		m.torn = false
 	}
+	m.floor = p.revision
 	m.add(p)
 }
 
@@ -55,7 +57,8 @@ func (m *memory) add(p position) {
 	if m.tokens == nil {
 		m.tokens = make(map[uint64]token)
 	}
-	if _, there := m.tokens[p.revision]; there {
+	// The answer to a commit may come after a load that has found another history.
+	if _, there := m.tokens[p.revision]; there || p.revision < m.floor {
 		return
 	}
 	if p.revision >= m.last.revision {

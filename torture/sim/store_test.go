@@ -328,6 +328,7 @@ type memory struct {
 	last   position
 	tokens map[customstatus.Revision]string
 	torn   bool
+	floor  customstatus.Revision
 }
 
 func (m *memory) loaded(p, before position) {
@@ -339,6 +340,7 @@ func (m *memory) loaded(p, before position) {
 		maps.DeleteFunc(m.tokens, func(r customstatus.Revision, _ string) bool { return r < p.revision })
 		m.torn = false
 	}
+	m.floor = p.revision
 	m.add(p)
 }
 
@@ -346,7 +348,7 @@ func (m *memory) add(p position) {
 	if m.tokens == nil {
 		m.tokens = make(map[customstatus.Revision]string)
 	}
-	if _, there := m.tokens[p.revision]; there {
+	if _, there := m.tokens[p.revision]; there || p.revision < m.floor {
 		return
 	}
 	if p.revision >= m.last.revision {
