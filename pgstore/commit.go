@@ -233,7 +233,7 @@ type answer struct {
 // send sends the commit and waits for the answer.
 func (s *Store) send(ctx context.Context, c *pgconn.PgConn, id token, call string) (a answer, err error) {
 	s.mu.Lock()
-	known := s.known.last
+	known := s.known.read
 	s.mu.Unlock()
 	var own arguments
 	own.integer(s.catalog)
@@ -271,7 +271,7 @@ func (s *Store) made(a answer, id token, changes []customstatus.Change) {
 	p := position{a.revision, id}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.known.add(p)
+	s.known.has(p)
 	switch {
 	case s.feed == nil:
 		return

@@ -77,11 +77,10 @@ func (f *feed) end(err error) {
 	}
 }
 
-// diverge ends the live feed, because the database has another history.
+// diverge ends the live feed.
 func (s *Store) diverge(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.known.torn = true
 	if s.feed != nil {
 		s.feed.end(err)
 	}
@@ -118,7 +117,7 @@ func (f *feed) add(e entry) bool {
 		return false
 	default:
 		f.head = p
-		f.s.known.add(p)
+		f.s.known.has(p)
 	}
 	for i := range e.commit.Changes {
 		after := &e.commit.Changes[i].After

@@ -19,28 +19,25 @@ func TestMemoryOfLoads(t *testing.T) {
 		loaded  position
 		want    position
 		forgets []position
-		torn    bool // another history was noticed before the load
 	}{
-		{"the first", nil, position{}, at(3, 'a'), at(3, 'a'), nil, false},
-		{"nothing new", []position{at(9, 'a'), at(10, 'a')}, at(10, 'a'), at(10, 'a'), at(10, 'a'), nil, false},
-		{"a commit in the meantime", []position{at(10, 'a'), at(11, 'a')}, at(10, 'a'), at(10, 'a'), at(11, 'a'), nil, false},
-		{"commits of others and then one in the meantime", []position{at(10, 'a'), at(13, 'a')}, at(10, 'a'), at(11, 'a'), at(13, 'a'), nil, false},
-		{"the commit in the meantime was read", []position{at(10, 'a'), at(11, 'a')}, at(10, 'a'), at(11, 'a'), at(11, 'a'), nil, false},
-		{"commits of others", []position{at(10, 'a')}, at(10, 'a'), at(15, 'a'), at(15, 'a'), []position{at(10, 'a')}, false},
-		{"the database went back", []position{at(10, 'a'), at(11, 'a')}, at(11, 'a'), at(10, 'a'), at(10, 'a'), []position{at(11, 'a')}, false},
-		{"another history", []position{at(10, 'a'), at(11, 'a')}, at(11, 'a'), at(11, 'b'), at(11, 'b'), []position{at(10, 'a')}, false},
-		{"another history in the meantime", []position{at(10, 'a'), at(11, 'a')}, at(10, 'a'), at(10, 'b'), at(10, 'b'), []position{at(11, 'a')}, false},
-		{"a commit in another history", []position{at(9, 'a'), at(11, 'b')}, at(11, 'b'), at(11, 'b'), at(11, 'b'), []position{at(9, 'a')}, true},
-		{"and then one in the meantime", []position{at(9, 'a'), at(11, 'b'), at(12, 'b')}, at(11, 'b'), at(11, 'b'), at(12, 'b'), []position{at(9, 'a')}, true},
+		{"the first", nil, position{}, at(3, 'a'), at(3, 'a'), nil},
+		{"nothing new", []position{at(9, 'a'), at(10, 'a')}, at(10, 'a'), at(10, 'a'), at(10, 'a'), []position{at(9, 'a')}},
+		{"a commit in the meantime", []position{at(10, 'a'), at(11, 'a')}, at(10, 'a'), at(10, 'a'), at(11, 'a'), nil},
+		{"commits of others and then one in the meantime", []position{at(10, 'a'), at(13, 'a')}, at(10, 'a'), at(11, 'a'), at(13, 'a'), []position{at(10, 'a')}},
+		{"the commit in the meantime was read", []position{at(10, 'a'), at(11, 'a')}, at(10, 'a'), at(11, 'a'), at(11, 'a'), []position{at(10, 'a')}},
+		{"commits of others", []position{at(10, 'a')}, at(10, 'a'), at(15, 'a'), at(15, 'a'), []position{at(10, 'a')}},
+		{"the database went back", []position{at(10, 'a'), at(11, 'a')}, at(11, 'a'), at(10, 'a'), at(10, 'a'), []position{at(11, 'a')}},
+		{"another history", []position{at(10, 'a'), at(11, 'a')}, at(11, 'a'), at(11, 'b'), at(11, 'b'), []position{at(10, 'a')}},
+		{"another history in the meantime", []position{at(10, 'a'), at(11, 'a')}, at(10, 'a'), at(10, 'b'), at(10, 'b'), []position{at(11, 'a')}},
+		{"a commit in another history", []position{at(9, 'a'), at(11, 'b')}, at(11, 'b'), at(11, 'b'), at(11, 'b'), []position{at(9, 'a')}},
+		{"and then one in the meantime", []position{at(9, 'a'), at(11, 'b'), at(12, 'b')}, at(11, 'b'), at(11, 'b'), at(12, 'b'), []position{at(9, 'a')}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var m memory
 			for _, p := range tt.told {
 				m.add(p)
 			}
-			m.torn = tt.torn
 			m.loaded(tt.loaded, tt.before)
-			require.False(t, m.torn)
 			require.Equal(t, tt.want, m.last)
 			require.False(t, m.contradicts(tt.loaded))
 			require.Equal(t, tt.loaded.token, m.tokens[tt.loaded.revision])

@@ -27,11 +27,12 @@ type position struct {
 // token at one of them, it has gone back to another history, because a failover has
 // lost commits say.
 type memory struct {
-	last   position
+	last   position // of all that was told
+	read   position // the last one of what was read or made, so that a commit may rest on it
 	tokens map[uint64]token
 	order  []uint64
-	torn   bool   // some of the positions may be of a history that is lost
-	floor  uint64 // the revision of the last load: older positions say nothing more
+	floor  uint64 // the revision of the last load
+	loads  uint64
 }
 
 // loaded adds the position of everything that was read. The store had told of before
@@ -39,18 +40,23 @@ type memory struct {
 // forgotten then: what the database shows next must have it.
 func (m *memory) loaded(p, before position) {
 	_, there := m.tokens[p.revision]
-	switch {
-	case p.revision < before.revision, m.contradicts(p), !there && p.revision > m.last.revision:
-		*m = memory{}
-	case m.torn:
-		// What was told of since the load began may be of either history. If it is
-		// lost, what the database shows next says so.
-		maps.DeleteFunc(m.tokens, func(r uint64, _ token) bool { return r < p.revision })
-		m.order = slices.DeleteFunc(m.order, func(r uint64) bool { return r < p.revision })
-		m.torn = false
+	if p.revision < before.revision || m.contradicts(p) || !there && p.revision > m.last.revision {
+		*m = memory{loads: m.loads}
 	}
+	// What is older says nothing more, and may be of a history that is lost.
+	maps.DeleteFunc(m.tokens, func(r uint64, _ token) bool { return r < p.revision })
+	m.order = slices.DeleteFunc(m.order, func(r uint64) bool { return r < p.revision })
 	m.floor = p.revision
+	m.loads++
+	m.has(p)
+}
+
+// has adds the position of what was read or made.
+func (m *memory) has(p position) {
 	m.add(p)
+	if p.revision >= m.read.revision {
+		m.read = p
+	}
 }
 
 func (m *memory) add(p position) {
@@ -74,6 +80,9 @@ func (m *memory) add(p position) {
 
 // contradicts reports whether p belongs to another history than a position in m.
 func (m *memory) contradicts(p position) bool {
+	if p.revision == m.last.revision && m.last != (position{}) {
+		return p != m.last // others may have taken its place among the tokens
+	}
 	told, there := m.tokens[p.revision]
 	return there && told != p.token
 }

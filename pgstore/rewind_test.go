@@ -142,6 +142,27 @@ func TestToldRevisionIsLost(t *testing.T) {
 	works(t, s)
 }
 
+// What Revision tells has not been read. A commit that rests on what was read before, and
+// is lost, must be refused all the same. After a load, nothing of it is known any more.
+func TestCommitAfterAToldRevision(t *testing.T) {
+	t.Parallel()
+	server, database, s, other := twoStores(t)
+	r := commit(t, s, create("a", "x"))
+	commit(t, s, create("b", "lost"))
+	rewind(server, database, r)
+	load(t, other)
+	commit(t, other, create("b", "kept"))
+	last := commit(t, other, create("c", "y"))
+	told, err := s.Revision(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, last, told)
+	_, err = s.Commit(t.Context(), []customstatus.Change{create("d", "z")})
+	require.ErrorIs(t, err, customstatus.ErrConflict)
+	load(t, s)
+	follow(t, s, r).reaches(t, last)
+	works(t, s)
+}
+
 // The revision of a history that the store has not read says nothing.
 func TestRevisionOfAnotherHistory(t *testing.T) {
 	t.Parallel()

@@ -281,7 +281,7 @@ func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
 		return 0, edge("revision", err)
 	}
 	s.mu.Lock()
-	last := s.known.last.revision // was made before what is read
+	asked := s.known // was told before what is read
 	s.mu.Unlock()
 	var head position
 	err := s.with(ctx, func(ctx context.Context, c *pgconn.PgConn) error {
@@ -303,8 +303,8 @@ func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
 		}
 		return nil
 	})
-	if err == nil && !s.tell(head, last) {
-		err = fmt.Errorf("the database has gone back to another history before revision %d", max(last, head.revision))
+	if err == nil && !s.tell(head, &asked) {
+		err = fmt.Errorf("the database has gone back to another history before revision %d", max(asked.last.revision, head.revision))
 		s.diverge(fmt.Errorf("%w: %w", customstatus.ErrCompacted, err))
 	}
 	if err != nil {
@@ -315,14 +315,16 @@ func (s *Store) Revision(ctx context.Context) (customstatus.Revision, error) {
 
 // tell remembers a position that the store is about to tell of, so that a feed that brings
 // another commit there is noticed. It reports false for a position of another history than
-// that of what the store has told of. The store had told of last when it asked.
-func (s *Store) tell(p position, last uint64) bool {
+// that of what the store has told of. The memory was asked when the store asked for p.
+func (s *Store) tell(p position, asked *memory) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.revision < last || s.known.contradicts(p) {
+	switch {
+	case p.revision < asked.last.revision || s.known.contradicts(p):
 		return false
+	case s.known.loads == asked.loads: // or what was loaded may be of another history
+		s.known.add(p)
 	}
-	s.known.add(p)
 	return true
 }
 

@@ -18,11 +18,6 @@ import (
 func (s *Store) Watch(ctx context.Context, after customstatus.Revision) iter.Seq2[customstatus.Commit, error] {
 	return func(yield func(customstatus.Commit, error) bool) {
 		if err := s.watch(ctx, uint64(after), yield); err != nil {
-			if errors.Is(err, customstatus.ErrCompacted) {
-				s.mu.Lock()
-				s.known.torn = true
-				s.mu.Unlock()
-			}
 			if ctx.Err() != nil && !errors.Is(err, customstatus.ErrClosed) {
 				err = ctx.Err()
 			}

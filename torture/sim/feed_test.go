@@ -2,7 +2,6 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"time"
@@ -36,11 +35,6 @@ func (s *store) Watch(ctx context.Context, after customstatus.Revision) iter.Seq
 			err = customstatus.ErrClosed
 		case ctx.Err() != nil:
 			err = ctx.Err()
-		}
-		if errors.Is(err, customstatus.ErrCompacted) {
-			s.mu.Lock()
-			s.known.torn = true
-			s.mu.Unlock()
 		}
 		f.a.note("the feed ends at %d: %v", f.at, err)
 		yield(customstatus.Commit{}, injected(err))

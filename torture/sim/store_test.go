@@ -155,7 +155,7 @@ func (s *store) Commit(ctx context.Context, changes []customstatus.Change) (cust
 	for attempt := 0; ; attempt++ {
 		s.mu.Lock()
 		s.tokens++
-		r.token, r.lease, r.known = fmt.Sprintf("%s#%d", s.name, s.tokens), s.lease, s.known.last
+		r.token, r.lease, r.known = fmt.Sprintf("%s#%d", s.name, s.tokens), s.lease, s.known.read
 		s.mu.Unlock()
 		r.until = s.w.now() + s.w.plan.markers
 		r.expires = r.until + s.w.plan.markers
@@ -171,9 +171,6 @@ func (s *store) Commit(ctx context.Context, changes []customstatus.Change) (cust
 		case errors.Is(err, customstatus.ErrConflict):
 			return 0, err
 		case errors.Is(err, errHistory):
-			s.mu.Lock()
-			s.known.torn = true
-			s.mu.Unlock()
 			return 0, fmt.Errorf("%w: %w", customstatus.ErrConflict, err)
 		case errors.Is(err, errNoServer), errors.Is(err, errAborted):
 			return 0, injected(err) // nothing was written
@@ -301,16 +298,16 @@ func (s *store) Revision(ctx context.Context) (customstatus.Revision, error) {
 	}
 	a := actorOf(ctx, s.loads)
 	s.mu.Lock()
-	last := s.known.last.revision
+	asked := s.known
 	s.mu.Unlock()
 	at, err := call(ctx, s, a, "ask", func(b *actor) (position, error) { return s.w.server.reached(b), nil })
 	if err == nil && s.w.plan.database && s.w.flaw != failoverUnnoticed {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if at.revision < last || s.known.contradicts(at) {
+		switch {
+		case at.revision < asked.last.revision || s.known.contradicts(at):
 			err = errHistory
-			s.known.torn = true
-		} else {
+		case s.known.loads == asked.loads:
 			s.known.add(at)
 		}
 	}
@@ -326,22 +323,28 @@ type position struct {
 // memory has the positions that a store of a database has told of, as that of pgstore.
 type memory struct {
 	last   position
+	read   position
 	tokens map[customstatus.Revision]string
-	torn   bool
 	floor  customstatus.Revision
+	loads  int
 }
 
 func (m *memory) loaded(p, before position) {
 	_, there := m.tokens[p.revision]
 	if p.revision < before.revision || m.contradicts(p) || !there && p.revision > m.last.revision {
-		*m = memory{}
+		*m = memory{loads: m.loads}
 	}
-	if m.torn {
-		maps.DeleteFunc(m.tokens, func(r customstatus.Revision, _ string) bool { return r < p.revision })
-		m.torn = false
-	}
+	maps.DeleteFunc(m.tokens, func(r customstatus.Revision, _ string) bool { return r < p.revision })
 	m.floor = p.revision
+	m.loads++
+	m.has(p)
+}
+
+func (m *memory) has(p position) {
 	m.add(p)
+	if p.revision >= m.read.revision {
+		m.read = p
+	}
 }
 
 func (m *memory) add(p position) {
@@ -366,5 +369,5 @@ func (m *memory) contradicts(p position) bool {
 func (s *store) told(p position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.known.add(p)
+	s.known.has(p)
 }
