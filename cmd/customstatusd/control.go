@@ -95,6 +95,9 @@ func controlHandler(db database, reload func() error, log *slog.Logger) http.Han
 		}
 		report(last)
 	})
+	mux.HandleFunc("GET /live", func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusNoContent) // also while the disk hangs
+	})
 	mux.HandleFunc("GET /state", func(w http.ResponseWriter, r *http.Request) {
 		if err := db.state(r.Context()); err != nil {
 			fail(w, r, err)

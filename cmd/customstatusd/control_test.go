@@ -432,6 +432,9 @@ func TestControlOfAServerThatHangs(t *testing.T) {
 	_, err = dialPatiently(t.Context(), path, 50*time.Millisecond)
 	require.EqualError(t, err, "the server that holds the file: it has not answered for 50ms")
 	require.ErrorAs(t, err, new(*silent))
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	require.ErrorContains(t, tellServer(short, fileAt(databasePath(path))), "the server was not told")
 	client := &servedDatabase{func(ctx context.Context) (net.Conn, error) { return connect(ctx, path) }, 50 * time.Millisecond}
 	for _, ask := range []func(context.Context) error{client.state, client.reload} {
 		require.EqualError(t, ask(t.Context()), "the server that holds the file: it has not answered for 50ms")

@@ -25,8 +25,8 @@ type servedDatabase struct {
 const controlPatience = 30 * time.Second
 
 // dialControl returns the database of the server that listens on the control socket
-// at path, or an error if there is none. It returns a [*silent] if the server hangs:
-// later, nobody could tell that from a long import.
+// at path, or an error if there is none, or none that answers. The error is a [*silent]
+// if the server hangs: later, nobody could tell that from a long import.
 func dialControl(ctx context.Context, path string) (*servedDatabase, error) {
 	return dialPatiently(ctx, path, controlPatience)
 }
@@ -39,7 +39,7 @@ func dialPatiently(ctx context.Context, path string, patience time.Duration) (*s
 	}
 	probe.Close() // a server that hangs has taken it all the same
 	db := &servedDatabase{dial, patience}
-	if err := db.state(ctx); errors.As(err, new(*unanswered)) {
+	if err := db.ask(ctx, http.MethodGet, "/live"); err != nil {
 		return nil, err
 	}
 	return db, nil

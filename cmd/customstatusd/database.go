@@ -52,7 +52,7 @@ func (a address) missing(err error) bool {
 
 // openDatabase returns the database at an address. A shared store is opened, whether
 // servers run or not, and its catalog is made if create is set. If a server holds the file, the database is
-// that of the server, whatever is at the path now. Otherwise the file is opened: to be
+// that of the server, whatever is at the path now; the error is a [*silent] if it hangs. Otherwise the file is opened: to be
 // written and made, if create is set, or else only to be read.
 func openDatabase(ctx context.Context, a address, create bool, rules customstatus.Rules) (database, error) {
 	if a.shared() {
@@ -67,7 +67,7 @@ func openDatabase(ctx context.Context, a address, create bool, rules customstatu
 	case dialErr == nil:
 		return served, nil
 	case errors.As(dialErr, &notTrusted), errors.As(dialErr, new(*silent)):
-		return nil, dialErr // or a server behind it would be passed over
+		return nil, dialErr // there is a server, which must not be passed over
 	}
 	opts := customstatus.Options{Rules: rules}
 	open := openToRead

@@ -130,14 +130,21 @@ func (h *health) answer() healthAnswer {
 	case <-patience.C:
 		return healthAnswer{Status: writesFail}
 	}
-	found := make(chan healthAnswer, 1)
+	found, panicked := make(chan healthAnswer, 1), make(chan any, 1)
 	go func() {
 		defer func() { <-h.turn }()
+		defer func() {
+			if p := recover(); p != nil {
+				panicked <- p
+			}
+		}()
 		found <- h.check()
 	}()
 	select {
 	case body := <-found:
 		return body
+	case p := <-panicked:
+		panic(p) // as if the check ran here
 	case <-patience.C:
 		return healthAnswer{Status: writesFail}
 	}

@@ -282,3 +282,25 @@ func TestHealthCheckWithoutAnswer(t *testing.T) {
 	err = new(process).healthCheck(ctx, &serveConfig{addr: ln.Addr().String()})
 	require.EqualError(t, err, "the server has not answered in time")
 }
+
+// A check may hang, and panic. Nobody waits for one for long.
+func TestHealthOfACheckThatHangs(t *testing.T) {
+	c := newCheckup(t, openTemp(t))
+	require.Equal(t, 3*time.Second, c.health.patience)
+	c.health.patience = 20 * time.Millisecond
+	release := make(chan struct{})
+	c.tokens = func() error {
+		<-release
+		return nil
+	}
+	for range 5 {
+		require.Equal(t, `{"status":"writes fail"}`, c.ask(http.MethodGet).Body.String())
+	}
+	close(release)
+	c.health.patience = patience
+	c.says("ok")
+	c.tokens = func() error { panic("tokens") }
+	require.PanicsWithValue(t, "tokens", func() { c.ask(http.MethodGet) })
+	c.tokens = func() error { return nil }
+	c.says("ok")
+}

@@ -66,6 +66,7 @@ type sessions struct {
 	// shared says that other servers have the file, too. They share a catalog, and a
 	// load balancer sends a browser to any of them.
 	shared   bool
+	sharing  sync.Mutex    // held from the read of a shared file to its replacement
 	locking  chan struct{} // held by the goroutine that waits for the lock of a shared file
 	patience time.Duration // for that lock
 
@@ -163,7 +164,8 @@ func (s *sessions) set(records []sessionRecord) {
 // begin makes a session of the user's token and returns its id. Sessions that are over
 // are forgotten.
 func (s *sessions) begin(userID string, token tokenauth.Hash) (id string, made sessionRecord) {
-	defer s.lockShared()()
+	unlock, err := s.lockShared()
+	defer unlock()
 	id = tokenauth.NewSecret()
 	now := s.now().UTC()
 	made = sessionRecord{tokenauth.HashOf(id), userID, token, now.Add(s.lifetime).Truncate(time.Second)}
@@ -175,7 +177,10 @@ func (s *sessions) begin(userID string, token tokenauth.Hash) (id string, made s
 	if ended && recheck != nil { // a stream of a session that ends, ends with it
 		recheck()
 	}
-	if err := s.save(); err != nil {
+	if err == nil {
+		err = s.save()
+	}
+	if err != nil {
 		s.log.Error("the sessions can't be saved, so they end with the server", "error", err)
 	}
 	return id, made
@@ -206,7 +211,8 @@ func (s *sessions) room(records []sessionRecord, made sessionRecord, now time.Ti
 // end ends the session with the id, if there is one. On error the session is over, but
 // a restart would bring it back.
 func (s *sessions) end(id string) error {
-	defer s.lockShared()()
+	unlock, err := s.lockShared()
+	defer unlock()
 	hash := tokenauth.HashOf(id)
 	s.mu.Lock()
 	_, found := s.byID[hash]
@@ -219,6 +225,9 @@ func (s *sessions) end(id string) error {
 		return nil
 	}
 	recheck()
+	if err != nil {
+		return err
+	}
 	return s.save()
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"time"
 
@@ -9,39 +10,48 @@ import (
 	"github.com/customstatus/customstatus/httpadapter/tokenauth"
 )
 
+// errSessionsLocked says that another server has kept the lock of a shared file for long.
+var errSessionsLocked = errors.New("another server has locked the sessions")
+
 // lockShared keeps other servers from changing a shared file, and reads what they have
 // changed, until the returned function is called. Where no lock can be made, such as in a
-// directory that can only be read, nothing can be saved either, and save says so.
-func (s *sessions) lockShared() (unlock func()) {
+// directory that can only be read, nothing can be saved either, and save says so. With
+// [errSessionsLocked] nothing may be saved: whoever has the lock will save what it has read.
+func (s *sessions) lockShared() (unlock func(), err error) {
 	if !s.shared {
-		return func() {}
+		return func() {}, nil
 	}
-	lock := s.lock()
+	s.sharing.Lock()
+	lock, err := s.lock()
 	s.readShared()
-	if lock == nil {
-		return func() {}
-	}
-	return func() { _ = lock.Close() }
+	return func() {
+		if lock != nil {
+			_ = lock.Close()
+		}
+		s.sharing.Unlock()
+	}, err
 }
 
 // sessionLockPatience is how long a browser that signs in waits for another server. One
 // that is frozen while it has the lock keeps it.
 const sessionLockPatience = 5 * time.Second
 
-// lock returns the lock of a shared file, or nil. Without it, two servers that save at the
-// same instant keep only what one of them saves. One goroutine at most waits beyond the
-// patience.
-func (s *sessions) lock() *lockedfile.File {
-	patience := time.NewTimer(s.patience)
-	defer patience.Stop()
+// lock returns the lock of a shared file, or nil if there can be none. While a goroutine
+// waits beyond the patience, nobody else waits.
+func (s *sessions) lock() (*lockedfile.File, error) {
+	select {
+	case s.locking <- struct{}{}:
+	default:
+		return nil, errSessionsLocked
+	}
 	got, late := make(chan *lockedfile.File), make(chan struct{})
 	defer close(late)
-	wait := func() {
-		defer func() { <-s.locking }()
+	go func() {
 		lock, err := lockTokens(place{given: s.path, path: s.path, database: s.database})
 		if err != nil {
 			lock = nil
 		}
+		<-s.locking
 		select {
 		case got <- lock:
 		case <-late:
@@ -49,18 +59,14 @@ func (s *sessions) lock() *lockedfile.File {
 				_ = lock.Close()
 			}
 		}
-	}
-	for turn := s.locking; ; {
-		select {
-		case turn <- struct{}{}:
-			turn = nil
-			go wait()
-		case lock := <-got:
-			return lock
-		case <-patience.C:
-			s.log.Warn("the sessions are locked by another server", "waited", s.patience)
-			return nil
-		}
+	}()
+	patience := time.NewTimer(s.patience)
+	defer patience.Stop()
+	select {
+	case lock := <-got:
+		return lock, nil
+	case <-patience.C:
+		return nil, errSessionsLocked
 	}
 }
 

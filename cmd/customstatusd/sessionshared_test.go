@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -83,31 +84,48 @@ func TestSharedSessions(t *testing.T) {
 	}
 }
 
-// A server that is frozen keeps the lock. Nobody waits for it for long, and it is enough
-// that one goroutine does.
+// A server that is frozen keeps the lock, and will save what it has read. Nobody waits for
+// it for long, and nothing is saved that it would undo.
 func TestSharedSessionsLockedForLong(t *testing.T) {
 	dir := t.TempDir()
-	log := slog.New(slog.DiscardHandler)
+	var said strings.Builder
+	log := slog.New(slog.NewTextHandler(&said, nil))
 	made := add(t, filepath.Join(dir, "x.tokens"), "alice")
 	tokens, err := openTokens(at(filepath.Join(dir, "x.tokens")), log)
 	require.NoError(t, err)
 	s := openSessions(filepath.Join(dir, "x"), time.Hour, tokens, log)
-	s.shared, s.patience = true, 20*time.Millisecond
-	lock, err := lockTokens(place{given: s.path, path: s.path, database: s.database})
-	require.NoError(t, err)
+	s.shared = true
+	s.onEnd(func() {})
 	begin := func() string {
 		id, _ := s.begin(made.userID, tokenauth.HashOf(made.token))
 		return id
 	}
-	before := runtime.NumGoroutine()
+	first := begin()
+	before, err := os.ReadFile(s.path)
+	require.NoError(t, err)
+
+	lock, err := lockTokens(place{given: s.path, path: s.path, database: s.database})
+	require.NoError(t, err)
+	goroutines := runtime.NumGoroutine()
+	s.patience = 20 * time.Millisecond
 	for range 5 {
-		_, _, err := s.find(begin())
+		id := begin()
+		_, _, err := s.find(id)
 		require.NoError(t, err)
+		s.patience = time.Hour // while one waits, nobody else does
 	}
-	require.LessOrEqual(t, runtime.NumGoroutine(), before+1)
+	require.ErrorIs(t, s.end(first), errSessionsLocked)
+	require.LessOrEqual(t, runtime.NumGoroutine(), goroutines+1)
+	after, err := os.ReadFile(s.path)
+	require.NoError(t, err)
+	require.Equal(t, before, after)
+	require.Equal(t, 5, strings.Count(said.String(), errSessionsLocked.Error()))
+
 	require.NoError(t, lock.Close())
-	s.patience = patience
+	require.Eventually(t, func() bool { return len(s.locking) == 0 }, patience, time.Millisecond)
 	id := begin()
 	_, _, err = s.find(id)
 	require.NoError(t, err)
+	require.NoError(t, s.end(id))
+	require.Equal(t, 5, strings.Count(said.String(), errSessionsLocked.Error()))
 }

@@ -104,7 +104,7 @@ func tellServer(ctx context.Context, store address) error {
 		return err
 	}
 	server, err := dialControl(ctx, controlPath(pl.path))
-	if notTrusted := (*untrusted)(nil); errors.As(err, &notTrusted) {
+	if errors.As(err, new(*untrusted)) || errors.As(err, new(*unanswered)) {
 		return fmt.Errorf("the tokens file has changed, but the server was not told: %w", err)
 	}
 	if err != nil {

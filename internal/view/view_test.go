@@ -261,6 +261,21 @@ func TestCatchUpAsksAgainWhenReadersAreFaster(t *testing.T) {
 		}, nil)
 		require.ErrorIs(t, err, lost)
 
+		// The feed brings it together with the revision that is awaited.
+		asked = 0
+		err = v.CatchUp(t.Context(), func(context.Context) (uint64, error) {
+			if asked++; asked == 2 {
+				return 0, lost
+			}
+			go func() {
+				time.Sleep(time.Millisecond)
+				e := v.Edit(0)
+				v.Publish(e.Commit(8), "", 0, 0)
+			}()
+			return 7, nil
+		}, nil)
+		require.ErrorIs(t, err, lost)
+
 		// With many commits it can go on for ever that readers are faster.
 		asked = 0
 		err = v.CatchUp(t.Context(), func(context.Context) (uint64, error) {

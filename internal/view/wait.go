@@ -87,9 +87,9 @@ func (v *View[T, C]) AwaitOwn(ctx context.Context, revision, loads uint64, ask f
 // that showed it may have begun before the call, as may the first load that ends, so
 // neither is enough. A store that is behind after two loads is taken as it is.
 //
-// Readers may have passed the revision before the answer is there: by a later commit, or
-// by one that the feed has brought late and the store has lost. So CatchUp asks again,
-// up to maxPassed times, because with many commits that can go on. The error is
+// Readers may have passed the revision meanwhile: by a later commit, or by one that the
+// feed has brought late and the store has lost. So CatchUp asks again, up to maxPassed
+// times, because with many commits that can go on. The error is
 // [sentinel.ErrClosed], or that of ctx or ask.
 func (v *View[T, C]) CatchUp(ctx context.Context, ask func(context.Context) (uint64, error), reload func()) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -99,7 +99,6 @@ func (v *View[T, C]) CatchUp(ctx context.Context, ask func(context.Context) (uin
 		before := v.current.Load()
 		revision, err := ask(ctx)
 		behind := err == nil && revision < before.Revision
-		beyond := v.Revision() > revision
 		switch {
 		case behind:
 			loads := v.loads.Load()
@@ -117,7 +116,7 @@ func (v *View[T, C]) CatchUp(ctx context.Context, ask func(context.Context) (uin
 			return err
 		case v.current.Load().Rewinds != before.Rewinds:
 			loaded = 0 // the revision was one of another history
-		case !behind && beyond && passed < maxPassed:
+		case !behind && v.Revision() > revision && passed < maxPassed:
 			passed++
 		case !behind && v.Revision() >= revision:
 			return nil
