@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/anishathalye/porcupine"
 
@@ -312,18 +311,18 @@ func Account(ops []porcupine.Operation, w *Watcher, loaded bool) error {
 		return nil
 	}
 	for s := range puts {
-		if loaded && undone(ops, s.ID, s.UpdatedAt) {
+		if loaded && undone(ops, s) {
 			continue
 		}
 		return fmt.Errorf("no commit has %+v, which was acknowledged", s)
 	}
 	for id, n := range deletes {
-		if n > 0 && !(loaded && undone(ops, id, time.Time{})) {
+		if n > 0 && !(loaded && undone(ops, customstatus.CustomUserStatus{ID: id})) {
 			return fmt.Errorf("no commit deletes %q, which was acknowledged", id)
 		}
 	}
 	for s, seen := range imports {
-		if !seen && !(loaded && undone(ops, s.ID, time.Time{})) {
+		if !seen && !(loaded && undone(ops, customstatus.CustomUserStatus{ID: s.ID})) {
 			return fmt.Errorf("no commit has %+v, which was imported", s)
 		}
 	}
@@ -332,7 +331,8 @@ func Account(ops []porcupine.Operation, w *Watcher, loaded bool) error {
 
 // undone reports whether possible writes can have restored a status: a create
 // or import and a delete, or several writes in one millisecond.
-func undone(ops []porcupine.Operation, id string, at time.Time) bool {
+func undone(ops []porcupine.Operation, put customstatus.CustomUserStatus) bool {
+	id, at := put.ID, put.UpdatedAt
 	made, removed, sameTime := false, false, 0
 	for _, o := range ops {
 		op, out := o.Input.(operation), o.Output.(result)
@@ -345,7 +345,7 @@ func undone(ops []porcupine.Operation, id string, at time.Time) bool {
 		case op.kind == bulk:
 			for _, s := range op.statuses {
 				made = made || s.ID == id
-				if s.ID == id && s.UpdatedAt.Equal(at) { // an update may leave the time as it is
+				if s.Revision = put.Revision; s == put { // an update may leave all as it is
 					sameTime++
 				}
 			}

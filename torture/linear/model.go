@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -66,6 +67,10 @@ type state struct {
 	// written next has a later one. (Writes that share a commit share its
 	// revision.)
 	shown bool
+	// gone are the ids of deleted statuses, in order. Only an import brings one back.
+	gone []string
+	// least are the revisions that statuses had before a write with an unknown outcome.
+	least map[string]customstatus.Revision
 	// stays says that a page's position may have an older revision than the
 	// Catalog has reached: see [Workload].
 	stays bool
@@ -90,7 +95,8 @@ func model(start customstatus.Page, stays bool) porcupine.Model {
 }
 
 func (s state) equal(t state) bool {
-	return s.revision == t.revision && s.shown == t.shown && slices.Equal(s.statuses, t.statuses)
+	return s.revision == t.revision && s.shown == t.shown && slices.Equal(s.statuses, t.statuses) &&
+		slices.Equal(s.gone, t.gone) && maps.Equal(s.least, t.least)
 }
 
 // byID returns the index of the status, or -1.
@@ -117,8 +123,25 @@ func (s state) with(at int, t customstatus.CustomUserStatus) state {
 }
 
 func (s state) without(at int) state {
+	id := s.statuses[at].ID
+	if i, there := slices.BinarySearch(s.gone, id); !there && id != "" {
+		s.gone = slices.Insert(slices.Clone(s.gone), i, id)
+	}
 	s.statuses = slices.Delete(slices.Clone(s.statuses), at, at+1)
 	return s
+}
+
+// unread returns the state after a write with an unknown outcome has put t in the place of
+// the status at an index.
+func (s state) unread(at int, t customstatus.CustomUserStatus) state {
+	if at >= 0 && s.statuses[at].Revision > 0 {
+		s.least = maps.Clone(s.least)
+		if s.least == nil {
+			s.least = make(map[string]customstatus.Revision)
+		}
+		s.least[t.ID] = s.statuses[at].Revision
+	}
+	return s.with(at, t)
 }
 
 // written returns the state after a write that has the revision.
@@ -198,14 +221,14 @@ func (s state) check(op operation, told error) (at int, refused error) {
 	at = -1
 	if op.kind != create {
 		at = s.byID(op.id)
-		if at < 0 && told != customstatus.ErrNotFound {
+		if _, gone := slices.BinarySearch(s.gone, op.id); at < 0 && !gone && told != customstatus.ErrNotFound {
 			at = s.byID("")
 		}
 		if at < 0 {
 			return at, customstatus.ErrNotFound
 		}
 		have := s.statuses[at].Revision
-		if have == 0 && told != customstatus.ErrConflict {
+		if have == 0 && told != customstatus.ErrConflict && op.ifRevision > s.least[op.id] {
 			have = op.ifRevision
 		}
 		if op.ifRevision != 0 && op.ifRevision != have {
@@ -284,7 +307,7 @@ func (s state) maybe(op operation, out result) state {
 	case op.kind == remove:
 		return s.without(at)
 	}
-	return s.with(at, s.made(op, at))
+	return s.unread(at, s.made(op, at))
 }
 
 // checkBulk returns what an import has to add, or why it has to be refused.

@@ -35,15 +35,24 @@ func TestWritesTellWhatIsUnknown(t *testing.T) {
 		ops  []porcupine.Operation
 		want bool
 	}{
-		"an unread revision":             {[]porcupine.Operation{updated, then(change("old", 2), result{status: status("old", 3)})}, true},
-		"another than the unread one":    {[]porcupine.Operation{updated, then(change("old", 2), result{refused: customstatus.ErrConflict})}, true},
-		"a revision that nobody wrote":   {[]porcupine.Operation{then(change("old", 2), result{status: status("old", 3)})}, false},
-		"an unread id":                   {[]porcupine.Operation{created, then(change("new", 2), result{status: status("new", 3)})}, true},
-		"another than the unread id":     {[]porcupine.Operation{created, then(change("new", 2), result{refused: customstatus.ErrNotFound})}, true},
-		"an id that nobody made":         {[]porcupine.Operation{then(change("new", 2), result{status: status("new", 3)})}, false},
-		"the status of another id":       {[]porcupine.Operation{created, then(change("new", 2), result{status: status("other", 3)})}, false},
-		"an unread status that is gone":  {[]porcupine.Operation{created, then(operation{kind: remove, id: "new"}, result{revision: 3})}, true},
-		"a status that was never there":  {[]porcupine.Operation{then(operation{kind: remove, id: "new"}, result{revision: 3})}, false},
+		"an unread revision":            {[]porcupine.Operation{updated, then(change("old", 2), result{status: status("old", 3)})}, true},
+		"another than the unread one":   {[]porcupine.Operation{updated, then(change("old", 2), result{refused: customstatus.ErrConflict})}, true},
+		"a revision that nobody wrote":  {[]porcupine.Operation{then(change("old", 2), result{status: status("old", 3)})}, false},
+		"an unread id":                  {[]porcupine.Operation{created, then(change("new", 2), result{status: status("new", 3)})}, true},
+		"another than the unread id":    {[]porcupine.Operation{created, then(change("new", 2), result{refused: customstatus.ErrNotFound})}, true},
+		"an id that nobody made":        {[]porcupine.Operation{then(change("new", 2), result{status: status("new", 3)})}, false},
+		"the status of another id":      {[]porcupine.Operation{created, then(change("new", 2), result{status: status("other", 3)})}, false},
+		"an unread status that is gone": {[]porcupine.Operation{created, then(operation{kind: remove, id: "new"}, result{revision: 3})}, true},
+		"a status that was never there": {[]porcupine.Operation{then(operation{kind: remove, id: "new"}, result{revision: 3})}, false},
+		"a status that was deleted twice": {[]porcupine.Operation{created,
+			then(operation{kind: remove, id: "old"}, result{revision: 2}),
+			{ClientId: 3, Input: operation{kind: remove, id: "old"}, Call: 7, Return: 8, Output: result{revision: 3}}}, false},
+		"an update that brings back a deleted one": {[]porcupine.Operation{created,
+			then(operation{kind: remove, id: "old"}, result{revision: 2}),
+			{ClientId: 3, Input: change("old", 0), Call: 7, Return: 8, Output: result{status: status("old", 3)}}}, false},
+		"a lost update": {[]porcupine.Operation{updated,
+			then(operation{kind: create, name: "b", statusType: customstatus.Away}, result{refused: customstatus.ErrNameInUse}),
+			{ClientId: 3, Input: change("old", 1), Call: 7, Return: 8, Output: result{status: status("old", 3)}}}, false},
 		"two writes at the same version": {[]porcupine.Operation{updated, then(change("old", 2), result{status: status("old", 3)}), {ClientId: 3, Input: change("old", 2), Call: 7, Return: 8, Output: result{status: status("old", 4)}}}, false},
 	} {
 		h := &History{Ops: tt.ops}

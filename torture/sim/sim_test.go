@@ -241,7 +241,7 @@ func (o *outcome) check() error {
 			return fmt.Errorf("watcher %d: %w", i, err)
 		}
 		held.Add(at)
-		if err := w.saw(watcher); err != nil {
+		if err := w.saw(watcher, lost); err != nil {
 			return fmt.Errorf("watcher %d: %w", i, err)
 		}
 		if !lost && i < 2*nodes { // they have watched from the beginning

@@ -28,7 +28,7 @@ func sameStatuses(a, b []customstatus.CustomUserStatus) bool {
 // saw returns an error unless a watcher saw the commits of the store's log, whole and
 // in order. It may miss commits that undo each other, and those of which it got the
 // whole catalog instead.
-func (w *world) saw(watcher *linear.Watcher) error {
+func (w *world) saw(watcher *linear.Watcher, lost bool) error {
 	made := make(map[customstatus.Position][]entry) // two histories can lead to the same
 	revisions := make(map[customstatus.Revision]bool)
 	held := map[customstatus.Fingerprint][]customstatus.CustomUserStatus{0: nil}
@@ -43,7 +43,7 @@ func (w *world) saw(watcher *linear.Watcher) error {
 	now := watcher.Start
 	for i := 0; ; i++ {
 		if page, gap := watcher.Gaps[i]; gap {
-			if !watcher.Back && !w.held(page.Position.Fingerprint, now.Position.Revision) {
+			if !lost && !w.held(page.Position.Fingerprint, now.Position.Revision) {
 				return fmt.Errorf("after a gap, %v follows %v, and the store did not go back", page.Position, now.Position)
 			}
 			now = page
