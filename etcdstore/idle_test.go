@@ -13,7 +13,8 @@ import (
 // A member tells nothing of its progress before it has reached the revision at which a
 // watch begins. A cluster in which nobody writes never reaches its next one.
 func TestIdleCluster(t *testing.T) {
-	const interval = 200 * time.Millisecond
+	t.Parallel()
+	const interval = 500 * time.Millisecond // so long that a busy machine answers in time
 	cluster := etcdtest.Start(t, nil)
 	s := openOn(t, cluster, &wire{}, Options{ProgressInterval: interval})
 	idles := func(after customstatus.Revision, id string) (next customstatus.Revision) {
@@ -35,7 +36,7 @@ func TestIdleCluster(t *testing.T) {
 			require.NoError(t, err)
 		case c := <-commits:
 			require.Empty(t, c, "there was no commit")
-		case <-time.After(5 * silentIntervals * interval):
+		case <-time.After((silentIntervals + 2) * interval):
 		}
 		next, err := s.Commit(ctx, []customstatus.Change{create(id, "name of "+id)})
 		require.NoError(t, err)
@@ -54,4 +55,31 @@ func TestIdleCluster(t *testing.T) {
 	_, err := cluster.Client(t).Put(ctx, "of others", "x")
 	require.NoError(t, err)
 	idles(second, "c")
+}
+
+// A stream begins with the last revision, which the watcher knows. What is wrong in it
+// must not end each feed.
+func TestWatchFromWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	cluster := etcdtest.Start(t, nil)
+	s := openOn(t, cluster, &wire{}, Options{})
+	first := create("a", "x")
+	known, err := s.Commit(ctx, []customstatus.Change{first})
+	require.NoError(t, err)
+	stray := string(s.keys.record("stray"))
+	_, err = cluster.Client(t).Put(ctx, stray, string(appendRecord(nil, &first.After)))
+	require.NoError(t, err)
+	_, err = cluster.Client(t).Delete(ctx, stray) // somebody cleans up by hand
+	require.NoError(t, err)
+	for c, err := range s.Watch(t.Context(), known) {
+		require.NoError(t, err)
+		switch {
+		case len(c.Changes) > 0:
+			require.Greater(t, c.Revision, known)
+			return
+		case c.FingerprintKnown: // the proof, which comes after the stream's first events
+			_, err := s.Commit(ctx, []customstatus.Change{create("b", "y")})
+			require.NoError(t, err)
+		}
+	}
 }
