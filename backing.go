@@ -15,7 +15,7 @@ func (b backing) Load(ctx context.Context) (view.Contents[CustomUserStatus], err
 	contents, err := b.Store.Load(ctx)
 	return view.Contents[CustomUserStatus]{
 		Values: contents.Statuses, Revision: uint64(contents.Revision), Shared: contents.Shared,
-		Fingerprint: uint64(contents.Fingerprint), FingerprintKnown: contents.FingerprintKnown,
+		Fingerprint: uint64(contents.Fingerprint), FingerprintKnown: contents.FingerprintKnown, Rewound: contents.Rewound,
 	}, err
 }
 

@@ -48,13 +48,15 @@ func (s *Store) loadAll(ctx context.Context, alarm *time.Timer) (all customstatu
 	}
 	defer release(conn)
 	s.mu.Lock()
-	before := s.known.last
+	before, read := s.known.last, s.known.read
 	s.mu.Unlock()
 	// One statement sees one instant. The first row is the catalog itself.
-	rows := query(ctx, conn.Conn().PgConn(), `SELECT -1, uuid_send(token), ''::bytea, ''::bytea, ''::bytea, 0::bigint, revision, fingerprint, pg_is_in_recovery()
+	rows := query(ctx, conn.Conn().PgConn(), `SELECT -1, uuid_send(token),
+		(SELECT uuid_send(c.token) FROM `+s.schema+`.commits c WHERE c.catalog = $1 AND c.revision = $2),
+		''::bytea, ''::bytea, compacted, revision, fingerprint, pg_is_in_recovery()
 		FROM `+s.schema+`.catalogs WHERE id = $1
 		UNION ALL SELECT format, id, name, type, metadata, updated_at, revision, hash, false
-		FROM `+s.schema+`.statuses WHERE catalog = $1`, int8(s.catalog))
+		FROM `+s.schema+`.statuses WHERE catalog = $1`, int8(s.catalog), int8(clampRevision(customstatus.Revision(read.revision))))
 	all.Shared, all.FingerprintKnown = true, true
 	var (
 		sum     uint64
@@ -73,6 +75,8 @@ func (s *Store) loadAll(ctx context.Context, alarm *time.Timer) (all customstatu
 			found = true
 			head.revision = revision
 			copy(head.token[:], v[1])
+			// What was read before must still be there, unless it is compacted.
+			all.Rewound = read != position{} && binary.BigEndian.Uint64(v[5]) <= read.revision && string(v[2]) != string(read.token[:])
 			all.Fingerprint = customstatus.Fingerprint(hash)
 			if v[8][0] != 0 {
 				_, _ = rows.Close()

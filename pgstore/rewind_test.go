@@ -142,6 +142,52 @@ func TestToldRevisionIsLost(t *testing.T) {
 	works(t, s)
 }
 
+// A node that was away when a failover lost commits counts that, whatever the revision is
+// when it is back.
+func TestRewindIsCounted(t *testing.T) {
+	t.Parallel()
+	for name, further := range map[string]int{"behind": 0, "as far": 1, "further": 3} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server, database, s, other := twoStores(t)
+			g := &gated{Store: s}
+			c := clustered(t, g)
+			heals(t, c, "one")
+			heals(t, c, "lost")
+			g.cut()
+			rewind(server, database, 1)
+			load(t, other)
+			for i := range further {
+				commit(t, other, create(strconv.Itoa(i), "new "+strconv.Itoa(i)))
+			}
+			g.open()
+			eventually(t, "it is counted", func() bool { return c.Stats().Rewinds == 1 })
+			require.NoError(t, c.Sync(t.Context()))
+			require.Equal(t, 1+further, c.Len())
+			require.EqualValues(t, 1, c.Stats().Rewinds)
+		})
+	}
+}
+
+// A load after the feed was compacted is no rewind.
+func TestCompactionIsNoRewind(t *testing.T) {
+	t.Parallel()
+	server, database, s, other := twoStores(t)
+	g := &gated{Store: s}
+	c := clustered(t, g)
+	heals(t, c, "one")
+	g.cut()
+	load(t, other)
+	commit(t, other, create("a", "x"))
+	last := commit(t, other, create("b", "y"))
+	r := strconv.FormatUint(uint64(last), 10)
+	server.Exec(database, "DELETE FROM customstatus.commits WHERE revision < "+r+"; UPDATE customstatus.catalogs SET compacted = "+r)
+	g.open()
+	eventually(t, "it is loaded", func() bool { return c.Len() == 3 })
+	require.Zero(t, c.Stats().Rewinds)
+	require.EqualValues(t, 2, c.Stats().Loads)
+}
+
 // What Revision tells has not been read. A commit that rests on what was read before, and
 // is lost, must be refused all the same. After a load, nothing of it is known any more.
 func TestCommitAfterAToldRevision(t *testing.T) {

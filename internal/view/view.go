@@ -32,6 +32,7 @@ type Contents[T any] struct {
 	Values   []T
 	Revision uint64
 	Shared   bool // others may write the store too
+	Rewound  bool // the store holds another history than the one that was told, whatever the revision
 	// Fingerprint is the sum of the values' fingerprints, if FingerprintKnown
 	// is set.
 	Fingerprint      uint64
@@ -84,6 +85,7 @@ func (v *View[T, C]) Load(contents Contents[T], unseen uint64) (rewound bool, er
 		default:
 			rewound = !same && next.Revision-before.Revision > unseen
 		}
+		rewound = rewound || contents.Rewound && !same
 		next.Loads, next.Rewinds = before.Loads+1, before.Rewinds
 		if rewound {
 			next.Rewinds++

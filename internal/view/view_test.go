@@ -91,6 +91,27 @@ func TestLoadTellsHistoriesApart(t *testing.T) {
 	}
 }
 
+// The store may know that what it holds is of another history.
+func TestLoadOfAHistoryThatIsFurther(t *testing.T) {
+	v, end := opened(t)
+	defer end()
+	at := v.Revision()
+	contents := holding(at+1, "b")
+	rewound, err := v.Load(contents, math.MaxUint64)
+	require.NoError(t, err)
+	require.False(t, rewound)
+	contents = holding(at+2, "c")
+	contents.Rewound = true
+	rewound, err = v.Load(contents, math.MaxUint64)
+	require.NoError(t, err)
+	require.True(t, rewound)
+	contents = holding(at+3, "c")
+	contents.Rewound = true
+	rewound, err = v.Load(contents, math.MaxUint64)
+	require.NoError(t, err)
+	require.False(t, rewound, "readers see the same")
+}
+
 func TestLoadTakesOnlyAKnownFingerprint(t *testing.T) {
 	v, end := opened(t)
 	defer end()
