@@ -116,7 +116,7 @@ func (s *Store) refusal(err error, changes []customstatus.Change) error {
 	case e.Code == codeGone:
 		return errGone
 	case e.Code == codeLockFailed:
-		return fmt.Errorf("another transaction has held the catalog's lock for %v, nothing was written: %w", s.opts.Timeout, err)
+		return fmt.Errorf("another transaction holds a lock on the catalog or on a table of the schema, nothing was written: %w", err)
 	}
 	return fmt.Errorf("nothing was written: %w", err)
 }

@@ -77,7 +77,7 @@ func TestSQLStates(t *testing.T) {
 		other.exec(lockHead)
 		_, err := s.Commit(t.Context(), []customstatus.Change{create("a", "x")})
 		definite(t, err, "55P03")
-		require.ErrorContains(t, err, "another transaction has held the catalog's lock")
+		require.ErrorContains(t, err, "another transaction holds a lock on the catalog")
 		other.exec("ROLLBACK")
 		works(t, s)
 		holds(t, s, 2)

@@ -43,8 +43,13 @@ type Account struct {
 
 	mu      sync.Mutex
 	figures Figures
-	unready bool // the last error of commits is that of a check
+	unready bool      // the last error of commits is that of a check
+	told    time.Time // when the log last told why there is no feed
+	why     string    // what it told
 }
+
+// tellAgain is the least time between two causes of one outage of the feed in the log.
+const tellAgain = 30 * time.Second
 
 // New returns an account whose counts are zero.
 func New(h *host.Host) *Account { return &Account{host: h} }
@@ -170,8 +175,14 @@ func (a *Account) Feed(err error) (changed bool) {
 	now := a.since(err)
 	a.mu.Lock()
 	changed = a.figures.Feed.note(err, now)
+	again := false
+	if err != nil && (changed || err.Error() != a.why && now.Sub(a.told) >= tellAgain) {
+		again, a.told, a.why = !changed, now, err.Error()
+	}
 	a.mu.Unlock()
 	switch {
+	case again: // the cause may be another than that of the end
+		a.host.Log.Warn("customstatus: the feed of the store is still away", "error", err)
 	case !changed:
 	case err != nil:
 		a.host.Log.Warn("customstatus: the feed of the store has ended, reads are late until it is back", "error", err)

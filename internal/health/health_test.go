@@ -140,10 +140,13 @@ func TestFeed(t *testing.T) {
 	a, logged := account()
 	require.False(t, a.Feed(nil), "there is one from the start")
 	require.True(t, a.Feed(errFull))
+	require.False(t, a.Feed(errFull))
+	require.False(t, a.Feed(errGone))
 	require.False(t, a.Feed(errGone))
 	require.Equal(t, []string{
 		`level=WARN msg="customstatus: the feed of the store has ended, reads are late until it is back" error="disk full"`,
-	}, logged())
+		`level=WARN msg="customstatus: the feed of the store is still away" error="disk gone"`,
+	}, logged(), "each cause once")
 	require.Equal(t, health.Outage{Err: errGone, Since: start.Add(time.Hour)}, a.Figures().Feed)
 	require.True(t, a.Feed(nil))
 	require.Equal(t, []string{`level=INFO msg="customstatus: the feed of the store is back"`}, logged())
