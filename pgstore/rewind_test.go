@@ -169,6 +169,25 @@ func TestRewindIsCounted(t *testing.T) {
 	}
 }
 
+// What the first page of a watch brings has been read, too.
+func TestRewindOfAFirstPage(t *testing.T) {
+	t.Parallel()
+	server, database, s, other := twoStores(t)
+	r := commit(t, other, create("a", "x"))
+	load(t, s)
+	lost := commit(t, other, create("b", "lost"))
+	follow(t, s, r).reaches(t, lost)
+	rewind(server, database, r)
+	load(t, other)
+	commit(t, other, create("b", "kept"))
+	commit(t, other, create("c", "new"))
+	_, err := s.Commit(t.Context(), []customstatus.Change{create("d", "z")})
+	require.ErrorIs(t, err, customstatus.ErrConflict)
+	require.True(t, load(t, s).Rewound)
+	require.False(t, load(t, s).Rewound)
+	works(t, s)
+}
+
 // A load after the feed was compacted is no rewind.
 func TestCompactionIsNoRewind(t *testing.T) {
 	t.Parallel()

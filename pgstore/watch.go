@@ -37,6 +37,13 @@ func (s *Store) watch(ctx context.Context, after uint64, yield func(customstatus
 		return err
 	}
 	at = p.at
+	s.mu.Lock()
+	for i := range p.entries {
+		if e := p.entries[i].position(); !s.known.contradicts(e) {
+			s.known.has(e)
+		}
+	}
+	s.mu.Unlock()
 	f, err := s.join(p.end())
 	if err != nil {
 		return err

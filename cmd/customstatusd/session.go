@@ -181,7 +181,7 @@ func (s *sessions) begin(userID string, token tokenauth.Hash) (id string, made s
 		err = s.save()
 	}
 	if err != nil {
-		s.log.Error("the sessions can't be saved, so they end with the server", "error", err)
+		s.log.Error("the sessions can't be saved, so they end with the server, or when another one saves its own", "error", err)
 	}
 	return id, made
 }
@@ -209,7 +209,7 @@ func (s *sessions) room(records []sessionRecord, made sessionRecord, now time.Ti
 }
 
 // end ends the session with the id, if there is one. On error the session is over, but
-// a restart would bring it back.
+// a restart, or another server that saves, would bring it back.
 func (s *sessions) end(id string) error {
 	unlock, err := s.lockShared()
 	defer unlock()

@@ -166,7 +166,7 @@ func (s *sessions) signOut(w http.ResponseWriter, r *http.Request) {
 	}
 	setCookie(w, r, "", 0)
 	if err := s.end(id); err != nil {
-		s.log.Error("the end of a session can't be saved, so a restart would bring it back", "error", err)
+		s.log.Error("the end of a session can't be saved, so a restart or another server would bring it back", "error", err)
 		refuse(w, http.StatusInternalServerError, "Internal server error", "error-internal")
 		return
 	}
