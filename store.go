@@ -146,12 +146,12 @@ const MinCommitChanges = 32
 type Contents struct {
 	// Statuses are all statuses, in any order.
 	Statuses []CustomUserStatus
-	Revision Revision // of the store
-	Shared   bool     // the store is a [SharedStore], which others may write too
-	// Rewound says that the store holds another history than the one it has told of,
-	// even if its revision is greater now.
+	// Revision is the store's revision.
+	Revision Revision
+	// Shared says that the store is a [SharedStore], which others may write too.
+	Shared bool
+	// Rewound says that the store holds another history than the one it has told of.
 	Rewound bool
-
 	// Fingerprint is the sum of the statuses' fingerprints, if FingerprintKnown is
 	// set. A store that keeps the fingerprint saves its catalog the computation.
 	Fingerprint      Fingerprint

@@ -46,6 +46,7 @@ func TestCasesCoverTheContract(t *testing.T) {
 		"If a store can't, every later commit returns [ErrNeedsReopen] and the reason.":             "takes a fault",
 		"A store that can lose commits compares all of Before:":                                     "takes a failover",
 		"a revision may come again.":                                                                "takes a failover",
+		"Rewound says that the store holds another history than the one it has told of.":            "takes a failover",
 		"[ErrDamaged] is returned when statuses are not as they were committed;":                    "takes damage",
 		"Load never returns a wrong status and never omits one.":                                    "every case loads, but only the author can test damage",
 	}
