@@ -25,10 +25,13 @@ func usagef(format string, a ...any) error {
 	return &usageError{fmt.Sprintf(format, a...)}
 }
 
-// commands returns the program's commands, ready to be executed.
-func (p *process) commands() *cobra.Command {
+func init() {
 	// A server that is started by a double click on Windows is not a mistake.
 	cobra.MousetrapHelpText = ""
+}
+
+// commands returns the program's commands, ready to be executed.
+func (p *process) commands() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "customstatusd",
 		Short: "Serve a catalog of custom user statuses",
