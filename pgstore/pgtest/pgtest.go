@@ -30,6 +30,7 @@ const patience = 30 * time.Second
 // except DSN and Addr. They fail the test that has started the server when the
 // server doesn't do what it should.
 type Server struct {
+	served   bool // the port has been used
 	t        testing.TB
 	bin, dir string
 	port     int
@@ -123,6 +124,23 @@ func (s *Server) run(program string, args ...string) {
 // start starts the server and waits until it answers.
 func (s *Server) start() {
 	s.t.Helper()
+	for attempt := 1; ; attempt++ {
+		said, err := s.launch()
+		if err == nil {
+			return
+		}
+		// Others may take a port between the look for a free one and its use.
+		if attempt == 5 || !strings.Contains(said, "could not create any TCP/IP sockets") {
+			s.t.Fatalf("pgtest: the server does not start: %v\n%s", err, said)
+		}
+		if !s.served {
+			s.port = freePort(s.t)
+		}
+	}
+}
+
+// launch starts the server once, or returns why not, and what the server has said.
+func (s *Server) launch() (said string, err error) {
 	args := []string{"-D", s.data(), "-p", strconv.Itoa(s.port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=",
 		"-c", "shared_buffers=32MB", "-c", "max_connections=200", "-c", "log_min_messages=fatal"}
 	for _, setting := range s.settings {
@@ -130,18 +148,19 @@ func (s *Server) start() {
 	}
 	p, err := startProcess(filepath.Join(s.bin, "postgres"), args...)
 	if err != nil {
-		s.t.Fatalf("pgtest: %v", err)
+		return "", err
 	}
 	s.process = p
 	s.t.Cleanup(func() { p.kill() })
 	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
 		_, err := s.try("postgres", "SELECT 1")
-		if err == nil {
-			return
+		if err == nil && !p.ended() {
+			s.served = true
+			return "", nil
 		}
 		if p.ended() || time.Now().After(end) {
 			p.kill()
-			s.t.Fatalf("pgtest: the server does not start: %v\n%s", err, p.output.String())
+			return p.output.String(), fmt.Errorf("it ended, or does not answer: %v", err)
 		}
 	}
 }
