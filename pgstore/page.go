@@ -31,8 +31,8 @@ type memory struct {
 	read   position // the last one of what was read or made, so that a commit may rest on it
 	tokens map[uint64]token
 	order  []uint64
-	floor  uint64 // the revision of the last load
-	loads  uint64
+	floor  uint64 // the revision of the last of all loads
+	loads  uint64 // their number
 }
 
 // loaded adds the position of everything that was read. The store had told of before

@@ -30,10 +30,10 @@ const patience = 30 * time.Second
 // except DSN and Addr. They fail the test that has started the server when the
 // server doesn't do what it should.
 type Server struct {
-	served   bool // the port has been used
 	t        testing.TB
 	bin, dir string
 	port     int
+	served   bool // at the port, so that it must stay
 	settings []string
 	process  *process
 	last     atomic.Int64 // the number of the last database
